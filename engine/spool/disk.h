@@ -1,0 +1,49 @@
+// The seam for the blocking file calls of the spool: naming, making, reusing and removing segments.
+//
+// Called at the start and about once for each segment that fills, ahead of need. The writing, reading
+// and syncing of a running log go through engine/io. Every change of a name is durable (the folder is
+// synced) when the call returns: a reused segment must not reappear under its old name after a crash.
+//
+// Implementations: PosixDisk (posix_disk.h), and the simulator's, which loses what was not synced.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/spool/record.h"
+
+namespace sluice::spool {
+
+struct OpenSegment {
+  SegmentId id;
+  int32_t descriptor = -1;  // For engine/io.
+  uint64_t bytes = 0;
+};
+
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  // All segments of all logs, opened for reading and writing, by id.
+  virtual absl::StatusOr<std::vector<OpenSegment>> OpenAll() = 0;
+
+  // A new segment with `bytes` allocated, so that writing it cannot meet a full disk.
+  // kResourceExhausted: the disk is full.
+  virtual absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) = 0;
+
+  // Gives a dead segment a new life under a new id (of any log); the descriptor stays.
+  virtual absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) = 0;
+
+  virtual absl::Status Remove(const OpenSegment& dead) = 0;
+
+  // Blocking read for recovery; returns what was read, less only at the end.
+  virtual absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
+                                        uint64_t offset) = 0;
+};
+
+}  // namespace sluice::spool

@@ -1,0 +1,134 @@
+// The records of the log, encoded and decoded. FORMAT.md shows the bytes.
+//
+// A record is a 24-byte header and a payload, padded to 8 bytes. The checksum (XXH3, 64 bits) covers
+// the header's other fields and the payload and is seeded with the id of the segment, so that what a
+// reused file still holds of its former life never checks. Decoding trusts nothing: every length is
+// checked against the bytes that are there.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/message_id.h"
+#include "engine/base/time.h"
+
+namespace sluice::spool {
+
+using Bytes = std::span<const std::byte>;
+
+// Names a segment among all logs of a spool: the log's number (the shard that wrote it) above a
+// sequence number that only grows within the log.
+struct SegmentId {
+  uint64_t value = 0;  // log << 48 | sequence
+
+  static SegmentId Of(uint16_t log, uint64_t sequence) { return {uint64_t{log} << 48 | sequence}; }
+  uint16_t log() const { return static_cast<uint16_t>(value >> 48); }
+  uint64_t sequence() const { return value & ((uint64_t{1} << 48) - 1); }
+  auto operator<=>(const SegmentId&) const = default;
+};
+
+enum class RecordType : uint8_t {
+  kSegment = 1,   // The first record of a segment: version, log, sequence, when.
+  kBody = 2,      // A piece of a message's body, in wire form.
+  kAccepted = 3,  // The promise: envelope, state of each recipient, body size and checksum. Follows its bodies.
+  kOutcome = 4,   // Final outcomes of some recipients.
+  kDeferred = 5,  // Some recipients wait: attempts and when to try again.
+  kDone = 6,      // All recipients are final: the message is dead.
+};
+
+inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr size_t kRecordHeaderBytes = 24;
+inline constexpr uint32_t kRecordPayloadBytesMax = 1 << 20;
+
+enum class RecipientState : uint8_t {
+  kWaiting = 0,    // To be tried, or tried and deferred.
+  kDelivered = 1,
+  kBounced = 2,
+};
+
+struct RecipientRecord {
+  std::string address;
+  std::string destination;
+  std::string original_recipient;
+  uint8_t notify = 0;
+  RecipientState state = RecipientState::kWaiting;
+  uint16_t attempts = 0;
+  WallTime next_attempt{};  // Epoch: at once.
+  std::string last_reply;   // Of the last deferral, for the DSN that may come.
+};
+
+struct AcceptedRecord {
+  MessageId id;
+  WallTime accepted_at{};
+  std::string sender;
+  uint8_t body_type = 0;        // smtp::BodyType's number.
+  uint8_t ret = 0;              // smtp::Return's number.
+  std::string envelope_id;
+  bool eight_bit = false;
+  bool bounce = false;          // A DSN of our own.
+  uint64_t message_bytes = 0;   // Without stuffing and the final dot.
+  uint64_t wire_bytes = 0;      // With both: what the kBody records add up to.
+  uint64_t body_checksum = 0;   // XXH3 of the wire form.
+  std::vector<RecipientRecord> recipients;
+};
+
+struct OutcomeRecord {
+  MessageId id;
+  RecipientState state = RecipientState::kDelivered;  // Never kWaiting.
+  std::vector<uint32_t> recipients;                   // Indexes into the accepted record.
+};
+
+struct DeferredRecord {
+  MessageId id;
+  uint16_t attempts = 0;
+  WallTime next_attempt{};
+  std::string last_reply;
+  std::vector<uint32_t> recipients;
+};
+
+// Each appends one whole record, header and padding included, to `out`.
+void EncodeSegment(SegmentId segment, WallTime created, std::vector<std::byte>& out);
+void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector<std::byte>& out);
+void EncodeOutcome(SegmentId segment, const OutcomeRecord& record, std::vector<std::byte>& out);
+void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector<std::byte>& out);
+void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out);
+
+// A body record is written from where the body lies: this appends only what stands before the bytes
+// (header, id, offset in the body); the caller writes the bytes and then PaddingFor(bytes) zeros.
+void EncodeBodyPrefix(SegmentId segment, MessageId id, uint64_t body_offset,
+                      std::span<const Bytes> parts, std::vector<std::byte>& out);
+inline constexpr size_t kBodyPrefixBytes = kRecordHeaderBytes + 16;
+size_t PaddingFor(size_t payload_bytes);
+
+struct RecordView {
+  RecordType type{};
+  Bytes payload;
+  size_t whole_bytes = 0;  // Header, payload, padding: where the next one begins.
+};
+
+// The record at the front of `input`; nothing if it does not check or is cut.
+std::optional<RecordView> DecodeRecord(SegmentId segment, Bytes input);
+
+struct SegmentRecord {
+  uint32_t version = 0;
+  SegmentId id;
+  WallTime created{};
+};
+struct BodyRecord {
+  MessageId id;
+  uint64_t body_offset = 0;
+  Bytes bytes;
+};
+std::optional<SegmentRecord> DecodeSegment(Bytes payload);
+std::optional<BodyRecord> DecodeBody(Bytes payload);
+std::optional<AcceptedRecord> DecodeAccepted(Bytes payload);
+std::optional<OutcomeRecord> DecodeOutcome(Bytes payload);
+std::optional<DeferredRecord> DecodeDeferred(Bytes payload);
+std::optional<MessageId> DecodeDone(Bytes payload);
+
+}  // namespace sluice::spool

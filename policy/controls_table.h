@@ -1,0 +1,56 @@
+// The table of destination controls: exact domains, partial domains (".example.com"), and the default.
+//
+// Immutable once built: a change builds a new table, which is checked whole and then handed to every
+// shard. Look-up order: the exact domain, then the longest partial domain that is a suffix of it at a
+// label's border (".example.com" matches a.example.com and a.b.example.com, not example.com itself),
+// then the default. A field that the matched entry leaves out is the default's, field by field; a
+// recipient limit (recipient_limit with recipient_minutes) is one field.
+//
+// Thread-safe for reading: shards share one table, and reading it takes no lock and no atomic.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "policy/controls.h"
+
+namespace sluice::policy {
+
+// One section of the file: what it says, and nothing that it leaves out.
+struct ControlsEntry {
+  std::string domain;  // Normalised; ".example.com" for a partial one; empty for the default.
+  std::optional<uint32_t> connections_max;
+  std::optional<uint32_t> messages_per_connection_max;
+  std::optional<uint32_t> recipients_max;
+  std::optional<uint32_t> recipient_minutes;
+  int line = 0;        // Of its section in the file; 0: made otherwise.
+};
+
+class ControlsTable {
+ public:
+  // Entries must be valid and distinct (controls_file.h checks that). Without a default entry, the
+  // appliance's factory values of controls.h stand.
+  explicit ControlsTable(std::vector<ControlsEntry> entries, uint64_t version = 0);
+
+  // `domain` is normalised. The reference is good as long as the table.
+  const Controls& Lookup(absl::string_view domain) const;
+
+  uint64_t version() const { return version_; }
+  size_t size() const { return controls_.size(); }  // Without the default.
+
+ private:
+  uint64_t version_;
+  Controls default_;
+  std::vector<Controls> controls_;
+  absl::flat_hash_map<std::string, uint32_t> exact_;
+  absl::flat_hash_map<std::string, uint32_t> partial_;
+};
+
+}  // namespace sluice::policy
