@@ -1,8 +1,10 @@
-// The one form in which a domain is compared, looked up and counted: A-labels, lower case, no trailing
-// dot. `Example.COM.` and `example.com` are one destination, `bücher.example` is `xn--bcher-kva.example`.
+// The one form in which a domain is compared, looked up and counted: A-labels, lower case, no
+// trailing dot. `Example.COM.` and `example.com` are one destination, `bücher.example` is
+// `xn--bcher-kva.example`.
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"

@@ -36,7 +36,8 @@ class Random {
   // Even over [0, bound); bound > 0.
   uint64_t Below(uint64_t bound) {
     CHECK(bound > 0);
-    return static_cast<uint64_t>((static_cast<unsigned __int128>(Next()) * bound) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<uint64_t>((Wide{Next()} * bound) >> 64);
   }
 
   // Even over [low, high], both included.
