@@ -13,8 +13,8 @@
 namespace sluice::dns {
 
 struct RouteHost {
-  std::string name;          // Normalised, or the text of an IP literal.
-  uint16_t preference = 0;   // Lower is tried first.
+  std::string name;         // Normalised, or the text of an IP literal.
+  uint16_t preference = 0;  // Lower is tried first.
   uint16_t port = 25;
   std::vector<IpAddress> addresses;
 };
@@ -30,9 +30,10 @@ enum class RouteResult : uint8_t {
 
 struct Route {
   RouteResult result = RouteResult::kTemporary;
-  std::vector<RouteHost> hosts;   // Sorted by preference, only hosts with addresses.
-  std::string reason;             // A sentence when the result is not kFound.
-  Duration ttl = Duration::max(); // The least TTL of what was looked up; max for what needed no look-up.
+  std::vector<RouteHost> hosts;  // Sorted by preference, only hosts with addresses.
+  std::string reason;            // A sentence when the result is not kFound.
+  Duration ttl =
+      Duration::max();  // The least TTL of what was looked up; max for what needed no look-up.
   bool from_table = false;
 };
 
@@ -42,10 +43,10 @@ struct RouteStep {
   SocketAddress address;
 };
 
-// The addresses in the order of one attempt: by preference, hosts of equal preference shuffled (RFC 5321
-// 5.1), the addresses of a host shuffled within their family, families interleaved beginning with
-// IPv6 so that a dead family does not use up the attempt (P20). At most limits::kRouteAddressesTriedMax,
-// of which at least two hosts when there are two (C18).
+// The addresses in the order of one attempt: by preference, hosts of equal preference shuffled (RFC
+// 5321 5.1), the addresses of a host shuffled within their family, families interleaved beginning
+// with IPv6 so that a dead family does not use up the attempt (P20). At most
+// limits::kRouteAddressesTriedMax, of which at least two hosts when there are two (C18).
 std::vector<RouteStep> OrderRoute(const Route& route, Random& random);
 
 }  // namespace sluice::dns

@@ -4,24 +4,29 @@
 //   .example.org     192.0.2.25
 //   ALL              [2001:db8::25]:26
 //
-// One destination a line, then hosts separated by commas; `#` begins a comment. Look-up order: exact
-// domain, longest partial (".example.org", subdomains only), ALL. Immutable once built.
+// One destination a line, then hosts separated by commas; `#` begins a comment. Look-up order:
+// exact domain, longest partial (".example.org", subdomains only), ALL. Immutable once built.
 
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace sluice::dns {
 
 struct TableHost {
-  std::string name;         // A host name, or an IP literal's canonical text.
+  std::string name;  // A host name, or an IP literal's canonical text.
   bool literal = false;
   uint16_t port = 25;
   uint16_t preference = 0;  // /pri=N
+
+  bool operator==(const TableHost&) const = default;
 };
 
 struct RoutesError {
@@ -36,13 +41,17 @@ class RoutesTable {
   static RoutesTable Parse(absl::string_view text, uint16_t default_port,
                            std::vector<RoutesError>& errors);
 
-  // The hosts for a normalised domain, or null: resolve its MX records.
+  // The hosts for a normalised domain or an address literal, or null: resolve its MX records. An
+  // address literal is found by itself or by ALL.
   const std::vector<TableHost>* Lookup(absl::string_view domain) const;
   size_t size() const { return exact_.size() + partial_.size() + (all_.empty() ? 0 : 1); }
 
  private:
+  // `destination` as it stands in the file; `hosts` were read from the same line.
+  absl::Status Add(absl::string_view destination, std::vector<TableHost> hosts);
+
   absl::flat_hash_map<std::string, std::vector<TableHost>> exact_;
-  absl::flat_hash_map<std::string, std::vector<TableHost>> partial_;
+  absl::flat_hash_map<std::string, std::vector<TableHost>> partial_;  // With the leading dot.
   std::vector<TableHost> all_;
 };
 
