@@ -1,8 +1,8 @@
 // The seam for routes: a shard asks for a destination's route and polls for the answer.
 //
-// Behind it: libunbound on a thread of its own (unbound_resolver.h), or the simulator's. Ask and Poll
-// may be called by every shard's thread; an answer waits until its shard polls, and the shard is woken.
-// DNS is off the path of a message (a route serves many), so a lock is good enough here.
+// Behind it: libunbound on a thread of its own (unbound_resolver.h), or the simulator's. Ask and
+// Poll may be called by every shard's thread; an answer waits until its shard polls, and the shard
+// is woken. DNS is off the path of a message (a route serves many), so a lock is good enough here.
 
 #pragma once
 
