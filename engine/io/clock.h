@@ -6,8 +6,8 @@
 
 namespace sluice::io {
 
-// Instant from CLOCK_BOOTTIME, so that a suspended machine does not stretch its timers; WallTime from
-// CLOCK_REALTIME. Thread-safe.
+// Instant from CLOCK_BOOTTIME, so that a suspended machine does not stretch its timers; WallTime
+// from CLOCK_REALTIME. Thread-safe.
 Now ReadClock();
 
 }  // namespace sluice::io
