@@ -1,8 +1,9 @@
 // The seam for the blocking file calls of the spool: naming, making, reusing and removing segments.
 //
-// Called at the start and about once for each segment that fills, ahead of need. The writing, reading
-// and syncing of a running log go through engine/io. Every change of a name is durable (the folder is
-// synced) when the call returns: a reused segment must not reappear under its old name after a crash.
+// Called at the start and about once for each segment that fills, ahead of need. The writing,
+// reading and syncing of a running log go through engine/io. Every change of a name is durable (the
+// folder is synced) when the call returns: a reused segment must not reappear under its old name
+// after a crash.
 //
 // Implementations: PosixDisk (posix_disk.h), and the simulator's, which loses what was not synced.
 
@@ -29,16 +30,19 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  // All segments of all logs, opened for reading and writing, by id.
+  // All segments of all logs, opened for reading and writing, by id. What they hold has been
+  // synced: a record that recovery reads and relies upon must not be lost by a power cut that comes
+  // after it.
   virtual absl::StatusOr<std::vector<OpenSegment>> OpenAll() = 0;
 
-  // A new segment with `bytes` allocated, so that writing it cannot meet a full disk.
-  // kResourceExhausted: the disk is full.
+  // A new segment with `bytes` allocated and zero, so that writing it cannot meet a full disk.
+  // Leaves nothing behind when it fails. kResourceExhausted: the disk is full.
   virtual absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) = 0;
 
-  // Gives a dead segment a new life under a new id (of any log); the descriptor stays.
+  // Gives a dead segment a new life under a new id (of any log); the descriptor and the bytes stay.
   virtual absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) = 0;
 
+  // Closes the descriptor too.
   virtual absl::Status Remove(const OpenSegment& dead) = 0;
 
   // Blocking read for recovery; returns what was read, less only at the end.

@@ -6,22 +6,27 @@
 //
 //   idle ─ NextStep ─► kWrite … kWrite ─ OnDone ─► kSync ─ OnDone ─► durable() moves on, next batch
 //
-// All that is appended while a batch is written and synced forms the next one: one group commit after
-// another. A promise may be given when durable() has reached the batch of its last record.
+// All that is appended while a batch is written and synced forms the next one: one group commit
+// after another. A promise may be given when durable() has reached the batch of its last record. A
+// batch that reaches over several segments writes and syncs one after the other.
 //
 // First in, first out. A segment is given back only when it is the oldest and none of its messages
-// lives. So the record that ends a message can never go before the record that began it, and no dead
-// message rises again. One long-lived message would hold the whole log: so once more than half of the
-// log is dead, the messages that live in the oldest segment are moved (MoveWanted): their body and
-// their state are appended again, and the old segment dies. Space stays within about twice the living
-// bytes plus a few segments.
+// lives. So the record that ends a message can never go before the record that began it, and no
+// dead message rises again. One long-lived message would hold the whole log: so once more than half
+// of the log is dead, the messages that live in the oldest segment are moved (MoveWanted): their
+// body and their state are appended again, and the old segment dies. Space stays within about twice
+// the living bytes plus a few segments.
 //
-// Space for accepting is refused before space for outcomes runs out (kOutcomeReserveBytes): a full disk
-// stops intake, not delivery.
+// A dead segment gets its next id at once, so that its old name and its dead messages are gone
+// together.
 //
-// After a write or sync error the log has failed for good: nothing is appended, nothing is retried as
-// success; batches that were not durable never will be (fsync errors: PostgreSQL's lesson).
-// Not thread-safe.
+// Space for accepting is refused before space for outcomes runs out (outcome_reserve_bytes): a full
+// disk stops intake, not delivery. The next segment is made ready when the newest is half full.
+// Only when nothing is left at all does an append fail, and the log with it.
+//
+// After a write or sync error the log has failed for good: what is appended is ignored, nothing is
+// retried as success; batches that were not durable never will be (fsync errors: PostgreSQL's
+// lesson). Not thread-safe.
 
 #pragma once
 
@@ -33,6 +38,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/spool/batch.h"
 #include "engine/spool/disk.h"
 #include "engine/spool/record.h"
 
@@ -41,83 +47,150 @@ namespace sluice::spool {
 // Where a message's record lies: for reading a body back.
 struct Extent {
   SegmentId segment;
-  uint32_t offset = 0;   // Of the body bytes themselves.
+  uint32_t offset = 0;  // Of the body bytes themselves.
   uint32_t bytes = 0;
 };
 
 class Log {
  public:
   struct Options {
-    uint16_t number = 0;                      // The shard.
-    uint64_t segment_bytes = 64 << 20;
+    uint16_t number = 0;                // The shard.
+    uint64_t segment_bytes = 64 << 20;  // A multiple of 8, below 4 GiB.
     uint64_t outcome_reserve_bytes = 4 << 20;
-    size_t free_segments_kept = 2;            // Dead segments kept for reuse; more are removed.
+    size_t free_segments_kept = 2;  // Dead segments kept for reuse; more are removed.
   };
 
-  // `segments` are those that recovery assigned to this shard, oldest first, with what lives in them;
-  // also ones of other logs, when the number of shards has changed. A new segment is begun.
+  // `segments` are those whose keeper (mod the number of shards) is this shard, as recovery gives
+  // them; also ones of other logs, when the number of shards has changed. `next_sequence` is
+  // recovery's.
   struct LiveSegment {
     OpenSegment segment;
-    uint64_t used_bytes = 0;
+    uint64_t used_bytes = 0;  // 0: it holds no records, it was made ready and not begun.
+    uint16_t keeper = 0;      // The log that takes it on (recovery.h).
   };
-  Log(const Options& options, Disk& disk, std::vector<LiveSegment> segments, uint64_t next_sequence);
+  Log(const Options& options, Disk& disk, std::vector<LiveSegment> segments,
+      uint64_t next_sequence);
 
-  // Opens the first segment. Must succeed before anything is appended.
+  // Opens the first segment. Must succeed before anything is appended. Lives() has been said of
+  // every recovered message: the segments in which none lives are given back here.
   absl::Status Begin(WallTime now);
 
-  // --- Appending. Each returns the batch whose durability makes it hold.
+  // --- Appending, into open_batch(), whose durability makes it hold. Never refused; when no space
+  // is left even so, failed() turns true and the batch never becomes durable.
 
   // Whether a message of about `bytes` may be accepted: the log has not failed and there is space
-  // beyond the reserve. May create or recycle a segment.
+  // beyond the reserve. May create a segment; on a full disk tries again once a second. It holds
+  // until something else is appended: ask again before each piece of a body that arrives slowly.
   bool MayAccept(uint64_t bytes, WallTime now);
+  // The same for a message that is to be moved, which gives space back: may use half of the
+  // reserve.
+  bool MayMove(uint64_t bytes, WallTime now);
 
-  // Bytes are lent until the batch is durable (or has failed). At most kRecordPayloadBytesMax a piece.
+  // Bytes are lent until the batch is durable, or the log has failed and no step is in flight. A
+  // piece is at most piece_bytes_max(), and not empty; pieces of a message come in order.
   Extent AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes> parts, WallTime now);
   void AppendAccepted(const AcceptedRecord& record, WallTime now);
   void AppendOutcome(const OutcomeRecord& record, WallTime now);
   void AppendDeferred(const DeferredRecord& record, WallTime now);
   void AppendDone(MessageId id, WallTime now);
 
+  // kRecordPayloadBytesMax, or a quarter of a small segment.
+  uint64_t piece_bytes_max() const;
+
   // The batch that appended records go into now. Numbers grow by one.
-  uint64_t open_batch() const;
+  uint64_t open_batch() const { return open_batch_; }
   // Every batch up to this one is on the disk.
-  uint64_t durable() const;
+  uint64_t durable() const { return durable_; }
 
   // --- The writing. One step at a time is in flight.
-  enum class StepKind : uint8_t { kNone, kWrite, kSync };
-  struct Step {
-    StepKind kind = StepKind::kNone;
-    int32_t descriptor = -1;
-    uint64_t offset = 0;
-    std::span<const Bytes> parts;  // kWrite; at most 1,024; lent until OnDone.
-  };
-  Step NextStep();                 // kNone: nothing to do, or a step is in flight.
-  void OnDone(int32_t result);     // Bytes written, 0 for a sync, or -errno.
+  using StepKind = spool::StepKind;
+  using Step = spool::Step;
+  Step NextStep();              // kNone: nothing to do, or a step is in flight.
+  void OnDone(int32_t result);  // Bytes written (fewer: the rest is asked for again), 0 for a sync,
+                                // or -errno.
 
-  bool failed() const;
-  const absl::Status& failure() const;
+  bool failed() const { return !failure_.ok(); }
+  const absl::Status& failure() const { return failure_; }
 
   // --- What lives. The owner says where a message begins and when it has died.
 
-  // The oldest segment that holds any of the message's records (its first body's) gets a living message.
+  // The oldest segment that holds any of the message's records (its first body's) gets a living
+  // message. Said in the turn in which that record was appended, also when the rest of the body is
+  // still to come: a segment in which nothing lives may be gone the next turn.
   void Lives(SegmentId first_segment, uint64_t bytes);
+  // Of a message that is done, refused, or moved. May be said when the records that make it so are
+  // appended, before they are durable: the segment waits for them.
   void Died(SegmentId first_segment, uint64_t bytes);
 
-  // The oldest segment, if its living messages should be moved to the end of the log. The owner moves
-  // each: appends its bodies and its accepted record again, and once that batch is durable says Died of
-  // the old place and Lives of the new.
+  // The oldest segment, if its living messages should be moved to the end of the log. The owner
+  // moves each: appends its bodies and its accepted record again, says Died of the old place and
+  // Lives of the new.
   std::optional<SegmentId> MoveWanted() const;
 
   // Gives back the dead segments at the old end, as far as what they end is durable. Blocking file
   // calls; once a turn of the loop is enough, and it mostly has nothing to do.
   void Reclaim();
 
-  uint64_t living_bytes() const;
-  uint64_t log_bytes() const;      // Of all segments that are not free.
-  size_t segments() const;
+  uint64_t living_bytes() const { return living_bytes_; }
+  uint64_t log_bytes() const { return log_bytes_; }  // Of all segments that are not free.
+  size_t segments() const { return row_.size(); }    // The same.
 
   // For reading a body back.
   int32_t DescriptorOf(SegmentId segment) const;  // -1: not here any more.
+
+ private:
+  struct RowSegment {
+    OpenSegment segment;
+    uint64_t used_bytes = 0;
+    uint64_t living_messages = 0;
+    uint64_t living_bytes = 0;
+    uint64_t last_batch = 0;  // Whose durability giving it back waits for.
+  };
+
+  RowSegment& Newest() { return row_.back(); }
+  RowSegment* Find(SegmentId segment);
+  const RowSegment* Find(SegmentId segment) const;
+
+  template <class Encode>
+  void Append(Encode encode, WallTime now);
+  bool MakeRoom(uint64_t bytes, WallTime now);
+  absl::Status OpenNext(WallTime now);
+  void Advance(uint64_t bytes);
+
+  bool EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now);
+  uint64_t SpaceFor(uint64_t bytes) const;
+  bool TryAddSpare(WallTime now);
+  absl::Status AddSpare();
+  bool HalfFull() const;
+
+  void GiveBackEmpty();
+  void GiveBackDead();
+  void GiveBack(const OpenSegment& dead);
+  void Fail(absl::Status failure) { failure_ = std::move(failure); }
+
+  const Options options_;
+  Disk& disk_;
+  uint64_t next_sequence_;
+
+  std::deque<RowSegment> row_;      // Oldest first; the last is written to, once begun.
+  std::deque<OpenSegment> spares_;  // Under their next ids, in the order of use.
+  std::vector<OpenSegment> empty_;  // Recovered without records; until Begin.
+  SegmentId previous_;              // Of this log, before the newest.
+  uint64_t previous_bytes_ = 0;
+  bool begun_ = false;
+  uint64_t living_bytes_ = 0;
+  uint64_t log_bytes_ = 0;
+
+  Batch open_;
+  Batch writing_;
+  uint64_t open_batch_ = 1;
+  uint64_t durable_ = 0;
+  bool is_writing_ = false;
+  Step in_flight_;
+
+  absl::Status spare_failure_;  // Why the last attempt to make a segment failed; ok: it did not.
+  WallTime spare_tried_at_{};
+  absl::Status failure_;
 };
 
 }  // namespace sluice::spool

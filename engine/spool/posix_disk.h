@@ -1,12 +1,17 @@
 // The spool's folder on a real file system:
 //
 //   PATH/lock                              held exclusively (flock) while an engine runs
-//   PATH/shard-000/0000000000000001.log    log 0, segment 1
+//   PATH/shard-000/0000000000000001.log    log 0, segment 1 (the sequence number, 16 hex digits)
+//
+// Other files are left alone. Every error says which call on which path failed, and what to do
+// about it.
 
 #pragma once
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/spool/disk.h"
 
@@ -16,9 +21,9 @@ class PosixDisk : public Disk {
  public:
   // Makes the folder if there is none and takes the lock; fails if another process holds it.
   static absl::StatusOr<std::unique_ptr<PosixDisk>> Open(const std::string& path);
-  ~PosixDisk() override;
+  ~PosixDisk() override;  // Closes all segments, and gives the lock back.
 
-  absl::StatusOr<std::vector<OpenSegment>> OpenAll() override;
+  absl::StatusOr<std::vector<OpenSegment>> OpenAll() override;  // Once.
   absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) override;
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override;
   absl::Status Remove(const OpenSegment& dead) override;
@@ -27,8 +32,16 @@ class PosixDisk : public Disk {
 
  private:
   explicit PosixDisk(std::string path) : path_(std::move(path)) {}
+
+  absl::Status TakeLock();
+  std::string FolderOf(SegmentId id) const;
+  std::string PathOf(SegmentId id) const;
+  absl::Status OpenFolder(const std::string& folder, uint16_t log, std::vector<OpenSegment>& found);
+  absl::Status Allocate(int descriptor, const std::string& path, uint64_t bytes);
+
   std::string path_;
   int lock_ = -1;
+  std::vector<int> descriptors_;
 };
 
 }  // namespace sluice::spool

@@ -1,9 +1,12 @@
 // The records of the log, encoded and decoded. FORMAT.md shows the bytes.
 //
-// A record is a 24-byte header and a payload, padded to 8 bytes. The checksum (XXH3, 64 bits) covers
-// the header's other fields and the payload and is seeded with the id of the segment, so that what a
-// reused file still holds of its former life never checks. Decoding trusts nothing: every length is
-// checked against the bytes that are there.
+// A record is a 24-byte header and a payload, padded with zeros to 8 bytes. The checksum (XXH3, 64
+// bits) covers the header's other fields and the payload and is seeded with the id of the segment,
+// so that what a reused file still holds of its former life never checks. Decoding trusts nothing:
+// every length is checked against the bytes that are there.
+//
+// The checksum finds accidents. It does not tell our bytes from those of somebody who wants to be
+// mistaken for us: so records are never looked for inside a body whose own record checks.
 
 #pragma once
 
@@ -35,7 +38,8 @@ struct SegmentId {
 enum class RecordType : uint8_t {
   kSegment = 1,   // The first record of a segment: version, log, sequence, when.
   kBody = 2,      // A piece of a message's body, in wire form.
-  kAccepted = 3,  // The promise: envelope, state of each recipient, body size and checksum. Follows its bodies.
+  kAccepted = 3,  // The promise: envelope, state of each recipient, body size and checksum. Follows
+                  // its bodies.
   kOutcome = 4,   // Final outcomes of some recipients.
   kDeferred = 5,  // Some recipients wait: attempts and when to try again.
   kDone = 6,      // All recipients are final: the message is dead.
@@ -43,10 +47,17 @@ enum class RecordType : uint8_t {
 
 inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr size_t kRecordHeaderBytes = 24;
+
+// The bytes of a body's piece, and the payload of any other record. 1,000 recipients (limits.h)
+// with the longest addresses, domains and ORCPTs that SMTP allows fit.
 inline constexpr uint32_t kRecordPayloadBytesMax = 1 << 20;
 
+// Of a reply that is kept for the DSN which may come: a longer one is cut when it is encoded, and
+// cut further where 1,000 of them would not fit into one accepted record.
+inline constexpr size_t kLastReplyBytesMax = 1024;
+
 enum class RecipientState : uint8_t {
-  kWaiting = 0,    // To be tried, or tried and deferred.
+  kWaiting = 0,  // To be tried, or tried and deferred.
   kDelivered = 1,
   kBounced = 2,
 };
@@ -66,14 +77,14 @@ struct AcceptedRecord {
   MessageId id;
   WallTime accepted_at{};
   std::string sender;
-  uint8_t body_type = 0;        // smtp::BodyType's number.
-  uint8_t ret = 0;              // smtp::Return's number.
+  uint8_t body_type = 0;  // smtp::BodyType's number.
+  uint8_t ret = 0;        // smtp::Return's number.
   std::string envelope_id;
   bool eight_bit = false;
-  bool bounce = false;          // A DSN of our own.
-  uint64_t message_bytes = 0;   // Without stuffing and the final dot.
-  uint64_t wire_bytes = 0;      // With both: what the kBody records add up to.
-  uint64_t body_checksum = 0;   // XXH3 of the wire form.
+  bool bounce = false;         // A DSN of our own.
+  uint64_t message_bytes = 0;  // Without stuffing and the final dot.
+  uint64_t wire_bytes = 0;     // With both: what the kBody records add up to.
+  uint64_t body_checksum = 0;  // XXH3 of the wire form.
   std::vector<RecipientRecord> recipients;
 };
 
@@ -91,8 +102,19 @@ struct DeferredRecord {
   std::vector<uint32_t> recipients;
 };
 
-// Each appends one whole record, header and padding included, to `out`.
-void EncodeSegment(SegmentId segment, WallTime created, std::vector<std::byte>& out);
+struct SegmentRecord {
+  uint32_t version = kFormatVersion;
+  SegmentId id;
+  WallTime created{};
+  // The segment of the same log before this one and where its records ended. All of them were on
+  // the disk before this record was written: what does not check there is damage, not the end.
+  SegmentId previous;  // 0: none.
+  uint64_t previous_bytes = 0;
+};
+
+// Each appends one whole record, header and padding included, to `out`. No string may be longer
+// than 65,535 bytes.
+void EncodeSegment(const SegmentRecord& record, std::vector<std::byte>& out);
 void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector<std::byte>& out);
 void EncodeOutcome(SegmentId segment, const OutcomeRecord& record, std::vector<std::byte>& out);
 void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector<std::byte>& out);
@@ -114,11 +136,18 @@ struct RecordView {
 // The record at the front of `input`; nothing if it does not check or is cut.
 std::optional<RecordView> DecodeRecord(SegmentId segment, Bytes input);
 
-struct SegmentRecord {
-  uint32_t version = 0;
-  SegmentId id;
-  WallTime created{};
-};
+// How long the record at the front of `input` says it is, if its header can be one of this segment.
+// Nothing has been checked.
+std::optional<size_t> ClaimedBytes(SegmentId segment, Bytes input);
+
+// The longest record there can be.
+inline constexpr size_t kRecordBytesMax = kBodyPrefixBytes + kRecordPayloadBytesMax;
+
+// The format version of the segment whose first bytes are `input`, whether or not that record
+// checks: a later format may check otherwise, and must be left alone. Nothing: no segment begins
+// here.
+std::optional<uint32_t> ShownVersion(Bytes input);
+
 struct BodyRecord {
   MessageId id;
   uint64_t body_offset = 0;

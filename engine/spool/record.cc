@@ -1,0 +1,406 @@
+#include "engine/spool/record.h"
+
+// For a hash state on the stack: no allocation for a record. The layout it exposes is checked
+// below.
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstring>
+
+#include "absl/strings/string_view.h"
+#include "engine/base/check.h"
+
+namespace sluice::spool {
+namespace {
+
+// Where the header's fields lie. The checksum comes first, so that all it covers is one run of
+// bytes.
+constexpr size_t kChecksumAt = 0;
+constexpr size_t kLengthAt = 8;
+constexpr size_t kTypeAt = 12;  // And three zeros.
+constexpr size_t kSegmentAt = 16;
+constexpr size_t kCheckedFrom = kLengthAt;
+static_assert(kSegmentAt + 8 == kRecordHeaderBytes);
+
+constexpr size_t kBodyFieldsBytes = kBodyPrefixBytes - kRecordHeaderBytes;
+constexpr size_t kPayloadBytesMax = kRecordPayloadBytesMax + kBodyFieldsBytes;
+static_assert(kRecordHeaderBytes % 8 == 0 && kPayloadBytesMax % 8 == 0);
+
+// The first bytes of a segment record's payload, in every version of the format.
+constexpr absl::string_view kMagic = "SLUICELG";
+
+constexpr uint8_t kFlagEightBit = 1;
+constexpr uint8_t kFlagBounce = 2;
+
+// A recipient takes at least this much: what its four strings' lengths and its numbers take.
+constexpr size_t kRecipientBytesMin = 1 + 1 + 2 + 8 + 4 * 2;
+
+template <std::unsigned_integral T>
+void Put(T value, std::byte* at) {
+  for (size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::byte>(value >> (8 * i));
+}
+
+template <std::unsigned_integral T>
+T Get(const std::byte* at) {
+  T value = 0;
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    value = static_cast<T>(value | static_cast<T>(static_cast<T>(at[i]) << (8 * i)));
+  }
+  return value;
+}
+
+void PutHeader(SegmentId segment, RecordType type, size_t length, std::byte* at) {
+  CHECK(length <= kPayloadBytesMax);
+  Put<uint64_t>(0, at + kChecksumAt);
+  Put(static_cast<uint32_t>(length), at + kLengthAt);
+  Put<uint32_t>(static_cast<uint8_t>(type), at + kTypeAt);
+  Put(segment.value, at + kSegmentAt);
+}
+
+uint64_t Checksum(SegmentId segment, const std::byte* record, size_t length) {
+  return XXH3_64bits_withSeed(record + kCheckedFrom, kRecordHeaderBytes - kCheckedFrom + length,
+                              segment.value);
+}
+
+// Writes one record behind what `out` holds. The header is filled in by Finish.
+class Encoder {
+ public:
+  Encoder(SegmentId segment, RecordType type, std::vector<std::byte>& out)
+      : segment_(segment), type_(type), out_(out), begin_(out.size()) {
+    out_.resize(begin_ + kRecordHeaderBytes);
+  }
+
+  template <std::unsigned_integral T>
+  void Number(T value) {
+    Put(value, Grow(sizeof(T)));
+  }
+
+  void Time(WallTime time) { Number(static_cast<uint64_t>(time.time_since_epoch().count())); }
+
+  void Text(absl::string_view text) {
+    CHECK(text.size() <= UINT16_MAX);
+    Number(static_cast<uint16_t>(text.size()));
+    if (!text.empty()) std::memcpy(Grow(text.size()), text.data(), text.size());
+  }
+
+  void Indexes(const std::vector<uint32_t>& indexes) {
+    Number(static_cast<uint32_t>(indexes.size()));
+    for (const uint32_t index : indexes) Number(index);
+  }
+
+  void Finish() {
+    const size_t length = out_.size() - begin_ - kRecordHeaderBytes;
+    std::byte* record = out_.data() + begin_;
+    PutHeader(segment_, type_, length, record);
+    Put<uint64_t>(Checksum(segment_, record, length), record + kChecksumAt);
+    out_.resize(out_.size() + PaddingFor(length));
+  }
+
+ private:
+  std::byte* Grow(size_t bytes) {
+    out_.resize(out_.size() + bytes);
+    return out_.data() + out_.size() - bytes;
+  }
+
+  SegmentId segment_;
+  RecordType type_;
+  std::vector<std::byte>& out_;
+  size_t begin_;
+};
+
+// Reads a payload from its front. After the first thing that is not there, all else is zero and
+// Finished() is false.
+class Decoder {
+ public:
+  explicit Decoder(Bytes payload) : rest_(payload) {}
+
+  template <std::unsigned_integral T>
+  T Number() {
+    const std::byte* at = Take(sizeof(T));
+    return at == nullptr ? T{0} : Get<T>(at);
+  }
+
+  WallTime Time() { return WallTime(Wall::duration(static_cast<int64_t>(Number<uint64_t>()))); }
+
+  void Text(std::string& text) {
+    const size_t size = Number<uint16_t>();
+    const std::byte* at = Take(size);
+    if (at != nullptr) text.assign(reinterpret_cast<const char*>(at), size);
+  }
+
+  bool Indexes(std::vector<uint32_t>& indexes) {
+    const size_t count = Number<uint32_t>();
+    if (count > rest_.size() / sizeof(uint32_t)) return good_ = false;
+    indexes.reserve(count);
+    for (size_t i = 0; i < count; ++i) indexes.push_back(Number<uint32_t>());
+    return good_;
+  }
+
+  void Zero(uint64_t value) { good_ = good_ && value == 0; }
+
+  size_t left() const { return rest_.size(); }
+  bool good() const { return good_; }
+  bool Finished() const { return good_ && rest_.empty(); }
+
+ private:
+  const std::byte* Take(size_t bytes) {
+    if (!good_ || bytes > rest_.size()) {
+      good_ = false;
+      return nullptr;
+    }
+    const std::byte* at = rest_.data();
+    rest_ = rest_.subspan(bytes);
+    return at;
+  }
+
+  Bytes rest_;
+  bool good_ = true;
+};
+
+bool AllZero(Bytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+bool KnownType(uint32_t type) {
+  return type >= static_cast<uint32_t>(RecordType::kSegment) &&
+         type <= static_cast<uint32_t>(RecordType::kDone);
+}
+
+// What each recipient's last reply may take so that the record fits.
+size_t ReplyBytesMax(const AcceptedRecord& record) {
+  size_t fixed = 48 + 4 + record.sender.size() + record.envelope_id.size();
+  for (const RecipientRecord& recipient : record.recipients) {
+    fixed += kRecipientBytesMin + recipient.address.size() + recipient.destination.size() +
+             recipient.original_recipient.size();
+  }
+  CHECK(fixed <= kRecordPayloadBytesMax);  // Who accepts bounds the envelope (limits.h).
+  if (record.recipients.empty()) return 0;
+  return std::min(kLastReplyBytesMax, (kRecordPayloadBytesMax - fixed) / record.recipients.size());
+}
+
+void EncodeRecipient(const RecipientRecord& recipient, size_t reply_bytes_max, Encoder& encoder) {
+  encoder.Number(recipient.notify);
+  encoder.Number(static_cast<uint8_t>(recipient.state));
+  encoder.Number(recipient.attempts);
+  encoder.Time(recipient.next_attempt);
+  encoder.Text(recipient.address);
+  encoder.Text(recipient.destination);
+  encoder.Text(recipient.original_recipient);
+  encoder.Text(absl::string_view(recipient.last_reply).substr(0, reply_bytes_max));
+}
+
+bool DecodeRecipient(Decoder& decoder, RecipientRecord& recipient) {
+  recipient.notify = decoder.Number<uint8_t>();
+  const uint8_t state = decoder.Number<uint8_t>();
+  if (state > static_cast<uint8_t>(RecipientState::kBounced)) return false;
+  recipient.state = static_cast<RecipientState>(state);
+  recipient.attempts = decoder.Number<uint16_t>();
+  recipient.next_attempt = decoder.Time();
+  decoder.Text(recipient.address);
+  decoder.Text(recipient.destination);
+  decoder.Text(recipient.original_recipient);
+  decoder.Text(recipient.last_reply);
+  return decoder.good();
+}
+
+}  // namespace
+
+size_t PaddingFor(size_t payload_bytes) {
+  return (8 - payload_bytes % 8) % 8;
+}
+
+void EncodeSegment(const SegmentRecord& record, std::vector<std::byte>& out) {
+  Encoder encoder(record.id, RecordType::kSegment, out);
+  for (const char c : kMagic) encoder.Number(static_cast<uint8_t>(c));
+  encoder.Number(record.version);
+  encoder.Number(uint32_t{0});
+  encoder.Number(record.id.value);
+  encoder.Time(record.created);
+  encoder.Number(record.previous.value);
+  encoder.Number(record.previous_bytes);
+  encoder.Finish();
+}
+
+void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector<std::byte>& out) {
+  const size_t reply_bytes_max = ReplyBytesMax(record);
+  Encoder encoder(segment, RecordType::kAccepted, out);
+  encoder.Number(record.id.value);
+  encoder.Time(record.accepted_at);
+  encoder.Number(record.message_bytes);
+  encoder.Number(record.wire_bytes);
+  encoder.Number(record.body_checksum);
+  encoder.Number(record.body_type);
+  encoder.Number(record.ret);
+  encoder.Number(static_cast<uint8_t>((record.eight_bit ? kFlagEightBit : 0) |
+                                      (record.bounce ? kFlagBounce : 0)));
+  encoder.Number(uint8_t{0});
+  encoder.Number(static_cast<uint32_t>(record.recipients.size()));
+  encoder.Text(record.sender);
+  encoder.Text(record.envelope_id);
+  for (const RecipientRecord& recipient : record.recipients) {
+    EncodeRecipient(recipient, reply_bytes_max, encoder);
+  }
+  encoder.Finish();
+}
+
+void EncodeOutcome(SegmentId segment, const OutcomeRecord& record, std::vector<std::byte>& out) {
+  CHECK(record.state != RecipientState::kWaiting);
+  Encoder encoder(segment, RecordType::kOutcome, out);
+  encoder.Number(record.id.value);
+  encoder.Number(static_cast<uint32_t>(record.state));
+  encoder.Indexes(record.recipients);
+  encoder.Finish();
+}
+
+void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector<std::byte>& out) {
+  Encoder encoder(segment, RecordType::kDeferred, out);
+  encoder.Number(record.id.value);
+  encoder.Time(record.next_attempt);
+  encoder.Number(static_cast<uint32_t>(record.attempts));
+  encoder.Indexes(record.recipients);
+  encoder.Text(absl::string_view(record.last_reply).substr(0, kLastReplyBytesMax));
+  encoder.Finish();
+}
+
+void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out) {
+  Encoder encoder(segment, RecordType::kDone, out);
+  encoder.Number(id.value);
+  encoder.Finish();
+}
+
+void EncodeBodyPrefix(SegmentId segment, MessageId id, uint64_t body_offset,
+                      std::span<const Bytes> parts, std::vector<std::byte>& out) {
+  size_t bytes = 0;
+  for (const Bytes part : parts) bytes += part.size();
+  CHECK(bytes <= kRecordPayloadBytesMax);
+  const size_t begin = out.size();
+  out.resize(begin + kBodyPrefixBytes);
+  std::byte* record = out.data() + begin;
+  PutHeader(segment, RecordType::kBody, kBodyFieldsBytes + bytes, record);
+  Put(id.value, record + kRecordHeaderBytes);
+  Put(body_offset, record + kRecordHeaderBytes + 8);
+
+  XXH3_state_t state;
+  XXH3_INITSTATE(&state);
+  CHECK(XXH3_64bits_reset_withSeed(&state, segment.value) == XXH_OK);
+  XXH3_64bits_update(&state, record + kCheckedFrom, kBodyPrefixBytes - kCheckedFrom);
+  for (const Bytes part : parts) XXH3_64bits_update(&state, part.data(), part.size());
+  Put<uint64_t>(XXH3_64bits_digest(&state), record + kChecksumAt);
+}
+
+std::optional<size_t> ClaimedBytes(SegmentId segment, Bytes input) {
+  if (input.size() < kRecordHeaderBytes) return std::nullopt;
+  const size_t length = Get<uint32_t>(input.data() + kLengthAt);
+  if (length > kPayloadBytesMax) return std::nullopt;
+  if (!KnownType(Get<uint32_t>(input.data() + kTypeAt))) return std::nullopt;
+  if (Get<uint64_t>(input.data() + kSegmentAt) != segment.value) return std::nullopt;
+  return kRecordHeaderBytes + length + PaddingFor(length);
+}
+
+std::optional<RecordView> DecodeRecord(SegmentId segment, Bytes input) {
+  const std::optional<size_t> whole = ClaimedBytes(segment, input);
+  if (!whole || *whole > input.size()) return std::nullopt;
+  const size_t length = Get<uint32_t>(input.data() + kLengthAt);
+  const uint64_t checksum = Get<uint64_t>(input.data() + kChecksumAt);
+  if (Checksum(segment, input.data(), length) != checksum) return std::nullopt;
+  const size_t end = kRecordHeaderBytes + length;
+  if (!AllZero(input.subspan(end, *whole - end))) return std::nullopt;
+  return RecordView{.type = static_cast<RecordType>(Get<uint32_t>(input.data() + kTypeAt)),
+                    .payload = input.subspan(kRecordHeaderBytes, length),
+                    .whole_bytes = *whole};
+}
+
+std::optional<uint32_t> ShownVersion(Bytes input) {
+  if (input.size() < kRecordHeaderBytes + kMagic.size() + 4) return std::nullopt;
+  const std::byte* at = input.data() + kRecordHeaderBytes;
+  if (std::memcmp(at, kMagic.data(), kMagic.size()) != 0) return std::nullopt;
+  return Get<uint32_t>(at + kMagic.size());
+}
+
+std::optional<SegmentRecord> DecodeSegment(Bytes payload) {
+  Decoder decoder(payload);
+  for (const char c : kMagic) {
+    if (decoder.Number<uint8_t>() != static_cast<uint8_t>(c)) return std::nullopt;
+  }
+  SegmentRecord record;
+  record.version = decoder.Number<uint32_t>();
+  decoder.Zero(decoder.Number<uint32_t>());
+  record.id.value = decoder.Number<uint64_t>();
+  record.created = decoder.Time();
+  record.previous.value = decoder.Number<uint64_t>();
+  record.previous_bytes = decoder.Number<uint64_t>();
+  if (!decoder.Finished()) return std::nullopt;
+  return record;
+}
+
+std::optional<BodyRecord> DecodeBody(Bytes payload) {
+  if (payload.size() < kBodyFieldsBytes) return std::nullopt;
+  return BodyRecord{.id = MessageId{Get<uint64_t>(payload.data())},
+                    .body_offset = Get<uint64_t>(payload.data() + 8),
+                    .bytes = payload.subspan(kBodyFieldsBytes)};
+}
+
+std::optional<AcceptedRecord> DecodeAccepted(Bytes payload) {
+  Decoder decoder(payload);
+  AcceptedRecord record;
+  record.id.value = decoder.Number<uint64_t>();
+  record.accepted_at = decoder.Time();
+  record.message_bytes = decoder.Number<uint64_t>();
+  record.wire_bytes = decoder.Number<uint64_t>();
+  record.body_checksum = decoder.Number<uint64_t>();
+  record.body_type = decoder.Number<uint8_t>();
+  record.ret = decoder.Number<uint8_t>();
+  const uint8_t flags = decoder.Number<uint8_t>();
+  record.eight_bit = (flags & kFlagEightBit) != 0;
+  record.bounce = (flags & kFlagBounce) != 0;
+  decoder.Zero(flags & ~(kFlagEightBit | kFlagBounce));
+  decoder.Zero(decoder.Number<uint8_t>());
+  const size_t recipients = decoder.Number<uint32_t>();
+  decoder.Text(record.sender);
+  decoder.Text(record.envelope_id);
+  if (!decoder.good() || recipients > decoder.left() / kRecipientBytesMin) return std::nullopt;
+  record.recipients.resize(recipients);
+  for (RecipientRecord& recipient : record.recipients) {
+    if (!DecodeRecipient(decoder, recipient)) return std::nullopt;
+  }
+  if (!decoder.Finished()) return std::nullopt;
+  return record;
+}
+
+std::optional<OutcomeRecord> DecodeOutcome(Bytes payload) {
+  Decoder decoder(payload);
+  OutcomeRecord record;
+  record.id.value = decoder.Number<uint64_t>();
+  const uint32_t state = decoder.Number<uint32_t>();
+  if (state != static_cast<uint32_t>(RecipientState::kDelivered) &&
+      state != static_cast<uint32_t>(RecipientState::kBounced)) {
+    return std::nullopt;
+  }
+  record.state = static_cast<RecipientState>(state);
+  if (!decoder.Indexes(record.recipients) || !decoder.Finished()) return std::nullopt;
+  return record;
+}
+
+std::optional<DeferredRecord> DecodeDeferred(Bytes payload) {
+  Decoder decoder(payload);
+  DeferredRecord record;
+  record.id.value = decoder.Number<uint64_t>();
+  record.next_attempt = decoder.Time();
+  const uint32_t attempts = decoder.Number<uint32_t>();
+  if (attempts > UINT16_MAX) return std::nullopt;
+  record.attempts = static_cast<uint16_t>(attempts);
+  if (!decoder.Indexes(record.recipients)) return std::nullopt;
+  decoder.Text(record.last_reply);
+  if (!decoder.Finished()) return std::nullopt;
+  return record;
+}
+
+std::optional<MessageId> DecodeDone(Bytes payload) {
+  if (payload.size() != 8) return std::nullopt;
+  return MessageId{Get<uint64_t>(payload.data())};
+}
+
+}  // namespace sluice::spool

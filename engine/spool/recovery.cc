@@ -1,0 +1,331 @@
+#include "engine/spool/recovery.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/spool/segment_reader.h"
+
+namespace sluice::spool {
+namespace {
+
+constexpr size_t kLogs = size_t{1} << 16;
+
+// One copy of a message's body, as its pieces are met.
+struct Body {
+  std::vector<Extent> pieces;
+  uint64_t bytes = 0;
+  uint64_t log_bytes = 0;
+};
+
+// All that the logs say about one message that is not done.
+struct History {
+  std::optional<AcceptedRecord> accepted;
+  std::vector<OutcomeRecord> early_outcomes;    // Met before the promise, as are
+  std::vector<DeferredRecord> early_deferrals;  // these.
+  Body open;                                    // Pieces that no promise has followed yet.
+  std::optional<Body> whole;                    // The last one that a promise found whole.
+  SegmentId whole_since;                        // Where it begins.
+};
+
+struct Entry {
+  std::unique_ptr<History> history;  // Null once the message is done.
+  uint16_t log = 0;
+};
+
+// Puts the logs' records together, whichever order they come in.
+class Replay {
+ public:
+  Replay() : keepers_(kLogs) { std::iota(keepers_.begin(), keepers_.end(), uint16_t{0}); }
+
+  // False: its payload is not what its type says.
+  bool Apply(const OpenSegment& segment, const PlacedRecord& record);
+
+  void Finish(Recovered& recovered);
+
+ private:
+  History* HistoryOf(MessageId id, SegmentId segment);  // Null: the message is done.
+  bool ApplyBody(SegmentId segment, const PlacedRecord& record);
+  bool ApplyAccepted(SegmentId segment, const RecordView& view);
+  bool ApplyOutcome(SegmentId segment, Bytes payload);
+  bool ApplyDeferred(SegmentId segment, Bytes payload);
+  bool ApplyDone(SegmentId segment, Bytes payload);
+  uint16_t KeeperOf(uint16_t log);
+
+  absl::flat_hash_map<uint64_t, Entry> entries_;
+  std::vector<uint16_t> keepers_;  // Each log's, or one that is nearer to it: the smallest of them.
+  MessageId greatest_;
+};
+
+// A final state stays, whatever comes after.
+bool SetFinal(AcceptedRecord& accepted, const OutcomeRecord& outcome) {
+  bool good = true;
+  for (const uint32_t index : outcome.recipients) {
+    if (index < accepted.recipients.size()) {
+      accepted.recipients[index].state = outcome.state;
+    } else {
+      good = false;
+    }
+  }
+  return good;
+}
+
+bool SetDeferred(AcceptedRecord& accepted, const DeferredRecord& deferred) {
+  bool good = true;
+  for (const uint32_t index : deferred.recipients) {
+    if (index >= accepted.recipients.size()) {
+      good = false;
+      continue;
+    }
+    RecipientRecord& recipient = accepted.recipients[index];
+    recipient.attempts = deferred.attempts;
+    recipient.next_attempt = deferred.next_attempt;
+    recipient.last_reply = deferred.last_reply;
+  }
+  return good;
+}
+
+// The same message, promised again where it was moved to.
+void KeepFinal(const AcceptedRecord& before, AcceptedRecord& after) {
+  const size_t count = std::min(before.recipients.size(), after.recipients.size());
+  for (size_t i = 0; i < count; ++i) {
+    if (before.recipients[i].state != RecipientState::kWaiting) {
+      after.recipients[i].state = before.recipients[i].state;
+    }
+  }
+}
+
+bool Replay::Apply(const OpenSegment& segment, const PlacedRecord& record) {
+  switch (record.view.type) {
+    case RecordType::kSegment: {
+      const std::optional<SegmentRecord> begins = DecodeSegment(record.view.payload);
+      return begins && begins->id == segment.id && record.offset == 0;
+    }
+    case RecordType::kBody:
+      return ApplyBody(segment.id, record);
+    case RecordType::kAccepted:
+      return ApplyAccepted(segment.id, record.view);
+    case RecordType::kOutcome:
+      return ApplyOutcome(segment.id, record.view.payload);
+    case RecordType::kDeferred:
+      return ApplyDeferred(segment.id, record.view.payload);
+    case RecordType::kDone:
+      return ApplyDone(segment.id, record.view.payload);
+  }
+  return false;
+}
+
+History* Replay::HistoryOf(MessageId id, SegmentId segment) {
+  greatest_ = std::max(greatest_, id);
+  const auto [found, is_new] = entries_.try_emplace(id.value);
+  Entry& entry = found->second;
+  if (is_new) {
+    entry.log = segment.log();
+    entry.history = std::make_unique<History>();
+  }
+  const uint16_t a = KeeperOf(entry.log);
+  const uint16_t b = KeeperOf(segment.log());
+  keepers_[std::max(a, b)] = std::min(a, b);
+  return entry.history.get();
+}
+
+bool Replay::ApplyBody(SegmentId segment, const PlacedRecord& record) {
+  const std::optional<BodyRecord> piece = DecodeBody(record.view.payload);
+  if (!piece || piece->bytes.empty()) return false;
+  History* history = HistoryOf(piece->id, segment);
+  if (history == nullptr) return true;
+  Body& open = history->open;
+  if (piece->body_offset != open.bytes) open = Body{};  // From the front again: it is being moved.
+  if (piece->body_offset != open.bytes) return true;    // The pieces before it are gone.
+  open.pieces.push_back({.segment = segment,
+                         .offset = static_cast<uint32_t>(record.offset + kBodyPrefixBytes),
+                         .bytes = static_cast<uint32_t>(piece->bytes.size())});
+  open.bytes += piece->bytes.size();
+  open.log_bytes += record.view.whole_bytes;
+  return true;
+}
+
+bool Replay::ApplyAccepted(SegmentId segment, const RecordView& view) {
+  std::optional<AcceptedRecord> accepted = DecodeAccepted(view.payload);
+  if (!accepted) return false;
+  History* history = HistoryOf(accepted->id, segment);
+  if (history == nullptr) return true;
+  if (history->accepted) KeepFinal(*history->accepted, *accepted);
+  history->accepted = std::move(accepted);
+  bool good = true;
+  for (const OutcomeRecord& outcome : history->early_outcomes) {
+    good = SetFinal(*history->accepted, outcome) && good;
+  }
+  for (const DeferredRecord& deferred : history->early_deferrals) {
+    good = SetDeferred(*history->accepted, deferred) && good;
+  }
+  history->early_outcomes.clear();
+  history->early_deferrals.clear();
+
+  Body open = std::exchange(history->open, Body{});
+  if (open.bytes != history->accepted->wire_bytes) return good;
+  open.log_bytes += view.whole_bytes;
+  history->whole_since = open.pieces.empty() ? segment : open.pieces.front().segment;
+  history->whole = std::move(open);
+  return good;
+}
+
+bool Replay::ApplyOutcome(SegmentId segment, Bytes payload) {
+  std::optional<OutcomeRecord> outcome = DecodeOutcome(payload);
+  if (!outcome) return false;
+  History* history = HistoryOf(outcome->id, segment);
+  if (history == nullptr) return true;
+  if (history->accepted) return SetFinal(*history->accepted, *outcome);
+  history->early_outcomes.push_back(*std::move(outcome));
+  return true;
+}
+
+bool Replay::ApplyDeferred(SegmentId segment, Bytes payload) {
+  std::optional<DeferredRecord> deferred = DecodeDeferred(payload);
+  if (!deferred) return false;
+  History* history = HistoryOf(deferred->id, segment);
+  if (history == nullptr) return true;
+  if (history->accepted) return SetDeferred(*history->accepted, *deferred);
+  history->early_deferrals.push_back(*std::move(deferred));
+  return true;
+}
+
+bool Replay::ApplyDone(SegmentId segment, Bytes payload) {
+  const std::optional<MessageId> id = DecodeDone(payload);
+  if (!id) return false;
+  HistoryOf(*id, segment);
+  entries_[id->value].history.reset();
+  return true;
+}
+
+uint16_t Replay::KeeperOf(uint16_t log) {
+  while (keepers_[log] != log) log = keepers_[log];
+  return log;
+}
+
+void Replay::Finish(Recovered& recovered) {
+  for (auto& [id, entry] : entries_) {
+    if (entry.history == nullptr) continue;
+    History& history = *entry.history;
+    if (!history.accepted || !history.whole) {
+      // What only ends a message whose beginning has been given back is no message.
+      if (history.accepted || !history.open.pieces.empty()) ++recovered.incomplete_messages;
+      continue;
+    }
+    recovered.messages.push_back({.accepted = *std::move(history.accepted),
+                                  .body = std::move(history.whole->pieces),
+                                  .first_segment = history.whole_since,
+                                  .log_bytes = history.whole->log_bytes,
+                                  .keeper = KeeperOf(entry.log)});
+  }
+  std::sort(recovered.messages.begin(), recovered.messages.end(),
+            [](const RecoveredMessage& a, const RecoveredMessage& b) {
+              return a.accepted.id < b.accepted.id;
+            });
+  for (Log::LiveSegment& live : recovered.segments) live.keeper = KeeperOf(live.segment.id.log());
+  recovered.greatest_id = greatest_;
+}
+
+// How a segment begins, before its records are read.
+struct Beginning {
+  OpenSegment segment;
+  std::optional<SegmentRecord> record;
+  bool blank = false;                    // Zeros, or the front of a former life.
+  std::optional<uint64_t> sealed_bytes;  // As the next segment of its log says.
+};
+
+absl::StatusOr<Beginning> ReadBeginning(Disk& disk, const OpenSegment& segment) {
+  std::vector<std::byte> bytes(std::min<uint64_t>(segment.bytes, 128));
+  const absl::StatusOr<size_t> read = disk.ReadAt(segment, bytes, 0);
+  if (!read.ok()) return read.status();
+  bytes.resize(*read);
+  const std::optional<uint32_t> version = ShownVersion(bytes);
+  if (version && *version != kFormatVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "segment ", segment.id.sequence(), " of log ", segment.id.log(), " has format version ",
+        *version, ", and this program reads version ", kFormatVersion,
+        ". Start the program that wrote it, let it deliver what it holds, then change over. "
+        "Nothing has been touched"));
+  }
+  Beginning beginning;
+  beginning.segment = segment;
+  if (const std::optional<RecordView> view = DecodeRecord(segment.id, bytes);
+      view && view->type == RecordType::kSegment) {
+    beginning.record = DecodeSegment(view->payload);
+  }
+  const bool zeros =
+      std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  beginning.blank = zeros || (version && !ClaimedBytes(segment.id, bytes));
+  return beginning;
+}
+
+// A segment's first record was written when all of the one before was on the disk.
+void Seal(std::vector<Beginning>& beginnings) {
+  absl::flat_hash_map<uint64_t, Beginning*> by_id;
+  for (Beginning& beginning : beginnings) by_id[beginning.segment.id.value] = &beginning;
+  for (const Beginning& next : beginnings) {
+    if (!next.record || next.record->previous.value == 0) continue;
+    const auto found = by_id.find(next.record->previous.value);
+    if (found != by_id.end()) found->second->sealed_bytes = next.record->previous_bytes;
+  }
+}
+
+absl::Status ReadSegment(Disk& disk, const Beginning& beginning, std::vector<std::byte>& buffer,
+                         Replay& replay, Recovered& recovered) {
+  SegmentReader reader(disk, beginning.segment, beginning.sealed_bytes, buffer);
+  while (true) {
+    const absl::StatusOr<std::optional<PlacedRecord>> record = reader.Next();
+    if (!record.ok()) return record.status();
+    if (!*record) break;
+    ++recovered.records;
+    if (!replay.Apply(beginning.segment, **record)) ++recovered.damaged_records;
+  }
+  recovered.damaged_records += reader.damaged();
+  uint64_t used_bytes = std::max(reader.used_bytes(), beginning.sealed_bytes.value_or(0));
+  if (used_bytes == 0 && !beginning.blank) {
+    // Something was here, and nothing of it checks. It is not taken for a segment that is free.
+    ++recovered.damaged_records;
+    used_bytes = beginning.segment.bytes;
+  }
+  recovered.segments.push_back({.segment = beginning.segment, .used_bytes = used_bytes});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Recovered> Recover(Disk& disk) {
+  absl::StatusOr<std::vector<OpenSegment>> opened = disk.OpenAll();
+  if (!opened.ok()) return opened.status();
+  std::sort(opened->begin(), opened->end(), [](const OpenSegment& a, const OpenSegment& b) {
+    return std::tuple(a.id.sequence(), a.id.log()) < std::tuple(b.id.sequence(), b.id.log());
+  });
+
+  std::vector<Beginning> beginnings;
+  for (const OpenSegment& segment : *opened) {
+    absl::StatusOr<Beginning> beginning = ReadBeginning(disk, segment);
+    if (!beginning.ok()) return beginning.status();
+    beginnings.push_back(*std::move(beginning));
+  }
+  Seal(beginnings);
+
+  Recovered recovered;
+  Replay replay;
+  std::vector<std::byte> buffer;
+  for (const Beginning& beginning : beginnings) {
+    recovered.next_sequence =
+        std::max(recovered.next_sequence, beginning.segment.id.sequence() + 1);
+    if (absl::Status read = ReadSegment(disk, beginning, buffer, replay, recovered); !read.ok()) {
+      return read;
+    }
+  }
+  replay.Finish(recovered);
+  return recovered;
+}
+
+}  // namespace sluice::spool

@@ -1,0 +1,87 @@
+#include "engine/spool/segment_reader.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+
+namespace sluice::spool {
+namespace {
+
+// One read; several of the longest records.
+constexpr uint64_t kChunkBytes = 4 << 20;
+static_assert(kChunkBytes >= 2 * kRecordBytesMax);
+
+// What may be hashed in a search, in lengths of the segment.
+constexpr uint64_t kSearchFactor = 8;
+
+}  // namespace
+
+SegmentReader::SegmentReader(Disk& disk, const OpenSegment& segment,
+                             std::optional<uint64_t> sealed_bytes, std::vector<std::byte>& buffer)
+    : disk_(disk),
+      segment_(segment),
+      sealed_(sealed_bytes.has_value()),
+      end_(std::min(segment.bytes, sealed_bytes.value_or(segment.bytes))),
+      buffer_(buffer),
+      search_budget_bytes_(kSearchFactor * segment.bytes) {
+  buffer_.resize(std::min(kChunkBytes, std::max<uint64_t>(buffer_.size(), segment.bytes)));
+}
+
+absl::StatusOr<std::optional<PlacedRecord>> SegmentReader::Next() {
+  while (position_ < end_) {
+    if (absl::Status loaded = Load(position_); !loaded.ok()) return loaded;
+    if (const std::optional<RecordView> view = DecodeRecord(segment_.id, At(position_))) {
+      const PlacedRecord record = {.offset = position_, .view = *view};
+      position_ += view->whole_bytes;
+      used_bytes_ = position_;
+      return record;
+    }
+    const absl::StatusOr<std::optional<uint64_t>> next = FindNext(position_);
+    if (!next.ok()) return next.status();
+    if (*next || sealed_) ++damaged_;
+    position_ = next->value_or(end_);
+  }
+  return std::nullopt;
+}
+
+// Makes At(offset) hold the longest record, or all there is.
+absl::Status SegmentReader::Load(uint64_t offset) {
+  const uint64_t wanted = std::min(offset + kRecordBytesMax, end_);
+  if (offset >= loaded_at_ && wanted <= loaded_at_ + loaded_bytes_) return absl::OkStatus();
+  const uint64_t bytes = std::min<uint64_t>(buffer_.size(), end_ - offset);
+  const absl::StatusOr<size_t> read =
+      disk_.ReadAt(segment_, std::span(buffer_).first(bytes), offset);
+  if (!read.ok()) return read.status();
+  loaded_at_ = offset;
+  loaded_bytes_ = *read;
+  if (*read < bytes) end_ = offset + *read;  // The file is shorter than it was said to be.
+  return absl::OkStatus();
+}
+
+Bytes SegmentReader::At(uint64_t offset) const {
+  CHECK(offset >= loaded_at_);
+  const uint64_t skipped = std::min(offset - loaded_at_, loaded_bytes_);
+  return Bytes(buffer_).subspan(skipped, std::min(loaded_bytes_, end_ - loaded_at_) - skipped);
+}
+
+absl::StatusOr<std::optional<uint64_t>> SegmentReader::FindNext(uint64_t bad) {
+  if (const std::optional<size_t> claimed = ClaimedBytes(segment_.id, At(bad))) {
+    const uint64_t behind = bad + *claimed;
+    if (behind == end_ && sealed_) return std::optional(behind);
+    if (behind < end_) {
+      if (absl::Status loaded = Load(behind); !loaded.ok()) return loaded;
+      if (DecodeRecord(segment_.id, At(behind))) return std::optional(behind);
+    }
+  }
+  for (uint64_t offset = bad + 8; offset + kRecordHeaderBytes <= end_; offset += 8) {
+    if (absl::Status loaded = Load(offset); !loaded.ok()) return loaded;
+    const std::optional<size_t> claimed = ClaimedBytes(segment_.id, At(offset));
+    if (!claimed) continue;
+    if (DecodeRecord(segment_.id, At(offset))) return std::optional(offset);
+    if (*claimed > search_budget_bytes_) return std::optional<uint64_t>();
+    search_budget_bytes_ -= *claimed;
+  }
+  return std::optional<uint64_t>();
+}
+
+}  // namespace sluice::spool
