@@ -1,8 +1,6 @@
 #include "engine/spool/record.h"
 
-// For a hash state on the stack: no allocation for a record. The layout it exposes is checked
 // below.
-#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 #include <algorithm>

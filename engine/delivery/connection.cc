@@ -1,0 +1,360 @@
+#include "engine/delivery/connection.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/delivery/tags.h"
+
+namespace sluice::delivery {
+namespace {
+
+// How long an address may take to answer the connect: Postfix's smtp_connect_timeout.
+constexpr Duration kConnectTimeout = std::chrono::seconds(30);
+
+smtp::Reply ConnectFailure(const dns::RouteStep& step, int error) {
+  return OwnReply(absl::StrCat("451 4.4.1 ", step.host, " [", step.address.ip.ToString(),
+                               "]:", step.address.port, ": ", std::strerror(error)));
+}
+
+}  // namespace
+
+Connections::~Connections() {
+  slab_.ForEach([this](Connection& connection) { timers_.Disarm(connection.timer); });
+}
+
+io::OpId Connections::Op(const Connection& connection, uint8_t tag) {
+  return io::MakeOpId(tag, slab_.HandleOf(connection));
+}
+
+void Connections::Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel) {
+  events_.push_back({.kind = kind,
+                     .connection = &connection,
+                     .parcel = parcel,
+                     .address = connection.current_step().address});
+}
+
+bool Connections::TakeEvent(ConnectionEvent& event) {
+  if (events_taken_ == events_.size()) {
+    events_.clear();
+    events_taken_ = 0;
+    return false;
+  }
+  event = events_[events_taken_++];
+  return true;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Opening.
+
+Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> steps, Now now) {
+  CHECK(!steps.empty());
+  Connection* connection = slab_.Take();
+  if (connection == nullptr) return nullptr;
+  CHECK(!connection->attempt.active());
+  CHECK(!connection->hook.linked());
+  connection->state = ConnectionState::kConnecting;
+  connection->destination = destination;
+  connection->was_ready = false;
+  connection->counted_ready = false;
+  connection->granted = 0;
+  connection->successes = 0;
+  connection->steps = std::move(steps);
+  connection->step = 0;
+  connection->socket = io::Socket{};
+  connection->failure = smtp::Reply{};
+  connection->timer.owner = connection;
+  connection->timer.kind = static_cast<uint8_t>(TimerKind::kConnection);
+  TryStep(*connection, now);
+  return connection;
+}
+
+void Connections::TryStep(Connection& connection, Now now) {
+  connection.state = ConnectionState::kConnecting;
+  connection.send_broken = false;
+  connection.retry_step = false;
+  connection.sending_body = false;
+  const dns::RouteStep& step = connection.current_step();
+  connection.socket = io_.OpenStream(step.address.ip.family, IpAddress{});
+  if (!connection.socket) {
+    // No socket of this family, or no descriptor: nothing of the remote host's doing.
+    FailStep(connection, ConnectFailure(step, -connection.socket.descriptor));
+    return BeginClose(connection, now);
+  }
+  connection.step_started = now.instant;
+  connection.connect_in_flight = true;
+  io_.Connect(Op(connection, static_cast<uint8_t>(Tag::kConnect)), connection.socket, step.address);
+  timers_.Arm(connection.timer, now.instant + kConnectTimeout);
+}
+
+// The address did not give a session: tells it, and makes ready for the next one, if there is one.
+void Connections::FailStep(Connection& connection, const smtp::Reply& why) {
+  CHECK(!connection.was_ready);
+  connection.failure = why;
+  Push(ConnectionEventKind::kStepFailed, connection);
+  connection.retry_step = connection.step + 1 < connection.steps.size();
+}
+
+void Connections::OnConnected(Connection& connection, int32_t result, Now now) {
+  connection.connect_in_flight = false;
+  if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
+  if (result < 0) {
+    FailStep(connection, ConnectFailure(connection.current_step(), -result));
+    return BeginClose(connection, now);
+  }
+  connection.state = ConnectionState::kTalking;
+  connection.connect_time = now.instant - connection.step_started;
+  connection.session.Begin({.ehlo_name = options_.ehlo_name}, now);
+  connection.receive_in_flight = true;
+  io_.Receive(Op(connection, static_cast<uint8_t>(Tag::kReceive)), connection.socket);
+  Drive(connection, now);
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Talking.
+
+void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now) {
+  CHECK(connection.state == ConnectionState::kReady);
+  CHECK(parcel.body_state == BodyState::kLent);
+  connection.state = ConnectionState::kTalking;
+  parcel.peer_name = connection.current_step().host;
+  parcel.peer_address = connection.current_step().address;
+  parcel.stages.connect = connection.connect_time;
+  connection.connect_time = Duration{};
+  connection.attempt.Begin(parcel, recipients_max, now.instant);
+  connection.session.Offer(connection.attempt.transaction(), now);
+  Drive(connection, now);
+}
+
+void Connections::Quit(Connection& connection, Now now) {
+  CHECK(connection.state == ConnectionState::kReady);
+  connection.state = ConnectionState::kTalking;
+  connection.session.Quit(now);
+  Drive(connection, now);
+}
+
+void Connections::Abort(Connection& connection, Now now) {
+  if (connection.state == ConnectionState::kClosing) {
+    connection.retry_step = false;
+    return;
+  }
+  if (connection.state != ConnectionState::kConnecting) {
+    connection.session.Abort();
+    Drive(connection, now);
+  }
+  if (connection.state != ConnectionState::kClosing) BeginClose(connection, now);
+  connection.retry_step = false;
+}
+
+void Connections::OnCompletion(const io::Completion& completion, Now now) {
+  Connection* connection = slab_.Find(completion.op.handle());
+  CHECK(connection != nullptr);  // A slot is not released while anything is in flight.
+  switch (static_cast<Tag>(completion.op.tag)) {
+    case Tag::kConnect:
+      return OnConnected(*connection, completion.result, now);
+    case Tag::kReceive:
+      return OnReceived(*connection, completion, now);
+    case Tag::kSend:
+      return OnSent(*connection, completion.result, now);
+    case Tag::kLogStep:
+    case Tag::kBodyRead:
+    case Tag::kIntakeAccept:
+    case Tag::kIntakeReceive:
+    case Tag::kIntakeSend:
+      CHECK(false);
+  }
+}
+
+void Connections::OnReceived(Connection& connection, const io::Completion& completion, Now now) {
+  if (!completion.more) connection.receive_in_flight = false;
+  if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
+  if (completion.result > 0) {
+    const absl::string_view bytes(reinterpret_cast<const char*>(completion.received.data()),
+                                  completion.received.size());
+    connection.session.OnBytes(bytes, now);
+    Drive(connection, now);
+  }
+  const bool talking =
+      connection.state == ConnectionState::kTalking || connection.state == ConnectionState::kReady;
+  if (connection.receive_in_flight || !talking) return;
+  connection.session.OnClosed(now);
+  Drive(connection, now);
+}
+
+void Connections::OnSent(Connection& connection, int32_t result, Now now) {
+  connection.send_in_flight = false;
+  if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
+  if (result < 0) {
+    // The server may have said why before it closed: the receive brings that, or the end.
+    connection.send_broken = true;
+    return;
+  }
+  if (connection.body_piece > 0) {
+    connection.body_sent += connection.body_piece;
+    connection.body_piece = 0;
+    connection.session.OnBodyProgress(now);
+  }
+  Drive(connection, now);
+}
+
+void Connections::OnTimer(Timer& timer, Now now) {
+  Connection& connection = *static_cast<Connection*>(timer.owner);
+  switch (connection.state) {
+    case ConnectionState::kConnecting:
+      FailStep(connection, ConnectFailure(connection.current_step(), ETIMEDOUT));
+      return BeginClose(connection, now);
+    case ConnectionState::kTalking:
+      connection.session.OnDeadline(now);
+      return Drive(connection, now);
+    case ConnectionState::kReady:
+      return Quit(connection, now);  // Idle for long enough: nobody had a message for it.
+    case ConnectionState::kClosing:
+      return;
+  }
+}
+
+// Does what the session asks for, until it asks for nothing more.
+void Connections::Drive(Connection& connection, Now now) {
+  using smtp::ClientAction;
+  for (;;) {
+    switch (connection.session.Next()) {
+      case ClientAction::kNone:
+        SendOutput(connection);
+        SendBodyPiece(connection, now);
+        return ArmDeadline(connection);
+      case ClientAction::kSend:
+        SendOutput(connection);
+        break;
+      case ClientAction::kSendBody:
+        connection.attempt.OnEnvelopeDone(now.instant);
+        connection.sending_body = true;
+        connection.body_sent = 0;
+        break;
+      case ClientAction::kReady:
+        connection.state = ConnectionState::kReady;
+        connection.was_ready = true;
+        Push(ConnectionEventKind::kReady, connection);
+        break;
+      case ClientAction::kRecipientDone:
+        connection.attempt.OnRecipientRefused(connection.session.recipient_index(),
+                                              connection.session.reply());
+        break;
+      case ClientAction::kRecipientMoved:
+        connection.attempt.OnRecipientMoved(connection.session.recipient_index());
+        break;
+      case ClientAction::kMessageDone:
+        OnMessageDone(connection, now);
+        break;
+      case ClientAction::kClose:
+        return BeginClose(connection, now);
+    }
+  }
+}
+
+void Connections::OnMessageDone(Connection& connection, Now now) {
+  const smtp::ClientSession& session = connection.session;
+  Parcel* parcel = connection.attempt.parcel();
+  connection.sending_body = false;
+  // A session that worked before and is lost under a message says nothing of the message: it goes
+  // to a fresh one at once (X2, K4). A host that drops a fresh session is one that failed; so is
+  // its next.
+  const bool lost = session.result() == smtp::MessageResult::kSessionLost;
+  const bool another =
+      connection.successes > 0 || parcel->host_failures + 1 < connection.steps.size();
+  if (lost && another) {
+    if (connection.successes == 0) {
+      ++parcel->host_failures;
+      Push(ConnectionEventKind::kStepFailed, connection);
+    }
+    connection.attempt.Undo();
+    return Push(ConnectionEventKind::kReturned, connection, parcel);
+  }
+  if (session.result() == smtp::MessageResult::kAccepted) ++connection.successes;
+  const absl::string_view command = session.result() == smtp::MessageResult::kAccepted
+                                        ? absl::string_view("the final dot")
+                                        : SpecOf(session.failed_state()).name;
+  connection.attempt.Finish(session.result(), session.reply(), command, now.instant);
+  Push(ConnectionEventKind::kAttempted, connection, parcel);
+}
+
+void Connections::SendOutput(Connection& connection) {
+  if (connection.send_in_flight || connection.send_broken) return;
+  if (connection.state == ConnectionState::kClosing || connection.session.output().empty()) return;
+  connection.send_buffer.assign(connection.session.output().data(),
+                                connection.session.output().size());
+  connection.session.ClearOutput();
+  connection.send_in_flight = true;
+  const io::Bytes part(reinterpret_cast<const std::byte*>(connection.send_buffer.data()),
+                       connection.send_buffer.size());
+  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket,
+           std::span(&part, 1));
+}
+
+void Connections::SendBodyPiece(Connection& connection, Now now) {
+  if (!connection.sending_body || connection.send_in_flight || connection.send_broken) return;
+  const Message& message = *connection.attempt.parcel()->message;
+  const uint64_t left = message.wire_bytes - connection.body_sent;
+  if (left == 0) {
+    connection.sending_body = false;
+    return;
+  }
+  std::array<io::Bytes, io::kSendPartsMax> parts;
+  const size_t count = message.body.Gather(connection.body_sent, left, parts);
+  for (size_t i = 0; i < count; ++i) connection.body_piece += parts[i].size();
+  if (connection.body_piece == left) connection.session.OnBodyEnding(now);
+  connection.send_in_flight = true;
+  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket,
+           std::span(parts).first(count));
+}
+
+// The session's own deadline; when it is ready, the dispatcher decides (it arms the timer as idle).
+void Connections::ArmDeadline(Connection& connection) {
+  if (connection.state == ConnectionState::kTalking) {
+    timers_.Arm(connection.timer, connection.session.deadline());
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Closing: begin, join, close.
+
+void Connections::BeginClose(Connection& connection, Now now) {
+  if (connection.state == ConnectionState::kTalking && !connection.was_ready) {
+    smtp::Reply why = connection.session.close_reply();
+    if (why.code == 0) {
+      why = OwnReply(absl::StrCat("451 4.4.2 ", connection.session.close_reason()));
+    }
+    FailStep(connection, why);
+  }
+  connection.state = ConnectionState::kClosing;
+  timers_.Disarm(connection.timer);
+  if (connection.connect_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kConnect)));
+  if (connection.receive_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kReceive)));
+  if (connection.send_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kSend)));
+  JoinClose(connection, now);
+}
+
+void Connections::JoinClose(Connection& connection, Now now) {
+  if (connection.state != ConnectionState::kClosing) return;
+  if (connection.connect_in_flight || connection.receive_in_flight || connection.send_in_flight)
+    return;
+  if (connection.socket) io_.Close(connection.socket);
+  connection.socket = io::Socket{};
+  connection.body_piece = 0;
+  CHECK(!connection.attempt.active());
+  if (connection.retry_step) {
+    ++connection.step;
+    return TryStep(connection, now);
+  }
+  Push(ConnectionEventKind::kEnded, connection);
+}
+
+void Connections::Release(Connection& connection) {
+  CHECK(!connection.hook.linked());
+  CHECK(!connection.timer.armed());
+  CHECK(!connection.socket);
+  slab_.Release(connection);
+}
+
+}  // namespace sluice::delivery

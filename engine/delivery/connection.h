@@ -1,0 +1,149 @@
+// Connections to the hosts of destinations: a socket, an SMTP session and the attempt that it
+// carries.
+//
+// This layer opens, talks and closes; which destination, how many, and what next is the
+// dispatcher's, which reads the events. A connection tries the steps of its route in order until a
+// host's session is ready; after that, its end is its end. It counts against the destination's
+// limit from Open to the kEnded event, at which its last socket has been closed.
+//
+// One flag for each operation in flight: set where it is submitted, cleared first where it
+// completes. Closing is begin, join, close; the slot is free when nothing is in flight
+// (TigerBeetle's bus).
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/intrusive_list.h"
+#include "engine/base/limits.h"
+#include "engine/base/slab.h"
+#include "engine/base/timer_wheel.h"
+#include "engine/delivery/attempt.h"
+#include "engine/dns/route.h"
+#include "engine/io/io.h"
+#include "engine/smtp/client_session.h"
+
+namespace sluice::delivery {
+
+enum class ConnectionState : uint8_t {
+  kConnecting,  // To an address of the route; also between two addresses.
+  kTalking,     // A dialogue is on: greeting, EHLO, a transaction, QUIT.
+  kReady,       // The session waits for a transaction.
+  kClosing,     // Until nothing is in flight.
+};
+
+struct Connection {
+  ConnectionState state = ConnectionState::kConnecting;
+  Handle destination;      // The dispatcher's.
+  bool was_ready = false;  // A session has been ready: no further step will be tried.
+  uint32_t successes = 0;  // Transactions answered with 250.
+  std::vector<dns::RouteStep> steps;
+  size_t step = 0;
+
+  io::Socket socket;
+  bool connect_in_flight = false;
+  bool receive_in_flight = false;
+  bool send_in_flight = false;
+  bool send_broken = false;  // A send failed: what the server still says decides.
+  bool retry_step = false;   // Closing in order to try the next address.
+
+  smtp::ClientSession session;
+  Attempt attempt;
+  bool sending_body = false;
+  uint64_t body_sent = 0;
+  uint64_t body_piece = 0;  // Bytes of the body in the send in flight.
+  std::string send_buffer;
+
+  Timer timer;
+  Instant step_started{};
+  Duration connect_time{};  // Of the session's opening, until its first attempt tells it.
+  smtp::Reply failure;      // Why the last step failed.
+
+  // --- The dispatcher's.
+  ListHook hook;               // Among the destination's ready ones.
+  bool counted_ready = false;  // No longer among the destination's opening ones.
+  uint32_t granted = 0;        // Recipients taken out of the budget for it.
+
+  const dns::RouteStep& current_step() const { return steps[step]; }
+};
+
+enum class ConnectionEventKind : uint8_t {
+  kReady,      // Offer a transaction, or Quit. After Open, and after each transaction but the last.
+  kAttempted,  // `parcel` is back, its outcome written in.
+  kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
+  kStepFailed,  // An address did not answer, or its host refused the session: `address`,
+                // connection->failure.
+  kEnded,       // Over. The dispatcher must Release the connection.
+};
+
+struct ConnectionEvent {
+  ConnectionEventKind kind{};
+  Connection* connection = nullptr;
+  Parcel* parcel = nullptr;
+  SocketAddress address;
+};
+
+class Connections {
+ public:
+  struct Options {
+    absl::string_view ehlo_name;  // Lent.
+    uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
+  };
+
+  Connections(const Options& options, io::Io& io, TimerWheel& timers)
+      : options_(options), io_(io), timers_(timers), slab_(options.connections_max) {}
+  ~Connections();
+
+  // Begins at the first step. Null when all slots are taken. At least one step.
+  Connection* Open(Handle destination, std::vector<dns::RouteStep> steps, Now now);
+
+  // Starts a transaction on a ready connection with a parcel whose body is lent.
+  void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
+  // Ends a ready connection politely.
+  void Quit(Connection& connection, Now now);
+  // Ends any connection now; what its attempt did stays undecided unless the session can say it.
+  void Abort(Connection& connection, Now now);
+  void Release(Connection& connection);
+
+  void OnCompletion(const io::Completion& completion, Now now);
+  void OnTimer(Timer& timer, Now now);
+
+  // Takes the next event, in the order in which things happened.
+  bool TakeEvent(ConnectionEvent& event);
+
+  Connection* Find(Handle handle) { return slab_.Find(handle); }
+  Handle HandleOf(const Connection& connection) { return slab_.HandleOf(connection); }
+  uint32_t open() const { return slab_.taken(); }
+  bool full() const { return slab_.full(); }
+  template <class Visit>
+  void ForEach(Visit visit) {
+    slab_.ForEach(visit);
+  }
+
+ private:
+  void TryStep(Connection& connection, Now now);
+  void FailStep(Connection& connection, const smtp::Reply& why);
+  void OnConnected(Connection& connection, int32_t result, Now now);
+  void OnReceived(Connection& connection, const io::Completion& completion, Now now);
+  void OnSent(Connection& connection, int32_t result, Now now);
+  void Drive(Connection& connection, Now now);
+  void OnMessageDone(Connection& connection, Now now);
+  void SendOutput(Connection& connection);
+  void SendBodyPiece(Connection& connection, Now now);
+  void ArmDeadline(Connection& connection);
+  void BeginClose(Connection& connection, Now now);
+  void JoinClose(Connection& connection, Now now);
+  void Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel = nullptr);
+  io::OpId Op(const Connection& connection, uint8_t tag);
+
+  const Options options_;
+  io::Io& io_;
+  TimerWheel& timers_;
+  Slab<Connection> slab_;
+  std::vector<ConnectionEvent> events_;
+  size_t events_taken_ = 0;
+};
+
+}  // namespace sluice::delivery

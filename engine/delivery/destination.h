@@ -1,0 +1,67 @@
+// A destination: a recipient domain with mail to be delivered, its queue, controls, budget, route
+// and connections. It exists while it has any of these, on the one shard that owns its domain.
+//
+// What holds its mail at any moment is one of:
+//
+//   the route      not known yet (kAsked), or the last look-up failed for now (not_before)
+//   the hosts      no address gave a session (not_before)
+//   its limits     concurrency, messages per connection, recipients (budget)
+//   the engine     no connection slot left
+//   nothing        it is being delivered
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/base/intrusive_list.h"
+#include "engine/base/time.h"
+#include "engine/base/timer_wheel.h"
+#include "engine/delivery/connection.h"
+#include "engine/delivery/parcel.h"
+#include "engine/dns/route.h"
+#include "policy/budget.h"
+#include "policy/controls.h"
+
+namespace sluice::delivery {
+
+enum class RouteState : uint8_t { kUnknown, kAsked, kKnown };
+
+// What an address did lately: after two failures in a row it is left out for a while, so that one
+// dead host of two does not take half of the connections (P43); short, and never the last one left
+// (O8).
+struct AddressHealth {
+  SocketAddress address;
+  uint32_t failures = 0;
+  Instant avoid_until{};
+};
+
+struct Destination {
+  std::string domain;
+  policy::Controls controls;
+  uint64_t table_version = 0;
+  policy::Budget budget;
+
+  IntrusiveList<Parcel, &Parcel::hook> queue;
+  IntrusiveList<Connection, &Connection::hook> ready;  // Connections that wait for a transaction.
+  uint32_t opening = 0;                                // Connections that have not been ready yet.
+
+  RouteState route_state = RouteState::kUnknown;
+  dns::Route route;
+  Instant route_expires = kNever;
+  Instant route_asked{};
+  Duration route_time{};  // Of the last look-up, until an attempt tells it.
+
+  Instant not_before{};               // No connection is opened before.
+  uint32_t failures = 0;              // Times in a row that no session could be had.
+  smtp::Reply failure;                // The last of them.
+  absl::string_view binding;          // What binds now; a literal, empty: nothing.
+  std::vector<AddressHealth> health;  // Only of addresses that failed; at most kHealthMax.
+
+  static constexpr size_t kHealthMax = 16;
+
+  Timer timer;    // When to look again.
+  ListHook hook;  // Among those to be looked at.
+};
+
+}  // namespace sluice::delivery

@@ -1,0 +1,126 @@
+// Delivers the parcels of the destinations that this shard owns, as fast as their controls allow.
+//
+// Everything that may change what a destination can do (a parcel, a route, a connection, a
+// deadline, a new table) puts it on the list of those to be looked at; Turn looks at each: starts
+// transactions on connections that are ready, opens connections that the waiting mail can use, asks
+// for routes, or notes what binds and when to look again. Nothing here waits, and one turn's work
+// is bounded.
+//
+// One shard owns it. Parcels come by Take, go home by TakeReturned; bodies are asked for by
+// TakeBodyWanted and come by OnBody.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/base/random.h"
+#include "engine/base/slab.h"
+#include "engine/base/timer_wheel.h"
+#include "engine/delivery/connection.h"
+#include "engine/delivery/destination.h"
+#include "engine/delivery/parcel.h"
+#include "engine/dns/resolver.h"
+#include "engine/io/io.h"
+#include "policy/bounce_profile.h"
+#include "policy/controls_table.h"
+
+namespace sluice::delivery {
+
+class Dispatcher {
+ public:
+  struct Options {
+    uint32_t shard = 0;
+    absl::string_view hostname;  // EHLO name; lent.
+    uint32_t destinations_max = limits::kDestinationsPerShardMax;
+    uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
+    policy::BounceProfile bounce_profile;
+  };
+
+  // All lent for the dispatcher's life; the table until the next UseControls.
+  Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolver, TimerWheel& timers,
+             Random& random, const policy::ControlsTable& controls);
+  ~Dispatcher();
+
+  // --- Parcels.
+  void Take(Parcel& parcel, Now now);
+  Parcel* TakeReturned() { return returned_.PopFront(); }
+  Parcel* TakeBodyWanted() { return body_wanted_.PopFront(); }
+  void OnBody(Parcel& parcel, Now now);
+
+  // --- The world.
+  void OnRoute(dns::RouteAnswer answer, Now now);
+  void OnCompletion(const io::Completion& completion, Now now);
+  void OnTimer(Timer& timer, Now now);
+  // From now on this table holds. The old one is not used any more when this returns.
+  void UseControls(const policy::ControlsTable& controls);
+
+  // Once a turn. True if there is more to do at once.
+  bool Turn(Now now);
+
+  // Transactions under way may end; nothing new is begun, all else is given back.
+  void BeginDrain(Now now);
+  // Ends what is still under way.
+  void AbortAll(Now now);
+  bool AtRest() const { return connections_.open() == 0 && parcels_ == 0; }
+
+  uint32_t destinations() const { return destinations_.taken(); }
+  uint32_t connections() const { return connections_.open(); }
+  uint32_t parcels() const { return parcels_; }  // In queues and on connections.
+  Destination* FindDestination(absl::string_view domain);
+
+ private:
+  // Destinations.
+  Destination* DestinationFor(absl::string_view domain, Now now);
+  void LookAt(Destination& destination);
+  void Advance(Destination& destination, Now now);
+  void RefreshControls(Destination& destination);
+  bool HaveRoute(Destination& destination, Now now);
+  void StartTransactions(Destination& destination, Now now);
+  void OpenConnections(Destination& destination, Now now);
+  bool WantsAnother(const Destination& destination) const;
+  void LookAgainAt(Destination& destination, Instant when);
+  void ForgetIfIdle(Destination& destination, Now now);
+  void FailQueue(Destination& destination, Now now);
+  void BackOff(Destination& destination, const smtp::Reply& why, Now now);
+
+  // Parcels.
+  void Enqueue(Destination& destination, Parcel& parcel, bool front);
+  Parcel* Dequeue(Destination& destination);
+  void GiveBack(Parcel& parcel, ParcelResult result);
+  void RefuseParcel(Destination& destination, Parcel& parcel, smtp::MessageResult result,
+                    const smtp::Reply& reply, Now now);
+  void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
+
+  // Connections.
+  void HandleEvents(Now now);
+  void OnReady(Connection& connection, Now now);
+  void OnAttempted(Connection& connection, Parcel& parcel, Now now);
+  void OnReturned(Connection& connection, Parcel& parcel, Now now);
+  void EndTransaction(Connection& connection, uint32_t seen, Now now);
+  void OnEnded(Connection& connection, Now now);
+  void NoteStepFailed(Destination& destination, const SocketAddress& address, Now now);
+  void NoteStepWorks(Destination& destination, const SocketAddress& address);
+  std::vector<dns::RouteStep> Steps(Destination& destination, Now now);
+  Destination& DestinationOf(const Connection& connection);
+
+  const Options options_;
+  dns::Resolver& resolver_;
+  TimerWheel& timers_;
+  Random& random_;
+  const policy::ControlsTable* controls_;
+
+  Slab<Destination> destinations_;
+  absl::flat_hash_map<std::string, Handle> by_domain_;  // Look-up only: its order decides nothing.
+  Connections connections_;
+  IntrusiveList<Destination, &Destination::hook> to_look_at_;
+  IntrusiveList<Parcel, &Parcel::hook> returned_;
+  IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
+  Attempt unsent_;  // For parcels that are refused without a transaction.
+  uint32_t parcels_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace sluice::delivery
