@@ -1,6 +1,5 @@
 #include "engine/spool/record.h"
 
-// below.
 #include <xxhash.h>
 
 #include <algorithm>
