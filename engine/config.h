@@ -1,0 +1,78 @@
+// sluice.toml: every setting of the engine, checked whole.
+//
+// All errors of the file are collected, so that an operator mends them in one go; only a syntax
+// error hides the rest of the file, since nothing behind it can be read with confidence. A setting
+// that this version does not serve yet is an error as well, and never silently left out.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "engine/base/ip_address.h"
+#include "policy/bounce_profile.h"
+
+namespace sluice {
+
+struct ConfigError {
+  std::string file;
+  int line = 1;  // From 1; of a file as a whole: 1.
+  std::string text;
+
+  std::string ToString() const;  // "file:line: text"
+};
+
+struct ListenerConfig {
+  SocketAddress address;
+  std::vector<Network> relay_from;
+  uint64_t message_bytes_max = 52428800;
+};
+
+// A table beside the configuration. One at its default place may be missing: then it is empty.
+struct TableFile {
+  std::string path;
+  bool named = false;  // By the configuration: it must be there.
+};
+
+struct Config {
+  std::string hostname;  // Normalised.
+
+  uint32_t shards = 0;             // 0: one for each available core.
+  uint32_t handshake_threads = 0;  // 0: chosen from the number of cores.
+
+  std::vector<ListenerConfig> listeners;  // At least one.
+
+  std::string spool_path = "/var/spool/sluice";
+  bool spool_sync = true;
+
+  TableFile destinations = {.path = "/etc/sluice/destinations.ini"};
+  TableFile routes = {.path = "/etc/sluice/routes"};
+
+  std::vector<std::string> dns_forward;  // "127.0.0.1@5353", as unbound takes them.
+  std::string dns_trust_anchor = "/usr/share/dns/root.key";
+
+  uint16_t delivery_port = 25;
+  std::vector<Network> allow_addresses;
+
+  std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
+
+  std::vector<policy::BounceProfile> bounce_profiles;  // "Default" is the first, and always there.
+
+  std::string delivery_log = "/var/log/sluice/delivery.jsonl";
+  std::string control_socket = "/run/sluice/control.sock";
+};
+
+struct LoadedConfig {
+  Config config;
+  std::vector<ConfigError> errors;  // By line. Not empty: the configuration is not to be used.
+};
+
+// Reads the file. Relative paths in it are made relative to its folder.
+LoadedConfig LoadConfig(const std::string& path);
+
+// The same of a text; `path` names it in errors and for relative paths.
+LoadedConfig ParseConfig(absl::string_view text, const std::string& path);
+
+}  // namespace sluice

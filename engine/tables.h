@@ -1,0 +1,28 @@
+// The tables that the configuration names, read from their files: destination controls and routes.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/config.h"
+#include "engine/dns/routes_table.h"
+#include "policy/controls_table.h"
+
+namespace sluice {
+
+struct LoadedControls {
+  std::vector<policy::ControlsEntry> entries;  // For a policy::ControlsTable.
+  std::vector<ConfigError> errors;             // Not empty: the entries are not to be used.
+};
+
+struct LoadedRoutes {
+  dns::RoutesTable table;
+  std::vector<ConfigError> errors;  // Not empty: the table is not to be used.
+};
+
+// A file that is missing at its default place is an empty table; one that was named must be there.
+LoadedControls LoadControls(const TableFile& file);
+LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port);
+
+}  // namespace sluice

@@ -1,0 +1,81 @@
+// The tables beside the configuration, as files: which may be missing, and where errors are said to
+// be. What the tables themselves take is tested beside them (tests/policy, tests/engine/dns).
+
+#include "engine/tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+namespace sluice {
+namespace {
+
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::StartsWith;
+
+std::string PathOf(const std::string& name) {
+  return testing::TempDir() + "sluice-" + name;
+}
+
+TableFile Written(const std::string& name, const std::string& text) {
+  std::ofstream(PathOf(name)) << text;
+  return {.path = PathOf(name), .named = true};
+}
+
+TEST(ControlsTableFile, MayBeMissingAtItsDefaultPlace) {
+  const LoadedControls loaded = LoadControls({.path = PathOf("missing"), .named = false});
+  EXPECT_THAT(loaded.errors, IsEmpty());
+  EXPECT_THAT(loaded.entries, IsEmpty());
+}
+
+TEST(ControlsTableFile, MustBeThereWhenItIsNamed) {
+  const LoadedControls loaded = LoadControls({.path = PathOf("missing"), .named = true});
+  ASSERT_THAT(loaded.errors, SizeIs(1));
+  EXPECT_EQ(loaded.errors[0].ToString(),
+            PathOf("missing") + ":1: cannot be read: No such file or directory");
+}
+
+TEST(ControlsTableFile, IsReadAndItsErrorsNameFileAndLine) {
+  const LoadedControls good =
+      LoadControls(Written("good.ini", "[example.com]\nmax_messages_per_connection = 7\n"));
+  EXPECT_THAT(good.errors, IsEmpty());
+  ASSERT_THAT(good.entries, SizeIs(1));
+  EXPECT_EQ(good.entries[0].messages_per_connection_max, 7u);
+
+  const LoadedControls bad =
+      LoadControls(Written("bad.ini", "[example.com]\nmax_messages_per_connection = many\n"));
+  ASSERT_THAT(bad.errors, SizeIs(1));
+  EXPECT_THAT(bad.errors[0].ToString(), StartsWith(PathOf("bad.ini") + ":2: "));
+}
+
+TEST(RoutesTableFile, MayBeMissingAtItsDefaultPlace) {
+  const LoadedRoutes loaded = LoadRoutes({.path = PathOf("missing"), .named = false}, 25);
+  EXPECT_THAT(loaded.errors, IsEmpty());
+  EXPECT_EQ(loaded.table.size(), 0u);
+}
+
+TEST(RoutesTableFile, MustBeThereWhenItIsNamed) {
+  const LoadedRoutes loaded = LoadRoutes({.path = PathOf("missing"), .named = true}, 25);
+  ASSERT_THAT(loaded.errors, SizeIs(1));
+  EXPECT_THAT(loaded.errors[0].ToString(), StartsWith(PathOf("missing") + ":1: cannot be read"));
+}
+
+TEST(RoutesTableFile, IsReadWithTheDefaultPortAndItsErrorsNameFileAndLine) {
+  const LoadedRoutes good = LoadRoutes(Written("routes", "example.com mx.example.net\n"), 2525);
+  EXPECT_THAT(good.errors, IsEmpty());
+  const std::vector<dns::TableHost>* hosts = good.table.Lookup("example.com");
+  ASSERT_NE(hosts, nullptr);
+  ASSERT_THAT(*hosts, SizeIs(1));
+  EXPECT_EQ((*hosts)[0].port, 2525);
+
+  const LoadedRoutes bad =
+      LoadRoutes(Written("routes-bad", "\nexample.com mx.example:99999\n"), 25);
+  ASSERT_THAT(bad.errors, SizeIs(1));
+  EXPECT_THAT(bad.errors[0].ToString(), StartsWith(PathOf("routes-bad") + ":2: "));
+}
+
+}  // namespace
+}  // namespace sluice
