@@ -2,19 +2,26 @@
 //
 // Two cursors over one table of states: `sending_`, the next command to write, and `awaiting_`, the
 // command whose reply comes next. Without PIPELINING they move in step; with it (RFC 2920), sending
-// runs ahead to the end of the group (DATA), and every reply is matched to its command all the same.
+// runs ahead to the end of the group (DATA), and every reply is matched to its command all the
+// same.
 //
-// Life: greeting, EHLO (HELO after a 5xx to EHLO), then any number of transactions one after another,
-// then QUIT. The owner offers a transaction whenever the session says kReady; the transaction must
-// outlive its outcome. Not thread-safe: one shard owns a session.
+// Life: greeting, EHLO (HELO after a 5xx to EHLO), then any number of transactions one after
+// another, then QUIT. The owner offers a transaction whenever the session says kReady; the
+// transaction must outlive its outcome. Not thread-safe: one shard owns a session. It lives in a
+// slab's slot: Begin makes it new and keeps its buffers, so that a transaction allocates nothing.
 //
 // Rules that keep mail safe:
-//  - A reply that cannot be parsed, or comes unasked, ends the session: under pipelining it could be
+//  - A reply that cannot be parsed, or comes unasked, ends the session: under pipelining it could
+//  be
 //    taken for the answer to the dot. What the server said up to then stands.
 //  - The session lost between the end of the data and its reply is `possibly delivered` (kInDoubt).
+//    The data has ended for this purpose when its last piece is handed to the kernel, since from
+//    then on the server may have all of it, whether or not our send completes.
 //  - Nothing is pipelined unless this EHLO offered it; no data before 354.
-//  - After a transaction that did not end with the reply to its dot, RSET is sent and answered before
-//    the next MAIL (cases K21, X7); never before the first (K22).
+//  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
+//  the
+//    next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
+//    slow with it, loses the session, and no message (H3, P5).
 //  - A 421 closes the session, wherever it comes.
 //
 // Use:
@@ -35,52 +42,98 @@
 namespace sluice::smtp {
 
 enum class ClientState : uint8_t {
-  kGreeting, kEhlo, kHelo, kIdle, kMail, kRcpt, kData, kBody, kDot, kReset, kQuit, kClosed,
+  kGreeting,
+  kEhlo,
+  kHelo,
+  kIdle,
+  kMail,
+  kRcpt,
+  kData,
+  kBody,
+  kDot,
+  kReset,
+  kQuit,
+  kClosed,
 };
 
 struct ClientStateSpec {
   ClientState state;
   absl::string_view name;  // As logs say it: "MAIL FROM", "the final dot".
   Duration timeout;        // RFC 5321 4.5.3.2 where it speaks: how long its reply may take.
+  uint16_t next;           // The states that may follow, a bit each.
 };
 const ClientStateSpec& SpecOf(ClientState state);
 
 // What the session needs to know of a message. All of it is lent until kMessageDone.
 struct Transaction {
   absl::string_view sender;
-  std::span<const EnvelopeRecipient* const> recipients;  // 1 to limits::kRecipientsPerTransactionMax.
-  uint64_t body_bytes = 0;        // For SIZE: octets with CRLF, without stuffing and dot (C49).
+  // 1 to limits::kRecipientsPerTransactionMax.
+  std::span<const EnvelopeRecipient* const> recipients;
+  uint64_t body_bytes = 0;  // For SIZE: octets with CRLF, without stuffing and dot (C49).
   BodyType body_type = BodyType::kSevenBit;
 };
 
 // How far an outcome reaches.
 enum class Reach : uint8_t { kRecipient, kMessage, kHost };
 
+// What became of the recipients that had neither kRecipientDone nor kRecipientMoved.
 enum class MessageResult : uint8_t {
-  kAccepted,   // 250 to the dot: delivered to every recipient that was not refused by itself.
-  kRefused,    // A reply refused the message as a whole (MAIL, DATA, the dot), or every recipient was
-               // refused; then `reply` is the last one.
-  kUnsendable, // Not sent, since the server does not take it (8BITMIME, SIZE): `reply` is made by us.
-  kSessionLost,// The session ended before the data did: nothing was delivered. `reply` may be empty,
-               // or is the 421 that ended it.
-  kInDoubt,    // Lost between the end of the data and its reply: possibly delivered.
+  // 2xx to the dot: delivered to all of them.
+  kAccepted,
+  // A reply refused the message as a whole (MAIL, DATA, the dot, or a 4xx or 5xx amid the body):
+  // reach
+  // kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so that none is
+  // left: reach kRecipient, `reply` is the last one.
+  kRefused,
+  // Not sent, since the server does not take it (8BITMIME, SIZE): `reply` is made by us, nothing
+  // left
+  // for the server, and the session is ready for the next message.
+  kUnsendable,
+  // The session ended before the data did: nothing was delivered. `reply` is empty, or the 421 by
+  // which a reused session ended at MAIL, RCPT or DATA: the message goes to a fresh one at once
+  // (X2).
+  kSessionLost,
+  // Lost between the end of the data and its reply: possibly delivered. `reply` is empty.
+  kInDoubt,
 };
 
 enum class ClientAction : uint8_t {
-  kNone,             // Nothing more for now: deliver the next event.
-  kSend,             // output() holds bytes to send; ClearOutput() when they have been taken.
-  kSendBody,         // 354 came: send the whole body in wire form (stuffed, ".\r\n" at its end), then
-                     // OnBodySent. Any kSend comes before.
-  kReady,            // Idle: offer a transaction, or Quit.
-  kRecipientDone,    // recipient_index() was refused, by reply().
-  kRecipientsMoved,  // From recipient_index() on, all are to be sent in a further transaction: 452
-                     // 4.5.3 or 552 at RCPT (C10, R8); not refused, not sent.
-  kMessageDone,      // result(), reply() and failed_state(). The transaction is no longer needed.
-  kClose,            // The session is over: close the connection. close_reply() may say why.
+  // Nothing more for now: deliver the next event.
+  kNone,
+  // output() has grown. Take it and ClearOutput() now, or leave it while a send is in flight and
+  // look
+  // at output() when that has completed.
+  kSend,
+  // 354 came: send the whole body in wire form (stuffed, ".\r\n" at its end), and call OnBodyEnding
+  // before its last piece. Any kSend comes before.
+  kSendBody,
+  // Idle: offer a transaction, or Quit.
+  kReady,
+  // recipient_index() was refused, by reply(). A 552 is given as a 452 (K18, RFC 5321 4.5.3.1.10),
+  // the words "(was 552)" in front of its text.
+  kRecipientDone,
+  // recipient_index() is to be sent in a further transaction: neither refused nor sent. The server
+  // takes no more in this one (452 or 552 at RCPT, bare or with x.5.3, after a recipient that it
+  // took:
+  // C10, R8), or its LIMITS say so (R16). reply() is its last to RCPT. Without pipelining all later
+  // recipients move too; with it each later reply stands for itself. A further transaction makes
+  // progress: its first recipient is taken or refused, never moved.
+  kRecipientMoved,
+  // result(), reach(), reply() and failed_state(). The transaction is no longer needed. Exactly
+  // once
+  // for each Offer, after the verdicts of its recipients.
+  kMessageDone,
+  // The session is over: close the connection, and stop sending whatever is being sent.
+  // close_reason() and close_reply() say why. Given once, and nothing after it.
+  kClose,
 };
 
 class ClientSession {
  public:
+  // The slowest body that is borne, beside the 3 minutes for each piece (F06: a receiver that takes
+  // a byte a minute). Postfix's smtp_min_data_rate.
+  static constexpr uint64_t kBodyBytesPerSecondMin = 500;
+
   struct Options {
     absl::string_view ehlo_name;  // Lent for the session's life.
     bool may_pipeline = true;     // False: as if never offered.
@@ -91,19 +144,32 @@ class ClientSession {
   // Starts a new dialogue in this object; the server speaks first.
   void Begin(const Options& options, Now now);
 
-  // --- Events. After each, call Next until kNone.
+  // --- Events. After each, call Next until kNone. All but Offer and Quit may also come after the
+  // end (an operation that was in flight) and then do nothing.
+
+  // `bytes` are lent until Next says kNone. When a send fails, hand in what the server has still
+  // said before OnClosed: it may be the refusal that explains it (P6).
   void OnBytes(absl::string_view bytes, Now now);
-  void Offer(const Transaction& transaction, Now now);  // Only after kReady.
-  void OnBodySent(Now now);
-  void OnDeadline(Now now);                             // deadline() has passed.
-  void OnClosed(Now now);                               // The peer closed, or the connection broke.
-  void Quit(Now now);                                   // After kReady: a polite end.
-  void Abort();                                         // Our side ends it: as OnClosed, without QUIT.
+  // Only after kReady.
+  void Offer(const Transaction& transaction, Now now);
+  // The kernel took a piece of the body: the 3 minutes start anew.
+  void OnBodyProgress(Now now);
+  // The last piece of the body, with the final dot, is about to be handed to the kernel. From here
+  // on a loss is kInDoubt. Only after kSendBody.
+  void OnBodyEnding(Now now);
+  // deadline() has passed; before it nothing happens.
+  void OnDeadline(Now now);
+  // The peer closed, or the connection broke.
+  void OnClosed(Now now);
+  // Only after kReady: a polite end.
+  void Quit(Now now);
+  // Our side ends it: as OnClosed, without QUIT. Not amid the actions of another event.
+  void Abort();
 
   ClientAction Next();
 
   // --- What the actions mean.
-  absl::string_view output() const { return output_; }
+  absl::string_view output() const { return output_; }  // Until the next event.
   void ClearOutput() { output_.clear(); }
   size_t recipient_index() const { return action_recipient_; }
   const Reply& reply() const { return action_reply_; }
@@ -111,32 +177,103 @@ class ClientSession {
   Reach reach() const { return reach_; }
   ClientState failed_state() const { return failed_state_; }
 
-  // When the state we wait in is overdue; kNever when nothing is awaited. In kReady it is kNever: the
-  // owner decides how long an idle session is kept.
+  // When the state we wait in is overdue; kNever when nothing is awaited. In kReady it is kNever:
+  // the owner decides how long an idle session is kept.
   Instant deadline() const { return deadline_; }
 
   ClientState state() const { return awaiting_; }
   const Extensions& extensions() const { return extensions_; }
-  // The reply that ended the session (greeting, EHLO, 421), if any, and a sentence of ours.
+  // Why the session ended: the reply that did it (greeting, EHLO, 421, out of step), if any, and a
+  // sentence of ours, "RCPT TO: the connection was lost". Empty after a QUIT.
   const Reply& close_reply() const { return close_reply_; }
   absl::string_view close_reason() const { return close_reason_; }
-  uint32_t transactions() const { return transactions_; }  // MAIL commands sent: counts against the limit.
+  // MAIL commands sent: counts against the limit.
+  uint32_t transactions() const { return transactions_; }
 
  private:
-  // (The implementer adds what it needs.)
+  bool closed() const { return awaiting_ == ClientState::kClosed; }
+  bool actions_pending() const;
+
+  // The two cursors.
+  void Enter(ClientState state);
+  void SendFrom(ClientState state);
+  void WriteCommand();
+  void WriteMail();
+  void WriteRecipient();
+  Instant BodyDeadline() const;
+
+  // What comes in.
+  bool TakeReply();
+  void OnReply(const Reply& reply);
+  void OnUnaskedReply(const Reply& reply);
+  void OnClosingReply(const Reply& reply);
+  void OnGreetingReply(const Reply& reply);
+  void OnEhloReply(const Reply& reply);
+  void OnMailReply(const Reply& reply);
+  void OnRecipientReply(const Reply& reply);
+  void OnDataReply(const Reply& reply);
+  void OnDotReply(const Reply& reply);
+  void OnResetReply(const Reply& reply);
+
+  // What it comes to.
+  bool MakeUnsendable();
+  void JudgeRecipient(const Reply& reply);
+  void EndRecipients(const Reply& reply);
+  void FinishMessage(MessageResult result, Reach reach, const Reply& reply);
+  void LoseMessage();
+  void RefuseSession(const Reply& reply);
+  void OutOfStep(const Reply& reply);
+  void End(absl::string_view why);
+
+  Options options_;
+  Now now_ = {};  // Of the last event.
+
+  // sending_: the next command to write. awaiting_: what the next reply answers.
   ClientState sending_ = ClientState::kClosed;
   ClientState awaiting_ = ClientState::kClosed;
+  Instant deadline_ = kNever;
+  Extensions extensions_;
+  bool pipelining_ = false;
+
+  // Replies. Owed are those to commands that had been written when the bytes came: a reply beyond
+  // them answers nothing.
+  absl::string_view input_;
+  ReplyParser parser_;
+  uint32_t unanswered_ = 0;
+  uint32_t owed_ = 0;
+  bool unasked_ = false;  // The reply that is being taken is none of those owed.
   std::string output_;
+
+  // The transaction that is on, until its message is done. Replies to what was pipelined may still
+  // follow: then it is not open, and they are only counted.
+  Transaction transaction_;
+  bool open_ = false;
+  size_t recipients_end_ = 0;  // Those before it are sent in this transaction.
+  size_t recipients_sent_ = 0;
+  size_t recipients_answered_ = 0;
+  size_t recipients_accepted_ = 0;
+  Instant body_begun_ = kNever;
+  uint32_t transactions_ = 0;
+
+  // Actions that Next has still to give, in this order.
+  bool recipient_pending_ = false;
+  ClientAction recipient_action_ = ClientAction::kNone;
+  size_t moved_next_ = 0;
+  size_t moved_end_ = 0;
+  bool message_pending_ = false;
+  bool send_pending_ = false;
+  bool body_pending_ = false;
+  bool ready_pending_ = false;
+  bool close_pending_ = false;
+
+  // What they mean.
   size_t action_recipient_ = 0;
   Reply action_reply_;
   MessageResult result_ = MessageResult::kAccepted;
   Reach reach_ = Reach::kMessage;
   ClientState failed_state_ = ClientState::kClosed;
-  Instant deadline_ = kNever;
-  Extensions extensions_;
   Reply close_reply_;
   std::string close_reason_;
-  uint32_t transactions_ = 0;
 };
 
 }  // namespace sluice::smtp

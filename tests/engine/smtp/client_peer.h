@@ -1,0 +1,205 @@
+// The words for tests of ClientSession: the server's side of a scripted dialogue, and a record of
+// what the session did. The session's owner is played here too: it takes every output at once.
+//
+//   ClientPeer peer; peer.Greets("PIPELINING"); peer.Offers({"b@y"}); peer.Replies("250 ok\r\n");
+//   EXPECT_EQ(peer.Sent(), "RCPT TO:<b@y>\r\n"); EXPECT_THAT(peer.Seen(), ElementsAre("ready"));
+
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "engine/smtp/client_session.h"
+#include "gtest/gtest.h"
+
+namespace sluice::smtp {
+
+// How the server's bytes reach the session.
+enum class Arrival { kWhole, kByteByByte };
+
+struct Message {
+  std::string sender = "a@x";
+  uint64_t body_bytes = 1000;
+  BodyType body_type = BodyType::kSevenBit;
+};
+
+class ClientPeer {
+ public:
+  explicit ClientPeer(Arrival arrival = Arrival::kWhole, bool may_pipeline = true)
+      : arrival_(arrival) {
+    Begins(may_pipeline);
+  }
+
+  void Begins(bool may_pipeline = true) {
+    session_.Begin({.ehlo_name = "client.example", .may_pipeline = may_pipeline}, Time());
+    Drain();
+  }
+
+  // --- The server.
+  void Replies(absl::string_view bytes) {
+    if (arrival_ == Arrival::kWhole) return Gives(bytes);
+    for (size_t i = 0; i < bytes.size(); ++i) Gives(bytes.substr(i, 1));
+  }
+  void Gives(absl::string_view bytes) {  // In one piece, whatever the arrival.
+    session_.OnBytes(bytes, Time());
+    Drain();
+  }
+  // Greets, and offers `keywords`, one a comma; forgets what was sent and seen for it.
+  void Greets(absl::string_view keywords) {
+    Replies("220 mx.example ESMTP\r\n");
+    EXPECT_EQ(Sent(), "EHLO client.example\r\n");
+    std::string reply = "250-mx.example\r\n";
+    for (absl::string_view keyword : absl::StrSplit(keywords, ',', absl::SkipEmpty())) {
+      absl::StrAppend(&reply, "250-", keyword, "\r\n");
+    }
+    Replies(absl::StrCat(reply, "250 HELP\r\n"));
+    EXPECT_EQ(Seen(), std::vector<std::string>{"ready"});
+  }
+  void Closes() {
+    session_.OnClosed(Time());
+    Drain();
+  }
+
+  // --- The owner.
+  void Offers(const std::vector<std::string>& recipients, const Message& message = {}) {
+    recipients_.assign(recipients.size(), {});
+    lent_.clear();
+    for (size_t i = 0; i < recipients.size(); ++i) {
+      recipients_[i].address = recipients[i];
+      lent_.push_back(&recipients_[i]);
+    }
+    sender_ = message.sender;
+    session_.Offer({.sender = sender_,
+                    .recipients = lent_,
+                    .body_bytes = message.body_bytes,
+                    .body_type = message.body_type},
+                   Time());
+    Drain();
+  }
+  void SendsBody() {
+    session_.OnBodyEnding(Time());
+    Drain();
+  }
+  void SendsPiece() {
+    session_.OnBodyProgress(Time());
+    Drain();
+  }
+  void Quits() {
+    session_.Quit(Time());
+    Drain();
+  }
+  void Aborts() {
+    session_.Abort();
+    Drain();
+  }
+
+  // --- Time.
+  void Passes(Duration time) {
+    clock_ += time;
+    session_.OnDeadline(Time());
+    Drain();
+  }
+  // Until the deadline; kNever is said as a negative time.
+  Duration Left() const {
+    if (session_.deadline() == kNever) return Duration(-1);
+    return session_.deadline() - clock_;
+  }
+
+  // --- What came of it, since last asked.
+  std::string Sent() { return std::exchange(sent_, ""); }
+  std::vector<std::string> Seen() { return std::exchange(seen_, {}); }
+
+  ClientSession& session() { return session_; }
+
+ private:
+  Now Time() const { return {clock_, WallTime(std::chrono::seconds(1795577281))}; }
+
+  void Drain() {
+    for (ClientAction action = session_.Next(); action != ClientAction::kNone;
+         action = session_.Next()) {
+      Record(action);
+    }
+  }
+
+  void Record(ClientAction action) {
+    switch (action) {
+      case ClientAction::kNone:
+        return;
+      case ClientAction::kSend:
+        EXPECT_NE(session_.output(), "");
+        absl::StrAppend(&sent_, session_.output());
+        session_.ClearOutput();
+        return;
+      case ClientAction::kSendBody:
+        return seen_.push_back("send body");
+      case ClientAction::kReady:
+        return seen_.push_back("ready");
+      case ClientAction::kRecipientDone:
+        return seen_.push_back(absl::StrCat("refused ", session_.recipient_index(), ": ",
+                                            session_.reply().ToString()));
+      case ClientAction::kRecipientMoved:
+        return seen_.push_back(absl::StrCat("moved ", session_.recipient_index()));
+      case ClientAction::kMessageDone:
+        return seen_.push_back(Outcome());
+      case ClientAction::kClose:
+        EXPECT_EQ(session_.output(), "");
+        return seen_.push_back(absl::StrCat("close: ", session_.close_reason()));
+    }
+  }
+
+  // "message refused at DATA (message): 554 no"
+  std::string Outcome() const {
+    std::string text = absl::StrCat("message ", Name(session_.result()));
+    if (session_.result() != MessageResult::kAccepted) {
+      absl::StrAppend(&text, " at ", SpecOf(session_.failed_state()).name, " (",
+                      Name(session_.reach()), ")");
+    }
+    const std::string reply = session_.reply().ToString();
+    if (!reply.empty()) absl::StrAppend(&text, ": ", reply);
+    return text;
+  }
+
+  static absl::string_view Name(MessageResult result) {
+    switch (result) {
+      case MessageResult::kAccepted:
+        return "accepted";
+      case MessageResult::kRefused:
+        return "refused";
+      case MessageResult::kUnsendable:
+        return "unsendable";
+      case MessageResult::kSessionLost:
+        return "lost";
+      case MessageResult::kInDoubt:
+        return "in doubt";
+    }
+    return "";
+  }
+
+  static absl::string_view Name(Reach reach) {
+    switch (reach) {
+      case Reach::kRecipient:
+        return "recipient";
+      case Reach::kMessage:
+        return "message";
+      case Reach::kHost:
+        return "host";
+    }
+    return "";
+  }
+
+  Arrival arrival_;
+  Instant clock_ = Instant(std::chrono::hours(1));
+  ClientSession session_;
+  std::string sender_;
+  std::vector<EnvelopeRecipient> recipients_;
+  std::vector<const EnvelopeRecipient*> lent_;
+  std::string sent_;
+  std::vector<std::string> seen_;
+};
+
+}  // namespace sluice::smtp
