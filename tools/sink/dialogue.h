@@ -1,0 +1,90 @@
+// The sink's side of one connection, without I/O: a server session with faults worked in, and
+// counted.
+//
+// The owner hands in bytes, sends what gathers in output(), and after each call looks at wish().
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "engine/base/time.h"
+#include "engine/smtp/server_session.h"
+#include "tools/line_file.h"
+#include "tools/probe_message.h"
+#include "tools/sink/faults.h"
+#include "tools/sink/options.h"
+#include "tools/sink/tally.h"
+
+namespace sluice::tools {
+
+// What all dialogues of a sink share; outlives them.
+struct Sinking {
+  const SinkOptions& options;
+  Faults& faults;
+  Tally& tally;
+  LineFile& received;
+  uint64_t refused_by_session = 0;  // Messages whose data the session itself did not take.
+};
+
+class Dialogue {
+ public:
+  enum class Wish : uint8_t {
+    kGoOn,
+    kPause,  // Call Resume after pause(). What comes meanwhile is held.
+    kEnd,    // Send output(), then close. The connection counts no more.
+    kDrop,   // Close at once, output() unsent. The connection counts no more.
+  };
+
+  struct Start {
+    uint32_t port_index = 0;
+    uint16_t port = 0;
+    SocketAddress client;
+  };
+
+  void Begin(Sinking& sinking, const Start& start);
+
+  void Take(absl::string_view bytes, Instant now);
+  void Resume(Instant now);
+  void TimedOut(Instant now);  // 421, then kEnd.
+  void ShutDown(Instant now);  // The same, since the sink is going down.
+  void Lost();                 // The connection is gone. Nothing but Begin may follow.
+
+  Wish wish() const { return wish_; }
+  Duration pause() const { return pause_; }
+  uint32_t bytes_per_s() const { return bytes_per_s_; }  // A slow reader's pace; 0: as it comes.
+  size_t held_bytes() const { return held_.size(); }
+  std::string& output() { return output_; }  // The owner takes from it.
+
+ private:
+  void Run(absl::string_view input, Instant now);
+  bool Step(absl::string_view& input, Instant now);
+  bool GiveUpPause(Instant now);
+  bool HeloIsNext(absl::string_view input) const;
+  void Reach(FaultStage stage, absl::string_view domain, Instant now);
+  void Suffer(const Fault& fault);
+  void RefuseAt(FaultStage stage, absl::string_view reply);
+  void GoOn(FaultStage stage);
+  void TakeMessage(bool answered);
+  void Stop(Wish wish);
+  void GatherOutput();
+  absl::string_view MessageDomain() const;
+
+  Sinking* sinking_ = nullptr;
+  Start start_;
+  smtp::ServerSession session_;
+  smtp::ServerSession::Options session_options_;
+  Tally::Connection counted_;
+  ProbeReader probe_;
+  std::string held_;
+  std::string output_;
+  Wish wish_ = Wish::kDrop;
+  FaultStage paused_at_ = FaultStage::kConnect;
+  Duration pause_{};
+  uint32_t bytes_per_s_ = 0;
+  bool helo_passed_ = false;  // The HELO or EHLO in front has had its chance of a fault.
+  bool skip_helo_ = false;    // It was refused: the session is not to see it.
+};
+
+}  // namespace sluice::tools
