@@ -112,6 +112,7 @@ class Connections {
 
   // Takes the next event, in the order in which things happened.
   bool TakeEvent(ConnectionEvent& event);
+  bool has_events() const { return events_taken_ < events_.size(); }
 
   Connection* Find(Handle handle) { return slab_.Find(handle); }
   Handle HandleOf(const Connection& connection) { return slab_.HandleOf(connection); }

@@ -134,13 +134,12 @@ void Dispatcher::UseControls(const policy::ControlsTable& controls) {
   });
 }
 
-bool Dispatcher::Turn(Now now) {
+void Dispatcher::Turn(Now now) {
   HandleEvents(now);
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
     Advance(*to_look_at_.PopFront(), now);
     HandleEvents(now);
   }
-  return !to_look_at_.empty();
 }
 
 // The one place where a destination decides what it does next.

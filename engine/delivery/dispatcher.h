@@ -57,8 +57,13 @@ class Dispatcher {
   // From now on this table holds. The old one is not used any more when this returns.
   void UseControls(const policy::ControlsTable& controls);
 
-  // Once a turn. True if there is more to do at once.
-  bool Turn(Now now);
+  // Once a turn.
+  void Turn(Now now);
+  // There is more to do at once.
+  bool busy() const {
+    return !to_look_at_.empty() || !returned_.empty() || !body_wanted_.empty() ||
+           connections_.has_events();
+  }
 
   // Transactions under way may end; nothing new is begun, all else is given back.
   void BeginDrain(Now now);

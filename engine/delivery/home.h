@@ -126,6 +126,9 @@ class Home {
   // The engine stops: parcels stay here from now on.
   void BeginDrain() { draining_ = true; }
 
+  // There is more to do at once.
+  bool busy() const { return !outgoing_.empty() || !bodies_.empty() || !decided_.empty(); }
+
   bool log_failed() const { return log_.failed(); }
   // All that was appended is durable (or never will be) and no parcel is out.
   bool AtRest() const;

@@ -1,0 +1,189 @@
+#include "engine/engine.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/io/clock.h"
+#include "engine/spool/recovery.h"
+
+namespace sluice {
+namespace {
+
+// How often the control thread looks whether the shards have done what it asked for.
+constexpr auto kLookInterval = std::chrono::milliseconds(2);
+
+// How long a shard has to end after it was told to abort, before the process ends without it.
+constexpr auto kAbortTime = std::chrono::seconds(5);
+
+std::vector<int> AvailableCores() {
+  cpu_set_t set;
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+}  // namespace
+
+Engine::~Engine() {
+  Stop();
+}
+
+absl::Status Engine::Start(Tables tables) {
+  const std::vector<int> cores = AvailableCores();
+  shards_ = config_.shards > 0 ? config_.shards
+                               : std::max<uint32_t>(1, static_cast<uint32_t>(cores.size()));
+  shards_ = std::min<uint32_t>(shards_, limits::kShardsMax);
+
+  absl::StatusOr<std::unique_ptr<spool::PosixDisk>> disk =
+      spool::PosixDisk::Open(config_.spool_path);
+  if (!disk.ok()) return disk.status();
+  disk_ = std::move(*disk);
+  absl::StatusOr<spool::Recovered> recovered = spool::Recover(*disk_);
+  if (!recovered.ok()) return recovered.status();
+  recovered_messages_ = recovered->messages.size();
+
+  absl::StatusOr<std::unique_ptr<admin::DeliveryLogWriter>> log_writer =
+      admin::DeliveryLogWriter::Open({.path = config_.delivery_log, .shards = shards_});
+  if (!log_writer.ok()) return log_writer.status();
+  log_writer_ = std::move(*log_writer);
+
+  post_ = std::make_unique<shard::Post>(shards_);
+  controls_ = std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
+  absl::Status resolver = StartResolver(std::move(tables.routes));
+  if (!resolver.ok()) return resolver;
+
+  std::vector<shard::Shard::Inheritance> inheritances = Divide(std::move(*recovered));
+  for (uint32_t number = 0; number < shards_; ++number) {
+    logs_.push_back(std::make_unique<admin::ShardLog>(number, *log_writer_));
+    shard::Runner::Options options = RunnerOptions(number);
+    if (number < cores.size()) options.core = cores[number];
+    const shard::Shard::World world = {.disk = disk_.get(),
+                                       .resolver = resolver_.get(),
+                                       .events = logs_.back().get(),
+                                       .post = post_.get()};
+    runners_.push_back(std::make_unique<shard::Runner>(std::move(options), world, *controls_,
+                                                       std::move(inheritances[number])));
+    // One after another: with port 0, the later ones listen where the first one does.
+    absl::Status started = runners_.back()->WaitUntilStarted();
+    if (!started.ok()) return started;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::StartResolver(dns::RoutesTable routes) {
+  dns::UnboundResolver::Options options;
+  options.rules.delivery_port = config_.delivery_port;
+  options.rules.allow_addresses = config_.allow_addresses;
+  options.rules.own_names.push_back(config_.hostname);
+  options.forward = config_.dns_forward;
+  options.trust_anchor = config_.dns_trust_anchor;
+  options.now = [] { return io::ReadClock().instant; };
+  for (uint32_t number = 0; number < shards_; ++number) {
+    options.wakers.push_back([this, number] { post_->Wake(number); });
+  }
+  resolver_ = std::make_unique<dns::UnboundResolver>(std::move(options));
+  resolver_->UseRoutes(std::make_shared<const dns::RoutesTable>(std::move(routes)));
+  return resolver_->Start();
+}
+
+// What each shard takes on from the spool, also when another number of shards wrote it.
+std::vector<shard::Shard::Inheritance> Engine::Divide(spool::Recovered recovered) const {
+  std::vector<shard::Shard::Inheritance> inheritances(shards_);
+  for (spool::RecoveredMessage& message : recovered.messages) {
+    inheritances[message.keeper % shards_].messages.push_back(std::move(message));
+  }
+  for (spool::Log::LiveSegment& segment : recovered.segments) {
+    inheritances[segment.keeper % shards_].segments.push_back(std::move(segment));
+  }
+  for (shard::Shard::Inheritance& inheritance : inheritances) {
+    inheritance.next_sequence = recovered.next_sequence;
+    inheritance.greatest_id = recovered.greatest_id;
+  }
+  return inheritances;
+}
+
+shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
+  shard::Runner::Options options;
+  options.shard.number = number;
+  options.shard.hostname = config_.hostname;
+  options.shard.sync = config_.spool_sync;
+  options.shard.bounce_profile = config_.bounce_profiles.front();
+  std::random_device chance;
+  options.shard.random_seed = (uint64_t{chance()} << 32) | chance();
+  for (const ListenerConfig& listener : config_.listeners) {
+    options.shard.intake.listeners.push_back(
+        {.relay_from = listener.relay_from, .message_bytes_max = listener.message_bytes_max});
+    SocketAddress address = listener.address;
+    if (number > 0) address = runners_.front()->listening()[options.listen.size()];
+    options.listen.push_back(address);
+  }
+  return options;
+}
+
+void Engine::Tell(const shard::Mail& mail) {
+  for (uint32_t number = 0; number < shards_; ++number) {
+    shard::ShardMailbox& box = post_->Box(post_->control(), number);
+    CHECK(box.Put(mail));  // The control thread waits for each answer: the box is never full.
+    box.Publish();
+    post_->Notify(number);
+  }
+}
+
+uint64_t Engine::UseTables(Tables tables) {
+  resolver_->UseRoutes(std::make_shared<const dns::RoutesTable>(std::move(tables.routes)));
+  auto controls =
+      std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
+  const uint64_t version = controls->version();
+  Tell({.kind = shard::MailKind::kControls, .controls = controls.get()});
+  for (uint32_t number = 0; number < shards_; ++number) {
+    while (post_->table_version(number).load(std::memory_order_acquire) != version &&
+           !runners_[number]->ended()) {
+      std::this_thread::sleep_for(kLookInterval);
+    }
+  }
+  controls_ = std::move(controls);
+  return version;
+}
+
+void Engine::ReopenLog() {
+  log_writer_->Reopen();
+}
+
+bool Engine::Failed() {
+  for (uint32_t number = 0; number < shards_; ++number) {
+    if (post_->failed(number).load(std::memory_order_acquire) || runners_[number]->ended())
+      return true;
+  }
+  return false;
+}
+
+void Engine::BeginDrain() {
+  Tell({.kind = shard::MailKind::kDrain});
+}
+
+bool Engine::Ended() const {
+  return std::all_of(runners_.begin(), runners_.end(),
+                     [](const auto& runner) { return runner->ended(); });
+}
+
+void Engine::Stop() {
+  if (!Ended()) Tell({.kind = shard::MailKind::kAbort});
+  const Instant last = io::ReadClock().instant + kAbortTime;
+  while (!Ended() && io::ReadClock().instant < last) std::this_thread::sleep_for(kLookInterval);
+  // What does not end now hangs in a system call of a dead disk; what it promised is in the log.
+  if (!Ended()) std::_Exit(1);
+  runners_.clear();
+  resolver_.reset();
+  logs_.clear();
+  log_writer_.reset();
+}
+
+}  // namespace sluice

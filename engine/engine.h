@@ -1,0 +1,84 @@
+// The public face of the engine: start, reload, drain, stop.
+//
+//   Engine engine(config);
+//   absl::Status status = engine.Start(tables);   // Recovers the spool, starts the threads,
+//   listens. … engine.UseTables(new_tables);                 // While mail flows.
+//   engine.BeginDrain();                          // Finishes what is under way,
+//   engine.Stop();                                // then ends.
+//
+// All calls come from one thread, the control thread. The engine's threads: one a shard, the
+// resolver's, and the delivery log's.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/admin/delivery_log.h"
+#include "engine/admin/delivery_log_writer.h"
+#include "engine/config.h"
+#include "engine/dns/routes_table.h"
+#include "engine/dns/unbound_resolver.h"
+#include "engine/shard/post.h"
+#include "engine/shard/runner.h"
+#include "engine/spool/posix_disk.h"
+#include "policy/controls_table.h"
+
+namespace sluice {
+
+// What may change while the engine runs.
+struct Tables {
+  std::vector<policy::ControlsEntry> controls;
+  dns::RoutesTable routes;
+};
+
+class Engine {
+ public:
+  explicit Engine(Config config) : config_(std::move(config)) {}
+  ~Engine();  // Stops.
+
+  absl::Status Start(Tables tables);
+
+  // Hands the new controls to every shard and waits until each uses them; the old table is freed
+  // then. Routes count for look-ups from now on. Returns the version that attempts will log.
+  uint64_t UseTables(Tables tables);
+
+  // Opens the delivery log anew (it has been rotated).
+  void ReopenLog();
+
+  // Takes no more mail and lets what is under way finish; Ended says when that is over. What is not
+  // delivered stays in the spool.
+  void BeginDrain();
+  bool Ended() const;
+  // Ends whatever is still under way. The engine's threads have ended when this returns.
+  void Stop();
+
+  // A shard's log has failed, or a shard has ended by itself: the process should drain and exit for
+  // recovery.
+  bool Failed();
+
+  const std::vector<SocketAddress>& listening() const { return runners_.front()->listening(); }
+  uint32_t shards() const { return shards_; }
+  uint64_t recovered_messages() const { return recovered_messages_; }
+
+ private:
+  absl::Status StartResolver(dns::RoutesTable routes);
+  std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
+  shard::Runner::Options RunnerOptions(uint32_t number) const;
+  void Tell(const shard::Mail& mail);
+
+  const Config config_;
+  uint32_t shards_ = 0;
+  uint64_t recovered_messages_ = 0;
+  uint64_t next_version_ = 1;
+  std::unique_ptr<policy::ControlsTable> controls_;
+  std::unique_ptr<spool::PosixDisk> disk_;
+  std::unique_ptr<shard::Post> post_;
+  std::unique_ptr<admin::DeliveryLogWriter> log_writer_;
+  std::vector<std::unique_ptr<admin::ShardLog>> logs_;
+  std::unique_ptr<dns::UnboundResolver> resolver_;
+  std::vector<std::unique_ptr<shard::Runner>> runners_;
+};
+
+}  // namespace sluice

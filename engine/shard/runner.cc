@@ -1,0 +1,85 @@
+#include "engine/shard/runner.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/io/clock.h"
+#include "engine/io/uring_io.h"
+
+namespace sluice::shard {
+
+Runner::Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
+               Shard::Inheritance inheritance)
+    : options_(std::move(options)),
+      world_(world),
+      controls_(controls),
+      inheritance_(std::move(inheritance)),
+      thread_([this] { Run(); }) {}
+
+Runner::~Runner() {
+  thread_.join();
+}
+
+absl::Status Runner::WaitUntilStarted() {
+  phase_.wait(0, std::memory_order_acquire);
+  return started_;
+}
+
+void Runner::Run() {
+  if (options_.core >= 0) {
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    CPU_SET(options_.core, &cores);
+    pthread_setaffinity_np(pthread_self(), sizeof(cores),
+                           &cores);  // Unpinned is slower, not wrong.
+  }
+  pthread_setname_np(pthread_self(), absl::StrCat("shard-", options_.shard.number).c_str());
+  std::unique_ptr<io::Io> io;
+  std::unique_ptr<Shard> shard;
+  started_ = Prepare(io, shard);
+  const bool serves = started_.ok();
+  phase_.store(1, std::memory_order_release);
+  phase_.notify_all();
+  if (serves) Serve(*io, *shard);
+  world_.post->SetWaker(options_.shard.number, nullptr);
+  ended_.store(true, std::memory_order_release);
+}
+
+absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>& shard) {
+  absl::StatusOr<std::unique_ptr<io::UringIo>> ring = io::UringIo::Create({});
+  if (!ring.ok()) return ring.status();
+  io = std::move(*ring);
+  for (size_t i = 0; i < options_.listen.size(); ++i) {
+    const io::Socket socket = io->Listen(options_.listen[i], {.reuse_port = true});
+    if (!socket) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen[i].ToString(),
+                                                 ": ", std::strerror(-socket.descriptor)));
+    }
+    options_.shard.intake.listeners[i].socket = socket;
+    listening_.push_back(io->LocalAddress(socket));
+  }
+  world_.io = io.get();
+  const Now now = io::ReadClock();
+  shard = std::make_unique<Shard>(options_.shard, world_, controls_, now);
+  world_.post->SetWaker(options_.shard.number, &io->waker());
+  return shard->Start(std::move(inheritance_), now);
+}
+
+void Runner::Serve(io::Io& io, Shard& shard) {
+  Post& post = *world_.post;
+  const uint32_t number = options_.shard.number;
+  std::vector<io::Completion> completions;
+  Instant until = io::ReadClock().instant;
+  while (!shard.AtRest()) {
+    if (!post.BeginSleep(number)) until = Instant{};
+    io.Wait(until, completions);
+    post.EndSleep(number);
+    until = shard.Step(io::ReadClock(), completions);
+  }
+}
+
+}  // namespace sluice::shard

@@ -1,0 +1,51 @@
+// The thread around a shard: pinned to a core, it makes its ring, then waits and steps until the
+// shard is at rest after a drain.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "engine/shard/shard.h"
+
+namespace sluice::shard {
+
+class Runner {
+ public:
+  struct Options {
+    Shard::Options shard;
+    int core = -1;                      // -1: not pinned.
+    std::vector<SocketAddress> listen;  // One for each of shard.intake.listeners.
+  };
+
+  // Starts the thread. It makes the ring, listens, starts the shard, and then serves. What is lent
+  // by `world` (its io is made here) and the table outlive the runner.
+  Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
+         Shard::Inheritance inheritance);
+  ~Runner();  // Joins.
+
+  // Waits until the shard serves, or says why it cannot. Before: nothing else.
+  absl::Status WaitUntilStarted();
+  // The addresses on which it listens (for port 0). After WaitUntilStarted.
+  const std::vector<SocketAddress>& listening() const { return listening_; }
+  bool ended() const { return ended_.load(std::memory_order_acquire); }
+
+ private:
+  void Run();
+  absl::Status Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>& shard);
+  void Serve(io::Io& io, Shard& shard);
+
+  Options options_;
+  Shard::World world_;
+  const policy::ControlsTable& controls_;
+  Shard::Inheritance inheritance_;
+  std::vector<SocketAddress> listening_;
+  absl::Status started_;
+  std::atomic<int> phase_{0};  // 0: starting. 1: started_ says how it went.
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+}  // namespace sluice::shard

@@ -1,0 +1,258 @@
+#include "engine/shard/shard.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/base/domain_name.h"
+#include "engine/delivery/tags.h"
+
+namespace sluice::shard {
+namespace {
+
+using delivery::Parcel;
+using delivery::Tag;
+using delivery::TimerKind;
+
+// Pieces of mail and timers taken in one turn: what is over is the next turn's, which follows at
+// once.
+constexpr int kMailPerTurnMax = 4096;
+constexpr int kTimersPerTurnMax = 4096;
+
+Shard::Options Complete(Shard::Options options) {
+  options.home.shard = options.number;
+  options.home.hostname = options.hostname;
+  options.home.sync = options.sync;
+  options.home.bounce_profile = options.bounce_profile;
+  options.dispatcher.shard = options.number;
+  options.dispatcher.hostname = options.hostname;
+  options.dispatcher.bounce_profile = options.bounce_profile;
+  options.log.number = static_cast<uint16_t>(options.number);
+  options.intake.hostname = options.hostname;
+  return options;
+}
+
+}  // namespace
+
+Shard::Shard(Options options, const World& world, const policy::ControlsTable& controls, Now now)
+    : options_(Complete(std::move(options))),
+      world_(world),
+      random_(options_.random_seed),
+      timers_(now.instant),
+      controls_(&controls),
+      unsent_(world.post->shards()) {}
+
+absl::Status Shard::Start(Inheritance inheritance, Now now) {
+  log_ = std::make_unique<spool::Log>(options_.log, *world_.disk, std::move(inheritance.segments),
+                                      inheritance.next_sequence);
+  home_ = std::make_unique<delivery::Home>(options_.home, *world_.io, *log_, timers_, random_,
+                                           *world_.events);
+  absl::Status restored =
+      home_->Restore(std::move(inheritance.messages), inheritance.greatest_id, now);
+  if (!restored.ok()) return restored;
+  absl::Status begun = log_->Begin(now.wall);
+  if (!begun.ok()) return begun;
+  dispatcher_ = std::make_unique<delivery::Dispatcher>(
+      options_.dispatcher, *world_.io, *world_.resolver, timers_, random_, *controls_);
+  intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_);
+  intake_->Start(now);
+  return absl::OkStatus();
+}
+
+Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
+  for (const io::Completion& completion : completions) Dispatch(completion, now);
+  TakeMail(now);
+  TakeRoutes(now);
+  ExpireTimers(now);
+  SendParcelsOut(now);
+  dispatcher_->Turn(now);
+  AskForBodies(now);
+  GiveBodies(now);
+  SendParcelsHome(now);
+  home_->Turn(now);
+  GiveBodies(now);
+  KeepPromises(now);
+  SendParcelsOut(now);  // Of the promises just kept.
+  FlushMail();
+
+  if (home_->log_failed()) {
+    world_.post->failed(options_.number).store(true, std::memory_order_release);
+    if (!draining_) BeginDrain(now);
+  }
+  if (draining_) world_.post->at_rest(options_.number).store(AtRest(), std::memory_order_release);
+  const bool busy = dispatcher_->busy() || home_->busy() || unsent_any_;
+  return busy ? now.instant : timers_.NextDue();
+}
+
+void Shard::Dispatch(const io::Completion& completion, Now now) {
+  switch (static_cast<Tag>(completion.op.tag)) {
+    case Tag::kLogStep:
+    case Tag::kBodyRead:
+      return home_->OnCompletion(completion, now);
+    case Tag::kConnect:
+    case Tag::kReceive:
+    case Tag::kSend:
+      return dispatcher_->OnCompletion(completion, now);
+    case Tag::kIntakeAccept:
+    case Tag::kIntakeReceive:
+    case Tag::kIntakeSend:
+      return intake_->OnCompletion(completion, now);
+  }
+  CHECK(completion.op.tag <= static_cast<uint8_t>(Tag::kIntakeSend));
+}
+
+void Shard::ExpireTimers(Now now) {
+  for (int i = 0; i < kTimersPerTurnMax; ++i) {
+    Timer* timer = timers_.PopDue(now.instant);
+    if (timer == nullptr) return;
+    switch (static_cast<TimerKind>(timer->kind)) {
+      case TimerKind::kParcelDue:
+        home_->OnTimer(*timer, now);
+        break;
+      case TimerKind::kParcelExpiry:
+      case TimerKind::kDestination:
+      case TimerKind::kConnection:
+        dispatcher_->OnTimer(*timer, now);
+        break;
+      case TimerKind::kIntake:
+        intake_->OnTimer(*timer, now);
+        break;
+    }
+  }
+}
+
+void Shard::TakeRoutes(Now now) {
+  world_.resolver->Poll(options_.number, routes_);
+  for (dns::RouteAnswer& route : routes_) dispatcher_->OnRoute(std::move(route), now);
+  routes_.clear();
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Mail.
+
+uint32_t Shard::OwnerOf(absl::string_view destination, uint32_t shards) {
+  return static_cast<uint32_t>(HashDomain(destination) % shards);
+}
+
+void Shard::TakeMail(Now now) {
+  Post& post = *world_.post;
+  for (uint32_t from = 0; from <= post.shards(); ++from) {
+    ShardMailbox& box = post.Box(from, options_.number);
+    Mail mail;
+    for (int i = 0; i < kMailPerTurnMax && box.Take(mail); ++i) OnMail(mail, now);
+    box.Acknowledge();
+  }
+}
+
+void Shard::OnMail(const Mail& mail, Now now) {
+  switch (mail.kind) {
+    case MailKind::kParcelOut:
+      return dispatcher_->Take(*mail.parcel, now);
+    case MailKind::kParcelHome:
+      return home_->OnReturned(*mail.parcel, now);
+    case MailKind::kBodyWanted:
+      return home_->WantBody(*mail.parcel);
+    case MailKind::kBodyDecided:
+      return dispatcher_->OnBody(*mail.parcel, now);
+    case MailKind::kControls:
+      controls_ = mail.controls;
+      dispatcher_->UseControls(*controls_);
+      world_.post->table_version(options_.number)
+          .store(controls_->version(), std::memory_order_release);
+      return;
+    case MailKind::kDrain:
+      return BeginDrain(now);
+    case MailKind::kAbort:
+      BeginDrain(now);
+      intake_->CutOff(now);
+      return dispatcher_->AbortAll(now);
+  }
+}
+
+void Shard::SendParcelsOut(Now now) {
+  while (Parcel* parcel = home_->TakeOutgoing()) {
+    const uint32_t owner = OwnerOf(parcel->destination(), world_.post->shards());
+    if (owner == options_.number) {
+      dispatcher_->Take(*parcel, now);
+    } else {
+      Send(owner, {.kind = MailKind::kParcelOut, .parcel = parcel});
+    }
+  }
+}
+
+void Shard::SendParcelsHome(Now now) {
+  while (Parcel* parcel = dispatcher_->TakeReturned()) {
+    if (parcel->home == options_.number) {
+      home_->OnReturned(*parcel, now);
+    } else {
+      Send(parcel->home, {.kind = MailKind::kParcelHome, .parcel = parcel});
+    }
+  }
+}
+
+void Shard::AskForBodies(Now now) {
+  while (Parcel* parcel = dispatcher_->TakeBodyWanted()) {
+    if (parcel->home == options_.number) {
+      home_->WantBody(*parcel);
+    } else {
+      Send(parcel->home, {.kind = MailKind::kBodyWanted, .parcel = parcel});
+    }
+  }
+}
+
+void Shard::GiveBodies(Now now) {
+  while (Parcel* parcel = home_->TakeBody()) {
+    const uint32_t owner = OwnerOf(parcel->destination(), world_.post->shards());
+    if (owner == options_.number) {
+      dispatcher_->OnBody(*parcel, now);
+    } else {
+      Send(owner, {.kind = MailKind::kBodyDecided, .parcel = parcel});
+    }
+  }
+}
+
+void Shard::KeepPromises(Now now) {
+  home_->TakePromises(promises_);
+  if (promises_.empty()) return;
+  intake_->OnPromises(promises_, now);
+  promises_.clear();
+}
+
+// Mail to one shard stays in order: what finds no room waits here, and all that comes after it.
+void Shard::Send(uint32_t to, const Mail& mail) {
+  CHECK(to != options_.number);
+  std::vector<Mail>& unsent = unsent_[to];
+  if (unsent.empty() && world_.post->Box(options_.number, to).Put(mail)) return;
+  unsent.push_back(mail);
+}
+
+void Shard::FlushMail() {
+  unsent_any_ = false;
+  for (uint32_t to = 0; to < unsent_.size(); ++to) {
+    if (to == options_.number) continue;
+    ShardMailbox& box = world_.post->Box(options_.number, to);
+    std::vector<Mail>& unsent = unsent_[to];
+    size_t sent = 0;
+    while (sent < unsent.size() && box.Put(unsent[sent])) ++sent;
+    unsent.erase(unsent.begin(), unsent.begin() + static_cast<ptrdiff_t>(sent));
+    unsent_any_ |= !unsent.empty();
+    if (box.Publish()) world_.post->Notify(to);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// The end.
+
+void Shard::BeginDrain(Now now) {
+  if (draining_) return;
+  draining_ = true;
+  intake_->BeginDrain(now);
+  home_->BeginDrain();
+  dispatcher_->BeginDrain(now);
+}
+
+bool Shard::AtRest() const {
+  return draining_ && intake_->Drained() && dispatcher_->AtRest() && home_->AtRest() &&
+         !unsent_any_;
+}
+
+}  // namespace sluice::shard

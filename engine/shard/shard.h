@@ -1,0 +1,115 @@
+// A shard: the destinations and the messages that it owns, and the one place where they meet the
+// world.
+//
+//   completions ─► dispatch by tag ─► mail ─► routes ─► timers ─► parcels out ─► transactions,
+//   connections
+//        ▲                                                                             │
+//        └───────── wait (runner.h) ◄── the log's batch ◄── promises ◄── bodies ◄──────┘
+//
+// Step runs each phase once; no phase waits, none calls another, each is bounded. A shard is an
+// object: a thread is a loop around Step (runner.h), and a simulation is another loop around many
+// of them.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "engine/base/timer_wheel.h"
+#include "engine/delivery/dispatcher.h"
+#include "engine/delivery/event.h"
+#include "engine/delivery/home.h"
+#include "engine/dns/resolver.h"
+#include "engine/intake/intake.h"
+#include "engine/io/io.h"
+#include "engine/shard/post.h"
+#include "engine/spool/log.h"
+#include "engine/spool/recovery.h"
+#include "policy/bounce_profile.h"
+#include "policy/controls_table.h"
+
+namespace sluice::shard {
+
+class Shard {
+ public:
+  struct Options {
+    uint32_t number = 0;
+    absl::string_view hostname;  // Lent.
+    bool sync = true;
+    uint64_t random_seed = 0;
+    policy::BounceProfile bounce_profile;
+    intake::Intake::Options intake;
+    delivery::Home::Options home;              // shard, hostname, sync and profile are filled in.
+    delivery::Dispatcher::Options dispatcher;  // The same.
+    spool::Log::Options log;                   // The same for its number.
+  };
+  // What the shard works with; all lent for its life.
+  struct World {
+    io::Io* io = nullptr;
+    spool::Disk* disk = nullptr;
+    dns::Resolver* resolver = nullptr;
+    delivery::EventSink* events = nullptr;
+    Post* post = nullptr;
+  };
+  // What recovery found for this shard.
+  struct Inheritance {
+    std::vector<spool::RecoveredMessage> messages;
+    std::vector<spool::Log::LiveSegment> segments;
+    uint64_t next_sequence = 1;
+    MessageId greatest_id;
+  };
+
+  Shard(Options options, const World& world, const policy::ControlsTable& controls, Now now);
+
+  // Begins the log, takes up what was inherited, opens the listeners.
+  absl::Status Start(Inheritance inheritance, Now now);
+
+  // One turn. Returns when the next is due at the latest; an instant in the past: at once.
+  Instant Step(Now now, const std::vector<io::Completion>& completions);
+
+  // Everything under way has ended after a drain: nothing in flight, all outcomes in the log.
+  bool AtRest() const;
+  bool log_failed() const { return home_->log_failed(); }
+
+  delivery::Home& home() { return *home_; }
+  delivery::Dispatcher& dispatcher() { return *dispatcher_; }
+  intake::Intake& intake() { return *intake_; }
+
+  // Which shard owns a normalised domain.
+  static uint32_t OwnerOf(absl::string_view destination, uint32_t shards);
+
+ private:
+  void Dispatch(const io::Completion& completion, Now now);
+  void TakeMail(Now now);
+  void OnMail(const Mail& mail, Now now);
+  void ExpireTimers(Now now);
+  void TakeRoutes(Now now);
+  void SendParcelsOut(Now now);
+  void SendParcelsHome(Now now);
+  void AskForBodies(Now now);
+  void GiveBodies(Now now);
+  void KeepPromises(Now now);
+  void BeginDrain(Now now);
+  void Send(uint32_t to, const Mail& mail);
+  void FlushMail();
+
+  const Options options_;
+  const World world_;
+  Random random_;
+  TimerWheel timers_;
+  std::unique_ptr<spool::Log> log_;
+  std::unique_ptr<delivery::Home> home_;
+  std::unique_ptr<delivery::Dispatcher> dispatcher_;
+  std::unique_ptr<intake::Intake> intake_;
+  const policy::ControlsTable* controls_;
+
+  std::vector<dns::RouteAnswer> routes_;
+  std::vector<delivery::Promise> promises_;
+  std::vector<std::vector<Mail>> unsent_;  // By shard: what its mailbox had no room for.
+  bool unsent_any_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace sluice::shard

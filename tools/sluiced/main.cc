@@ -1,0 +1,143 @@
+// sluiced: the engine as a process.
+//
+//   sluiced --config FILE            runs until SIGTERM or SIGINT, then drains
+//   sluiced --config FILE --check    validates the configuration and its tables, and exits
+//
+// SIGHUP reads the tables again and opens the delivery log anew; with an error in them the old
+// tables stay. A second SIGTERM ends the drain.
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "engine/config.h"
+#include "engine/engine.h"
+#include "engine/io/clock.h"
+#include "engine/tables.h"
+
+namespace sluice {
+namespace {
+
+// Transactions under way have this long to end; a dot that waits longer is in doubt, and is
+// retried.
+constexpr Duration kDrainTime = std::chrono::seconds(30);
+
+// How often the engine is asked whether it has failed.
+constexpr timespec kWatchInterval = {.tv_sec = 0, .tv_nsec = 200'000'000};
+
+constexpr timespec kDrainLook = {.tv_sec = 0, .tv_nsec = 5'000'000};
+
+void Print(const std::vector<ConfigError>& errors) {
+  for (const ConfigError& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
+}
+
+// Reads both tables; on errors prints them all and says false.
+bool LoadTables(const Config& config, Tables& tables) {
+  LoadedControls controls = LoadControls(config.destinations);
+  LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
+  Print(controls.errors);
+  Print(routes.errors);
+  tables.controls = std::move(controls.entries);
+  tables.routes = std::move(routes.table);
+  return controls.errors.empty() && routes.errors.empty();
+}
+
+// As many descriptors as the system allows: each session needs one.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void Reload(Engine& engine, const Config& config) {
+  engine.ReopenLog();
+  Tables tables;
+  if (!LoadTables(config, tables)) {
+    std::fprintf(stderr, "sluiced: the tables have errors; the old ones stay\n");
+    return;
+  }
+  const uint64_t version = engine.UseTables(std::move(tables));
+  std::fprintf(stderr, "sluiced: tables version %llu in use\n",
+               static_cast<unsigned long long>(version));
+}
+
+// Waits for what is under way, but no longer than a second signal or kDrainTime.
+void Drain(Engine& engine, const sigset_t& signals) {
+  engine.BeginDrain();
+  const Instant deadline = io::ReadClock().instant + kDrainTime;
+  while (!engine.Ended() && io::ReadClock().instant < deadline) {
+    const int signal = sigtimedwait(&signals, nullptr, &kDrainLook);
+    if (signal == SIGTERM || signal == SIGINT) break;
+  }
+  engine.Stop();
+}
+
+int Run(const Config& config, Tables tables) {
+  // Blocked before any thread is made, so that they come to sigtimedwait below and nowhere else.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
+
+  Engine engine(config);
+  const absl::Status started = engine.Start(std::move(tables));
+  if (!started.ok()) {
+    std::fprintf(stderr, "sluiced: %s\n", std::string(started.message()).c_str());
+    return 1;
+  }
+  if (!config.spool_sync) {
+    std::fprintf(stderr, "sluiced: spool.sync is false: accepted mail can be lost in a crash\n");
+  }
+  std::string listening;
+  for (const SocketAddress& address : engine.listening()) listening += " " + address.ToString();
+  std::fprintf(stderr, "sluiced: %u shards, listening on%s, %llu messages in the spool\n",
+               engine.shards(), listening.c_str(),
+               static_cast<unsigned long long>(engine.recovered_messages()));
+
+  for (;;) {
+    const int signal = sigtimedwait(&signals, nullptr, &kWatchInterval);
+    if (signal == SIGHUP) Reload(engine, config);
+    if (signal == SIGTERM || signal == SIGINT) break;
+    if (engine.Failed()) break;
+  }
+  const bool failed = engine.Failed();
+  std::fprintf(stderr, "sluiced: %s\n", failed ? "ending for recovery" : "draining");
+  Drain(engine, signals);
+  return failed ? 1 : 0;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Sluice, a delivery engine for mail"};
+  std::string path = "/etc/sluice/sluice.toml";
+  bool check = false;
+  app.add_option("--config", path, "The configuration")->capture_default_str();
+  app.add_flag("--check", check, "Validate the configuration and its tables, then exit");
+  CLI11_PARSE(app, argc, argv);
+
+  const LoadedConfig loaded = LoadConfig(path);
+  Print(loaded.errors);
+  if (!loaded.errors.empty()) return 1;
+  Tables tables;
+  if (!LoadTables(loaded.config, tables)) return 1;
+  if (check) {
+    std::printf("%s: valid; %zu destinations, %zu routes\n", path.c_str(), tables.controls.size(),
+                tables.routes.size());
+    return 0;
+  }
+  return Run(loaded.config, std::move(tables));
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  return sluice::Main(argc, argv);
+}
