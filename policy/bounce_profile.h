@@ -17,9 +17,9 @@ struct BounceProfile {
   uint32_t max_retries = 100;
   Duration max_queue = std::chrono::seconds(259200);
 
-  // How long to wait after the `attempts`-th failed attempt (from 1): initial_retry doubled at each,
-  // at most max_retry, then spread evenly over [3/4, 5/4] of it so that what failed together does not
-  // come back together.
+  // How long to wait after the `attempts`-th failed attempt (from 1): initial_retry doubled at
+  // each, at most max_retry, then spread evenly over [3/4, 5/4] of it so that what failed together
+  // does not come back together.
   Duration RetryDelay(uint32_t attempts, Random& random) const;
 
   // Whether a message that has been kept for `age` and has failed `attempts` times is given up.

@@ -14,8 +14,8 @@ struct Controls {
   uint32_t connections_max = 500;             // max_host_concurrency: at once, half-open ones too.
   uint32_t messages_per_connection_max = 50;  // max_messages_per_connection: MAIL commands.
   bool recipients_limited = false;            // recipient_limit stands.
-  uint32_t recipients_max = 0;                // In any window of recipient_period. 0: hold the mail.
-  Duration recipient_period{};                // recipient_minutes.
+  uint32_t recipients_max = 0;  // In any window of recipient_period. 0: hold the mail.
+  Duration recipient_period{};  // recipient_minutes.
 
   bool operator==(const Controls&) const = default;
 };

@@ -12,14 +12,21 @@
 //   limit_apply = system
 //
 // Keys, words and section names in any case; both spellings of an option (concurrency_limit for
-// max_host_concurrency, …: reference §1.10). All errors are collected, none is fatal to the others.
+// max_host_concurrency, …); `#` and `;` begin a comment. A section is named by a domain, by a
+// partial domain with its leading dot, or by an IP address, which stands for that address literal.
+// What an entry leaves out it inherits; what [DEFAULT] leaves out has its factory value.
+//
+// The limits are dependent on each other as on the appliance: max_host_concurrency in a domain's
+// section needs limit_type and limit_apply, recipient_limit needs recipient_minutes and these two,
+// and recipient_minutes alone is an error. What the appliance can do and this version does not
+// enforce (TLS above all) is an error wherever it is asked for: mail must not leave in clear where
+// the table forbids it. All errors are collected, none is fatal to the others.
 
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "policy/controls_table.h"
 
@@ -32,7 +39,8 @@ struct FileError {
 
 struct ParsedControls {
   std::vector<ControlsEntry> entries;
-  std::vector<FileError> errors;  // Not empty: the entries are not to be used.
+  std::vector<FileError>
+      errors;  // In the order of their lines. Not empty: the entries are not to be used.
 };
 
 // `text` is the file's content. Pure: reading the file is the caller's.

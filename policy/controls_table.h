@@ -1,17 +1,17 @@
-// The table of destination controls: exact domains, partial domains (".example.com"), and the default.
+// The table of destination controls: exact domains, partial domains (".example.com"), and the
+// default.
 //
-// Immutable once built: a change builds a new table, which is checked whole and then handed to every
-// shard. Look-up order: the exact domain, then the longest partial domain that is a suffix of it at a
-// label's border (".example.com" matches a.example.com and a.b.example.com, not example.com itself),
-// then the default. A field that the matched entry leaves out is the default's, field by field; a
-// recipient limit (recipient_limit with recipient_minutes) is one field.
+// Immutable once built: a change builds a new table, which is checked whole and then handed to
+// every shard. Look-up order: the exact domain, then the longest partial domain that is a suffix of
+// it at a label's border (".example.com" matches a.example.com and a.b.example.com, not example.com
+// itself), then the default. A field that the matched entry leaves out is the default's, field by
+// field; a recipient limit (recipient_limit with recipient_minutes) is one field.
 //
 // Thread-safe for reading: shards share one table, and reading it takes no lock and no atomic.
 
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,11 +26,11 @@ namespace sluice::policy {
 // One section of the file: what it says, and nothing that it leaves out.
 struct ControlsEntry {
   std::string domain;  // Normalised; ".example.com" for a partial one; empty for the default.
-  std::optional<uint32_t> connections_max;
-  std::optional<uint32_t> messages_per_connection_max;
-  std::optional<uint32_t> recipients_max;
-  std::optional<uint32_t> recipient_minutes;
-  int line = 0;        // Of its section in the file; 0: made otherwise.
+  std::optional<uint32_t> connections_max{};
+  std::optional<uint32_t> messages_per_connection_max{};
+  std::optional<uint32_t> recipients_max{};
+  std::optional<uint32_t> recipient_minutes{};
+  int line = 0;  // Of its section in the file; 0: made otherwise.
 };
 
 class ControlsTable {
@@ -39,18 +39,23 @@ class ControlsTable {
   // appliance's factory values of controls.h stand.
   explicit ControlsTable(std::vector<ControlsEntry> entries, uint64_t version = 0);
 
-  // `domain` is normalised. The reference is good as long as the table.
+  // `domain` is normalised. Allocates nothing. The reference is good as long as the table.
   const Controls& Lookup(absl::string_view domain) const;
 
   uint64_t version() const { return version_; }
-  size_t size() const { return controls_.size(); }  // Without the default.
+  size_t size() const { return exact_.size() + partial_.size(); }  // Without the default.
 
  private:
+  // Whole controls, with what they inherit, beside their name: a look-up touches few lines of
+  // cache.
+  using ControlsMap = absl::flat_hash_map<std::string, Controls>;
+
+  const Controls& LookupPartial(absl::string_view domain) const;
+
   uint64_t version_;
   Controls default_;
-  std::vector<Controls> controls_;
-  absl::flat_hash_map<std::string, uint32_t> exact_;
-  absl::flat_hash_map<std::string, uint32_t> partial_;
+  ControlsMap exact_;
+  ControlsMap partial_;  // With their leading dot.
 };
 
 }  // namespace sluice::policy

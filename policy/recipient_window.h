@@ -1,11 +1,12 @@
 // Recipients counted over a sliding window: those in flight, and those of the last period.
 //
-// The period is cut into 64 buckets. A recipient is counted until the *end* of the bucket of its stamp
-// is a whole period old, so that no window of the period, wherever it begins, holds more than was
-// allowed; the price is that room comes back up to one 64th of the period late.
+// The period is cut into 64 buckets. A recipient is counted until the *end* of the bucket of its
+// stamp is a whole period old, so that no window of the period, wherever it begins, holds more than
+// was allowed; the price is that room comes back up to one 64th of the period late.
 //
-// The period is given at each call, since a new table may change it: then all that is counted moves to
-// the newest bucket, which can only count it longer.
+// The period is given at each call, since a new table may change it: then all that is counted moves
+// to the newest bucket, which can only count it longer. What had left the window of a shorter
+// period is forgotten, also for a longer one that comes after.
 
 #pragma once
 
@@ -19,10 +20,11 @@ namespace sluice::policy {
 
 class RecipientWindow {
  public:
-  void Take(uint32_t recipients);                     // Into flight.
-  void Return(uint32_t recipients);                   // Out of flight, never seen by the receiver.
+  void Take(uint32_t recipients);    // Into flight.
+  void Return(uint32_t recipients);  // Out of flight, not to be counted.
   void Stamp(uint32_t recipients, Duration period, Instant now);  // Out of flight, seen by `now`.
 
+  uint64_t in_flight() const { return in_flight_; }
   // In flight plus stamped within the last period.
   uint64_t Counted(Duration period, Instant now);
   // When the count next falls by itself; kNever when nothing is stamped.
@@ -31,10 +33,38 @@ class RecipientWindow {
 
  private:
   static constexpr int kBuckets = 64;
-  struct Stamped;                                     // Only destinations with a limit pay for it.
+
+  // Made at the first stamp, so that only destinations with a limit pay for it.
+  class Stamped {
+   public:
+    Stamped(Duration period, Instant now);
+
+    void Advance(Duration period, Instant now);  // First of all, at each look.
+    void Add(uint32_t recipients);
+    uint64_t total() const { return total_; }
+    Instant NextRelease() const;
+
+   private:
+    // The buckets of one period and the one that is being filled.
+    static constexpr int kSlots = kBuckets + 1;
+
+    void SetPeriod(Duration period, Instant now);
+    void EnterBucket(int64_t bucket);
+    int64_t BucketAt(Instant now) const;
+    Instant EndOf(int64_t bucket) const;
+    uint32_t& CountOf(int64_t bucket) { return counts_[bucket % kSlots]; }
+
+    // The first line of cache holds what is looked at when no bucket has ended since the last look.
+    Duration period_{};
+    Duration bucket_width_{};
+    Instant newest_end_{};
+    int64_t newest_ = 0;  // The bucket that is being filled.
+    uint64_t total_ = 0;
+    std::array<uint32_t, kSlots> counts_{};
+  };
 
   uint64_t in_flight_ = 0;
-  // (The implementer completes this.)
+  std::unique_ptr<Stamped> stamped_;
 };
 
 }  // namespace sluice::policy

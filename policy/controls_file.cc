@@ -1,0 +1,244 @@
+#include "policy/controls_file.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/base/domain_name.h"
+#include "engine/base/ip_address.h"
+#include "policy/controls_keys.h"
+
+namespace sluice::policy {
+namespace {
+
+// How much of a line an error repeats: a domain's length, so that no sensible line is cut.
+constexpr size_t kQuotedBytesMax = 255;
+
+std::string Quoted(absl::string_view text) {
+  const absl::string_view shown = text.substr(0, kQuotedBytesMax);
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(shown),
+                      shown.size() < text.size() ? "…\"" : "\"");
+}
+
+// A comment begins at the line's first character, or after a blank. No value holds '#' or ';'.
+absl::string_view WithoutComment(absl::string_view line) {
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] != '#' && line[i] != ';') continue;
+    if (i == 0 || absl::ascii_isspace(static_cast<unsigned char>(line[i - 1]))) {
+      return line.substr(0, i);
+    }
+  }
+  return line;
+}
+
+absl::StatusOr<std::string> PartialDomain(absl::string_view text) {
+  absl::StatusOr<std::string> domain = NormalizeDomain(text.substr(1));
+  if (!domain.ok()) return domain;
+  if (IsAddressLiteral(*domain)) {
+    return absl::InvalidArgumentError("an address has no partial domain");
+  }
+  return absl::StrCat(".", *domain);
+}
+
+// Empty for the default.
+absl::StatusOr<std::string> SectionDomain(absl::string_view name) {
+  if (absl::EqualsIgnoreCase(name, "DEFAULT")) return "";
+  // The appliance's routes write ALL; as a domain's name it would silently limit nobody.
+  if (absl::EqualsIgnoreCase(name, "ALL")) {
+    return absl::InvalidArgumentError("the controls of all other domains are in [DEFAULT]");
+  }
+  if (const std::optional<IpAddress> address = IpAddress::Parse(name)) {
+    const absl::string_view tag = address->family == Family::kIpv6 ? "IPv6:" : "";
+    return absl::StrCat("[", tag, address->ToString(), "]");
+  }
+  if (name.size() > 1 && name[0] == '.') return PartialDomain(name);
+  return NormalizeDomain(name);
+}
+
+class Parser {
+ public:
+  void Line(absl::string_view line);
+  ParsedControls Finish();
+
+ private:
+  // What stands between two section lines.
+  struct Section {
+    int line = 0;
+    bool is_default = false;
+    bool usable = false;                         // Not a duplicate, and its name is a domain.
+    std::array<int, kControlsKeys> key_lines{};  // 0: not given. With a bad value it is given too.
+    ControlsEntry entry;
+
+    bool Gives(ControlsKey key) const { return key_lines[static_cast<int>(key)] > 0; }
+  };
+
+  void SectionLine(absl::string_view line);
+  void KeyLine(absl::string_view line);
+  void SetKey(const ControlsKeyRow& row, absl::string_view value);
+  void EndSection();
+  void CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed);
+  void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
+
+  int line_ = 0;
+  std::optional<Section> section_;
+  absl::flat_hash_map<std::string, int> section_lines_;
+  std::vector<ControlsEntry> entries_;
+  std::vector<FileError> errors_;
+};
+
+void Parser::Line(absl::string_view line) {
+  ++line_;
+  line = absl::StripAsciiWhitespace(WithoutComment(line));
+  if (line.empty()) return;
+  if (line.front() == '[') {
+    SectionLine(line);
+  } else {
+    KeyLine(line);
+  }
+}
+
+ParsedControls Parser::Finish() {
+  EndSection();
+  // A section's missing keys were noticed at its end, and belong to its beginning.
+  std::stable_sort(errors_.begin(), errors_.end(),
+                   [](const FileError& a, const FileError& b) { return a.line < b.line; });
+  return {std::move(entries_), std::move(errors_)};
+}
+
+// The lines of a section that is in error are still looked at, for their own errors.
+void Parser::SectionLine(absl::string_view line) {
+  EndSection();
+  section_.emplace();
+  section_->line = line_;
+  if (!absl::ConsumeSuffix(&line, "]")) {
+    Error(line_, absl::StrCat(Quoted(line), " begins a section but does not end with ']'"));
+    return;
+  }
+  const absl::string_view name = absl::StripAsciiWhitespace(line.substr(1));
+  absl::StatusOr<std::string> domain = SectionDomain(name);
+  if (!domain.ok()) {
+    Error(line_, absl::StrCat("section ", Quoted(name), ": ", domain.status().message()));
+    return;
+  }
+  section_->is_default = domain->empty();
+  const auto [first, distinct] = section_lines_.try_emplace(*domain, line_);
+  if (!distinct) {
+    Error(line_,
+          absl::StrCat("section ", Quoted(name), " stands twice, first at line ", first->second));
+    return;
+  }
+  section_->usable = true;
+  section_->entry.domain = *std::move(domain);
+  section_->entry.line = line_;
+}
+
+void Parser::KeyLine(absl::string_view line) {
+  const size_t separator = line.find_first_of("=:");
+  if (separator == absl::string_view::npos) {
+    Error(line_, absl::StrCat(Quoted(line), " is neither [section] nor key = value"));
+    return;
+  }
+  const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, separator));
+  const ControlsKeyRow* row = FindControlsKey(name);
+  if (!section_) {
+    Error(line_, absl::StrCat(Quoted(name), " stands before the first section"));
+  } else if (row == nullptr) {
+    Error(line_, absl::StrCat("unknown key ", Quoted(name)));
+  } else {
+    SetKey(*row, absl::StripAsciiWhitespace(line.substr(separator + 1)));
+  }
+}
+
+void Parser::SetKey(const ControlsKeyRow& row, absl::string_view value) {
+  int& key_line = section_->key_lines[static_cast<int>(row.key)];
+  if (key_line > 0) {
+    Error(line_, absl::StrCat(row.name, " is given twice, first at line ", key_line));
+    return;
+  }
+  key_line = line_;
+  if (row.place == KeyPlace::kDefaultOnly && section_->usable && !section_->is_default) {
+    Error(line_, absl::StrCat(row.name, " may stand in [DEFAULT] only"));
+    return;
+  }
+  if (row.place == KeyPlace::kDomainsOnly && section_->is_default) {
+    Error(line_, absl::StrCat(row.name, " may not stand in [DEFAULT]"));
+    return;
+  }
+  const absl::StatusOr<uint32_t> parsed = ParseControlsValue(row, value);
+  if (!parsed.ok()) {
+    Error(line_, absl::StrCat(row.name, " = ", Quoted(value), ": ", parsed.status().message()));
+    return;
+  }
+  switch (row.key) {
+    case ControlsKey::kMaxHostConcurrency:
+      section_->entry.connections_max = *parsed;
+      return;
+    case ControlsKey::kMaxMessagesPerConnection:
+      section_->entry.messages_per_connection_max = *parsed;
+      return;
+    case ControlsKey::kRecipientMinutes:
+      section_->entry.recipient_minutes = *parsed;
+      return;
+    case ControlsKey::kRecipientLimit:
+      section_->entry.recipients_max = *parsed;
+      return;
+    case ControlsKey::kLimitType:
+    case ControlsKey::kLimitApply:
+    case ControlsKey::kIpSortPref:
+    case ControlsKey::kTableTls:
+    case ControlsKey::kDaneOption:
+    case ControlsKey::kBounceValidation:
+    case ControlsKey::kBounceProfile:
+    case ControlsKey::kSendTlsReqAlert:
+    case ControlsKey::kCertificate:
+      return;  // Asks for nothing.
+  }
+}
+
+void Parser::EndSection() {
+  if (!section_) return;
+  CheckNeeds(ControlsKey::kRecipientMinutes, {ControlsKey::kRecipientLimit});
+  CheckNeeds(ControlsKey::kRecipientLimit, {ControlsKey::kRecipientMinutes});
+  if (!section_->is_default) {  // There the kind of limit has a factory value.
+    const std::vector<ControlsKey> kind = {ControlsKey::kLimitType, ControlsKey::kLimitApply};
+    CheckNeeds(ControlsKey::kMaxHostConcurrency, kind);
+    CheckNeeds(ControlsKey::kRecipientLimit, kind);
+  }
+  if (section_->usable) entries_.push_back(std::move(section_->entry));
+  section_.reset();
+}
+
+void Parser::CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed) {
+  if (!section_->Gives(key)) return;
+  for (const ControlsKey other : needed) {
+    if (section_->Gives(other)) continue;
+    Error(section_->line, absl::StrCat("the section gives ", RowOf(key).name, " and so must give ",
+                                       RowOf(other).name));
+  }
+}
+
+}  // namespace
+
+ParsedControls ParseControlsFile(absl::string_view text) {
+  absl::ConsumePrefix(&text, "\xef\xbb\xbf");  // The byte order mark that some editors leave.
+  Parser parser;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    parser.Line(text.substr(0, end));
+    text.remove_prefix(end == absl::string_view::npos ? text.size() : end + 1);
+  }
+  return parser.Finish();
+}
+
+}  // namespace sluice::policy

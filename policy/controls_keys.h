@@ -1,0 +1,56 @@
+// The keys of the destination controls: their names (the file's and the batch command's), where
+// each may stand, and which values it takes.
+//
+// The appliance's keys are all known here. Of those that this version does not enforce, only the
+// value that asks for nothing is accepted.
+
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace sluice::policy {
+
+enum class ControlsKey : uint8_t {
+  kMaxHostConcurrency,
+  kMaxMessagesPerConnection,
+  kRecipientMinutes,
+  kRecipientLimit,
+  kLimitType,
+  kLimitApply,
+  kIpSortPref,
+  kTableTls,
+  kDaneOption,
+  kBounceValidation,
+  kBounceProfile,
+  kSendTlsReqAlert,
+  kCertificate,
+};
+inline constexpr int kControlsKeys = 13;
+
+enum class KeyPlace : uint8_t { kAnywhere, kDefaultOnly, kDomainsOnly };
+
+struct ControlsKeyRow {
+  ControlsKey key;
+  absl::string_view name;
+  absl::string_view other_name;  // In the batch form; empty if it is the same.
+  KeyPlace place;
+  // A number within these, or, when the second is 0, a word. Words are separated by blanks.
+  uint32_t number_min;
+  uint32_t number_max;
+  absl::string_view words;             // Enforced, or asking for nothing.
+  absl::string_view words_unenforced;  // Known, and not enforced by this version; "*": any other.
+};
+
+const ControlsKeyRow& RowOf(ControlsKey key);
+
+// By either name, in any case. Null: there is no such key.
+const ControlsKeyRow* FindControlsKey(absl::string_view name);
+
+// The number, or 0 for a word. The error says what the value must be, for a sentence that begins
+// with the key and its value.
+absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value);
+
+}  // namespace sluice::policy
