@@ -6,6 +6,9 @@
 // for routes, or notes what binds and when to look again. Nothing here waits, and one turn's work
 // is bounded.
 //
+// The body of the class is in two files: dispatcher.cc (destinations: what they may do next) and
+// dispatcher_parcels.cc (transactions).
+//
 // One shard owns it. Parcels come by Take, go home by TakeReturned; bodies are asked for by
 // TakeBodyWanted and come by OnBody.
 

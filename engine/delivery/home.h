@@ -179,6 +179,11 @@ class Home {
   void RestoreMessage(spool::RecoveredMessage& recovered, Now now);
   void PlaceRestored(Message& message, Now now);
 
+  // What a message's other records take in the log, roughly, beside its body and addresses.
+  static constexpr uint64_t kRecordOverheadBytes = 256;
+  // How soon a parcel that was given back untouched is placed again.
+  static constexpr Duration kRecalledDelay = std::chrono::seconds(10);
+
   const Options options_;
   io::Io& io_;
   spool::Log& log_;

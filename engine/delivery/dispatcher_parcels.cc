@@ -1,0 +1,261 @@
+// Parcels and the connections that carry them: transactions begin and end here.
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/delivery/dispatcher.h"
+#include "engine/delivery/tags.h"
+
+namespace sluice::delivery {
+namespace {
+
+// How long a session without a message is kept for the next one.
+constexpr Duration kReadyKept = std::chrono::seconds(5);
+
+// How long a host that failed twice in a row is left out.
+constexpr Duration kAddressAvoided = std::chrono::seconds(60);
+constexpr uint32_t kFailuresBeforeAvoided = 2;
+
+// How soon another connection is tried when some of a destination's are up and a new one failed.
+constexpr Duration kAfterPartialFailure = std::chrono::seconds(5);
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------
+// Parcels.
+
+void Dispatcher::Take(Parcel& parcel, Now now) {
+  ++parcels_;
+  parcel.queued_at = now.instant;
+  parcel.connection = Handle{};
+  parcel.timer.kind = static_cast<uint8_t>(TimerKind::kParcelExpiry);
+  Destination* destination = draining_ ? nullptr : DestinationFor(parcel.destination(), now);
+  if (destination == nullptr) return GiveBack(parcel, ParcelResult::kRecalled);
+  Enqueue(*destination, parcel, parcel.continues);
+}
+
+void Dispatcher::Enqueue(Destination& destination, Parcel& parcel, bool front) {
+  if (front) {
+    destination.queue.PushFront(parcel);
+  } else {
+    destination.queue.PushBack(parcel);
+  }
+  timers_.Arm(parcel.timer, parcel.expires);
+  LookAt(destination);
+}
+
+Parcel* Dispatcher::Dequeue(Destination& destination) {
+  Parcel* parcel = destination.queue.PopFront();
+  if (parcel != nullptr) timers_.Disarm(parcel->timer);
+  return parcel;
+}
+
+void Dispatcher::GiveBack(Parcel& parcel, ParcelResult result) {
+  CHECK(parcels_ > 0);
+  --parcels_;
+  parcel.result = result;
+  returned_.PushBack(parcel);
+}
+
+// An attempt that came to nothing before any transaction: for all recipients alike.
+void Dispatcher::RefuseParcel(Destination& destination, Parcel& parcel, smtp::MessageResult result,
+                              const smtp::Reply& reply, Now now) {
+  unsent_.Begin(parcel, parcel.recipients, now.instant);
+  unsent_.Finish(result, reply, "", now.instant);
+  parcel.peer_name.clear();
+  parcel.peer_address = SocketAddress{};
+  parcel.table_version = destination.table_version;
+  parcel.stages.dns = destination.route_time;
+  GiveBack(parcel, ParcelResult::kAttempted);
+}
+
+// Takes the connection and the recipients; the transaction starts when the body is lent.
+void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now) {
+  Destination& destination = DestinationOf(connection);
+  destination.ready.Remove(connection);
+  timers_.Disarm(connection.timer);
+  CHECK(connection.granted == 0);
+  connection.granted = std::min(recipients, limits::kRecipientsPerTransactionMax);
+  destination.budget.TransactionStarted(destination.controls, connection.granted, now.instant);
+  parcel.connection = connections_.HandleOf(connection);
+  parcel.table_version = destination.table_version;
+  parcel.stages.dns = destination.route_time;
+  destination.route_time = Duration{};
+  if (parcel.body_state == BodyState::kLent) return OnBody(parcel, now);
+  parcel.body_state = BodyState::kAsked;
+  body_wanted_.PushBack(parcel);
+}
+
+void Dispatcher::OnBody(Parcel& parcel, Now now) {
+  Connection* connection = connections_.Find(parcel.connection);
+  parcel.connection = Handle{};
+  const bool usable = connection != nullptr && connection->state == ConnectionState::kReady;
+  if (usable && parcel.body_state == BodyState::kLent && !draining_) {
+    return connections_.Offer(*connection, parcel, connection->granted, now);
+  }
+  if (usable) {
+    EndTransaction(*connection, /*seen=*/0, now);
+    OnReady(*connection, now);
+  }
+  switch (parcel.body_state) {
+    case BodyState::kLent: {  // The connection was lost meanwhile.
+      Destination* destination = draining_ ? nullptr : DestinationFor(parcel.destination(), now);
+      if (destination == nullptr) return GiveBack(parcel, ParcelResult::kRecalled);
+      return Enqueue(*destination, parcel, /*front=*/true);
+    }
+    case BodyState::kNoRoom:
+      return GiveBack(parcel, ParcelResult::kRecalled);
+    case BodyState::kDamaged:
+      unsent_.Begin(parcel, parcel.recipients, now.instant);
+      unsent_.FinishDeferred("451 4.3.0 the message cannot be read back from the spool",
+                             now.instant);
+      return GiveBack(parcel, ParcelResult::kAttempted);
+    case BodyState::kNotAsked:
+    case BodyState::kAsked:
+      CHECK(parcel.body_state == BodyState::kLent);
+  }
+}
+
+void Dispatcher::OnTimer(Timer& timer, Now now) {
+  switch (static_cast<TimerKind>(timer.kind)) {
+    case TimerKind::kDestination:
+      return LookAt(*static_cast<Destination*>(timer.owner));
+    case TimerKind::kConnection: {
+      Connection& connection = *static_cast<Connection*>(timer.owner);
+      if (connection.hook.linked()) DestinationOf(connection).ready.Remove(connection);
+      return connections_.OnTimer(timer, now);
+    }
+    case TimerKind::kParcelExpiry: {
+      Parcel& parcel = *static_cast<Parcel*>(timer.owner);
+      Destination* destination = FindDestination(parcel.destination());
+      CHECK(destination != nullptr);
+      destination->queue.Remove(parcel);
+      parcel.binding_limit.assign(destination->binding.data(), destination->binding.size());
+      if (destination->failure.code != 0) parcel.reply = destination->failure;
+      GiveBack(parcel, ParcelResult::kExpired);
+      return LookAt(*destination);
+    }
+    case TimerKind::kParcelDue:
+    case TimerKind::kIntake:
+      CHECK(false);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Connections.
+
+Destination& Dispatcher::DestinationOf(const Connection& connection) {
+  Destination* destination = destinations_.Find(connection.destination);
+  CHECK(destination != nullptr);  // It is kept while it has connections.
+  return *destination;
+}
+
+void Dispatcher::OnCompletion(const io::Completion& completion, Now now) {
+  connections_.OnCompletion(completion, now);
+}
+
+void Dispatcher::HandleEvents(Now now) {
+  ConnectionEvent event;
+  while (connections_.TakeEvent(event)) {
+    Connection& connection = *event.connection;
+    switch (event.kind) {
+      case ConnectionEventKind::kReady:
+        if (connection.state == ConnectionState::kReady) OnReady(connection, now);
+        break;
+      case ConnectionEventKind::kAttempted:
+        OnAttempted(connection, *event.parcel, now);
+        break;
+      case ConnectionEventKind::kReturned:
+        OnReturned(connection, *event.parcel, now);
+        break;
+      case ConnectionEventKind::kStepFailed:
+        NoteStepFailed(DestinationOf(connection), event.address, now);
+        break;
+      case ConnectionEventKind::kEnded:
+        OnEnded(connection, now);
+        break;
+    }
+  }
+}
+
+void Dispatcher::OnReady(Connection& connection, Now now) {
+  Destination& destination = DestinationOf(connection);
+  if (!connection.counted_ready) {
+    connection.counted_ready = true;
+    CHECK(destination.opening > 0);
+    --destination.opening;
+    destination.failures = 0;
+    destination.failure = smtp::Reply{};
+    destination.not_before = now.instant;
+    NoteStepWorks(destination, connection.current_step().address);
+  }
+  LookAt(destination);
+  if (draining_ ||
+      connection.session.transactions() >= destination.controls.messages_per_connection_max) {
+    return connections_.Quit(connection, now);
+  }
+  CHECK(!connection.hook.linked());
+  destination.ready.PushFront(connection);
+  timers_.Arm(connection.timer, now.instant + kReadyKept);
+}
+
+void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
+  EndTransaction(connection, connection.granted, now);
+  GiveBack(parcel, ParcelResult::kAttempted);
+}
+
+// The session was lost before it could try the parcel: to the front again, on another connection.
+void Dispatcher::OnReturned(Connection& connection, Parcel& parcel, Now now) {
+  EndTransaction(connection, connection.granted, now);
+  if (draining_) return GiveBack(parcel, ParcelResult::kRecalled);
+  Enqueue(DestinationOf(connection), parcel, /*front=*/true);
+}
+
+void Dispatcher::EndTransaction(Connection& connection, uint32_t seen, Now now) {
+  Destination& destination = DestinationOf(connection);
+  destination.budget.TransactionEnded(destination.controls, connection.granted, seen, now.instant);
+  connection.granted = 0;
+  LookAt(destination);
+}
+
+void Dispatcher::OnEnded(Connection& connection, Now now) {
+  Destination& destination = DestinationOf(connection);
+  if (connection.hook.linked()) destination.ready.Remove(connection);
+  timers_.Disarm(connection.timer);
+  if (connection.granted > 0) EndTransaction(connection, /*seen=*/0, now);  // It waited for a body.
+  const bool never_ready = !connection.counted_ready;
+  const smtp::Reply failure = connection.failure;
+  if (never_ready) {
+    CHECK(destination.opening > 0);
+    --destination.opening;
+  }
+  connections_.Release(connection);
+  destination.budget.ConnectionClosed();
+  if (never_ready && !draining_) {
+    destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
+    // Not one session is up or coming up: the destination cannot be reached now.
+    if (destination.budget.connections() == 0) BackOff(destination, failure, now);
+  }
+  LookAt(destination);
+}
+
+void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& address, Now now) {
+  for (AddressHealth& health : destination.health) {
+    if (health.address != address) continue;
+    if (++health.failures >= kFailuresBeforeAvoided)
+      health.avoid_until = now.instant + kAddressAvoided;
+    return;
+  }
+  if (destination.health.size() < Destination::kHealthMax) {
+    destination.health.push_back({.address = address, .failures = 1, .avoid_until = now.instant});
+  }
+}
+
+void Dispatcher::NoteStepWorks(Destination& destination, const SocketAddress& address) {
+  for (AddressHealth& health : destination.health) {
+    if (health.address == address) health.failures = 0;
+  }
+}
+
+}  // namespace sluice::delivery

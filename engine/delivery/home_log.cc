@@ -1,0 +1,180 @@
+// The log: its batches, what waits for them, and moving what lives long.
+
+#include "engine/delivery/home.h"
+
+#include <cstdio>
+
+#include "engine/base/check.h"
+#include "engine/delivery/tags.h"
+
+namespace sluice::delivery {
+namespace {
+
+// Messages of the oldest segment that are moved in one turn: keeps a turn short.
+constexpr int kMovesPerTurnMax = 16;
+
+}  // namespace
+
+void Home::JoinSegment(Message& message) {
+  std::unique_ptr<SegmentMessages>& list = by_segment_[message.first_segment.value];
+  if (list == nullptr) list = std::make_unique<SegmentMessages>();
+  list->PushBack(message);
+}
+
+void Home::LeaveSegment(Message& message) {
+  const auto found = by_segment_.find(message.first_segment.value);
+  CHECK(found != by_segment_.end());
+  found->second->Remove(message);
+  if (found->second->empty()) by_segment_.erase(found);
+}
+
+void Home::StartLogStep() {
+  while (!step_in_flight_) {
+    const spool::Log::Step step = log_.NextStep();
+    const io::OpId op = io::MakeOpId(static_cast<uint8_t>(Tag::kLogStep), Handle{0, 1});
+    switch (step.kind) {
+      case spool::Log::StepKind::kNone:
+        return;
+      case spool::Log::StepKind::kWrite:
+        io_.Write(op, io::File{step.descriptor}, step.parts, step.offset);
+        step_in_flight_ = true;
+        break;
+      case spool::Log::StepKind::kSync:
+        if (!options_.sync) {
+          log_.OnDone(0);
+          break;
+        }
+        io_.Sync(op, io::File{step.descriptor});
+        step_in_flight_ = true;
+        break;
+    }
+  }
+}
+
+void Home::OnCompletion(const io::Completion& completion, Now now) {
+  switch (static_cast<Tag>(completion.op.tag)) {
+    case Tag::kLogStep:
+      CHECK(step_in_flight_);
+      step_in_flight_ = false;
+      log_.OnDone(completion.result);
+      if (log_.failed()) return OnLogFailed();
+      return StartLogStep();  // A sync follows its write at once; a new batch too.
+    case Tag::kBodyRead:
+      reader_.OnCompletion(completion);
+      return;
+    case Tag::kConnect:
+    case Tag::kReceive:
+    case Tag::kSend:
+    case Tag::kIntakeAccept:
+    case Tag::kIntakeReceive:
+    case Tag::kIntakeSend:
+      CHECK(false);
+  }
+}
+
+void Home::OnDurable(Now now) {
+  const uint64_t durable = log_.durable();
+  while (!awaited_promises_.empty() && awaited_promises_.front().batch <= durable) {
+    const AwaitedPromise promise = awaited_promises_.front();
+    awaited_promises_.pop_front();
+    Message* message = messages_.Find(promise.message);
+    CHECK(message != nullptr);
+    message->promised = true;
+    if (promise.session) {
+      decided_.push_back({.session = promise.session, .id = message->id, .kept = true});
+    }
+    PlaceNew(*message, now);
+    // Past three quarters of the memory, new bodies are read back when their turn comes.
+    if (pool_.taken() > pool_.capacity() / 4 * 3) ReleaseBody(*message);
+  }
+  while (!awaited_blocks_.empty() && awaited_blocks_.front().batch <= durable) {
+    awaited_blocks_.front().body.Release(pool_);
+    awaited_blocks_.pop_front();
+  }
+  while (!awaited_moves_.empty() && awaited_moves_.front().batch <= durable) {
+    Message* message = messages_.Find(awaited_moves_.front().message);
+    awaited_moves_.pop_front();
+    if (message == nullptr) continue;
+    message->moving = false;
+    ReleaseBody(*message);
+  }
+  events_.Release(durable);
+}
+
+// What was not durable never will be: those messages are refused. They may stand in the log all the
+// same, so a restart may deliver what its injector was told to keep: a duplicate, never a loss.
+void Home::OnLogFailed() {
+  std::fprintf(stderr, "sluice: the spool's log of shard %u has failed: %s\n", options_.shard,
+               std::string(log_.failure().message()).c_str());
+  for (const AwaitedPromise& promise : awaited_promises_) {
+    Message* message = messages_.Find(promise.message);
+    CHECK(message != nullptr);
+    if (promise.session) {
+      decided_.push_back({.session = promise.session, .id = message->id, .kept = false});
+    }
+    parcels_promised_ -= message->parcels;
+    LeaveSegment(*message);
+    message->body.Release(pool_);
+    messages_.Release(*message);
+  }
+  awaited_promises_.clear();
+  draining_ = true;
+}
+
+void Home::Turn(Now now) {
+  OnBodiesRead(now);
+  if (log_.failed()) return;
+  StartLogStep();
+  OnDurable(now);
+  log_.Reclaim();
+  MoveSome(now);
+}
+
+bool Home::AtRest() const {
+  if (log_.failed()) return parcels_out_ == 0 && !step_in_flight_;
+  return parcels_out_ == 0 && !step_in_flight_ && awaited_promises_.empty() &&
+         reader_.reading() == 0 && log_.open_batch() == log_.durable() + 1;
+}
+
+// Messages that live in the oldest segment go to the end of the log, so that it can be given back.
+void Home::MoveSome(Now now) {
+  const std::optional<spool::SegmentId> oldest = log_.MoveWanted();
+  if (!oldest) return;
+  const auto found = by_segment_.find(oldest->value);
+  if (found == by_segment_.end()) return;
+  SegmentMessages& list = *found->second;
+  int moved = 0;
+  for (Message* message = list.Front(); message != nullptr && moved < kMovesPerTurnMax;) {
+    Message* next = list.Next(*message);
+    const bool last = next == nullptr;  // Then moving it frees the list.
+    if (message->promised && !message->moving && !message->move_wanted && !message->dead) {
+      if (!message->body.empty() && !message->reading) {
+        MoveMessage(*message, now);
+      } else if (message->reading || reader_.Start(*message)) {
+        message->move_wanted = true;
+      } else {
+        return;
+      }
+      ++moved;
+    }
+    if (last) return;
+    message = next;
+  }
+}
+
+void Home::MoveMessage(Message& message, Now now) {
+  if (message.dead) return;
+  if (!log_.MayAccept(message.wire_bytes + kRecordOverheadBytes, now.wall)) return;
+  log_.Died(message.first_segment, message.log_bytes);
+  LeaveSegment(message);
+  message.extents.clear();
+  message.log_bytes = 0;
+  LogBody(message.id, message.body, 0, message.log_bytes, message.extents, now);
+  message.first_segment = message.extents.front().segment;
+  JoinSegment(message);
+  AppendAccepted(message, now);
+  message.moving = true;
+  awaited_moves_.push_back({log_.open_batch(), messages_.HandleOf(message)});
+}
+
+}  // namespace sluice::delivery

@@ -1,0 +1,255 @@
+// Outcomes: what became of the recipients of a parcel, in the log, in events, in bounces.
+
+#include "engine/delivery/home.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/delivery/bounce.h"
+#include "engine/smtp/address.h"
+
+namespace sluice::delivery {
+namespace {
+
+constexpr absl::string_view kFinalDot = ".\r\n";
+
+}  // namespace
+
+using smtp::EnvelopeRecipient;
+using spool::RecipientState;
+
+void Home::RecordAttempt(Parcel& parcel, Now now) {
+  bool refused = false;
+  bool left = false;
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    const RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting) continue;
+    refused |= outcome.verdict == Verdict::kBounced;
+    left |= outcome.verdict == Verdict::kUntried;
+  }
+  // The bounce stands in the log before the outcome that it reports.
+  if (refused && !MakeBounce(parcel, /*expired=*/false, now)) {
+    // No room for it now: the recipients wait for another try, rather than vanish unreported.
+    for (uint32_t i = 0; i < parcel.recipients; ++i) {
+      if (parcel.outcome(i).verdict == Verdict::kBounced)
+        parcel.outcome(i).verdict = Verdict::kDeferred;
+    }
+    refused = false;
+  }
+  RecordState(parcel, RecipientState::kDelivered, now);
+  if (refused) RecordState(parcel, RecipientState::kBounced, now);
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    const RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state == RecipientState::kWaiting && outcome.verdict == Verdict::kDeferred &&
+        !outcome.told) {
+      EmitOutcome(parcel, i, EventType::kTransientFailure, now);
+      parcel.outcome(i).told = true;
+    }
+  }
+  if (left) {
+    parcel.continues = true;
+    return HandOut(parcel);
+  }
+  EndRound(parcel, now);
+  FinishIfFinal(parcel, now);
+}
+
+// Appends the final state of every recipient whose verdict is new, and tells of it.
+void Home::RecordState(Parcel& parcel, RecipientState state, Now now) {
+  const bool delivered = state == RecipientState::kDelivered;
+  const Verdict verdict = delivered ? Verdict::kDelivered : Verdict::kBounced;
+  outcome_record_.id = parcel.message->id;
+  outcome_record_.state = state;
+  outcome_record_.recipients.clear();
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting || outcome.verdict != verdict) continue;
+    outcome.state = state;
+    outcome_record_.recipients.push_back(parcel.first_recipient + i);
+  }
+  if (outcome_record_.recipients.empty()) return;
+  log_.AppendOutcome(outcome_record_, now.wall);
+  for (const uint32_t index : outcome_record_.recipients) {
+    EmitOutcome(parcel, index - parcel.first_recipient,
+                delivered ? EventType::kDelivery : EventType::kBounce, now);
+  }
+}
+
+// Every recipient has been tried once: what still waits is given up, or gets its next time.
+void Home::EndRound(Parcel& parcel, Now now) {
+  bool waits = false;
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    waits |= parcel.outcome(i).state == RecipientState::kWaiting;
+  }
+  if (!waits) return;
+  ++parcel.attempts;
+  if (options_.bounce_profile.Expired(parcel.attempts, now.wall - parcel.message->accepted_at)) {
+    return GiveUp(parcel, now);
+  }
+  const Duration delay = options_.bounce_profile.RetryDelay(parcel.attempts, random_);
+  deferred_record_.id = parcel.message->id;
+  deferred_record_.attempts =
+      static_cast<uint16_t>(std::min<uint32_t>(parcel.attempts, UINT16_MAX));
+  deferred_record_.next_attempt = now.wall + delay;
+  deferred_record_.last_reply = parcel.reply.ToString();
+  deferred_record_.recipients.clear();
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting) continue;
+    outcome.verdict = Verdict::kUntried;
+    outcome.told = false;
+    outcome.attempts = deferred_record_.attempts;
+    outcome.next_attempt = deferred_record_.next_attempt;
+    deferred_record_.recipients.push_back(parcel.first_recipient + i);
+  }
+  log_.AppendDeferred(deferred_record_, now.wall);
+  parcel.continues = false;
+  parcel.host_failures = 0;
+  ReleaseBody(*parcel.message);  // It may be long: the log has it.
+  Schedule(parcel, std::min(now.instant + delay, std::max(parcel.expires, now.instant)), now);
+}
+
+// The parcel's time is up: all of its recipients that wait are bounced.
+void Home::GiveUp(Parcel& parcel, Now now) {
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state == RecipientState::kWaiting) outcome.verdict = Verdict::kBounced;
+  }
+  if (!MakeBounce(parcel, /*expired=*/true, now)) {
+    for (uint32_t i = 0; i < parcel.recipients; ++i) parcel.outcome(i).verdict = Verdict::kUntried;
+    if (!draining_) timers_.Arm(parcel.timer, now.instant + kRecalledDelay);
+    return;
+  }
+  outcome_record_.id = parcel.message->id;
+  outcome_record_.state = RecipientState::kBounced;
+  outcome_record_.recipients.clear();
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting) continue;
+    outcome.state = RecipientState::kBounced;
+    outcome_record_.recipients.push_back(parcel.first_recipient + i);
+  }
+  log_.AppendOutcome(outcome_record_, now.wall);
+  for (const uint32_t index : outcome_record_.recipients) {
+    EmitOutcome(parcel, index - parcel.first_recipient, EventType::kExpiration, now);
+  }
+}
+
+// Appends the message that tells the sender of this parcel's bounced recipients. True if it is in
+// the log, or none is owed: to a null sender (RFC 5321 6.1), or by NOTIFY (RFC 3461 4.1).
+bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
+  const Message& message = *parcel.message;
+  if (message.envelope.sender.empty()) return true;
+  BounceFacts facts;
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    const RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting || outcome.verdict != Verdict::kBounced) continue;
+    const EnvelopeRecipient& recipient = parcel.recipient(i);
+    if (recipient.notify != 0 && (recipient.notify & smtp::kNotifyFailure) == 0) continue;
+    facts.failed.push_back({.address = recipient.address,
+                            .reply = outcome.own_reply ? &outcome.reply : &parcel.reply,
+                            .command = outcome.own_reply ? "RCPT TO" : parcel.command,
+                            .peer_name = parcel.peer_name,
+                            .expired = expired});
+  }
+  if (facts.failed.empty()) return true;
+
+  const std::string path = "<" + message.envelope.sender + ">";
+  absl::string_view path_view = path;
+  absl::StatusOr<smtp::Mailbox> sender = smtp::ParseForwardPath(path_view, options_.hostname);
+  if (!sender.ok()) return true;  // Nobody to tell; the log has the outcome.
+
+  Incoming* bounce = Begin(now);
+  if (bounce == nullptr) return false;
+  const std::string bounce_id = bounce->id.ToString();
+  const std::string message_id = message.id.ToString();
+  facts.hostname = options_.hostname;
+  facts.bounce_id = bounce_id;
+  facts.message_id = message_id;
+  facts.sender = message.envelope.sender;
+  facts.now = now.wall;
+  const std::string text = ComposeBounce(facts);
+  Append(*bounce, text, now);
+
+  smtp::Envelope envelope;
+  envelope.recipients.push_back({.address = sender->address, .destination = sender->destination});
+  const uint64_t promises = awaited_promises_.size();
+  Commit(*bounce, envelope,
+         {.message_bytes = text.size() - kFinalDot.size(),
+          .bounce = true,
+          .client_name = options_.hostname},
+         Handle{}, now);
+  return awaited_promises_.size() > promises;
+}
+
+void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type, Now now) {
+  const Message& message = *parcel.message;
+  const RecipientOutcome& outcome = parcel.outcome(recipient);
+  Event event;
+  event.type = type;
+  event.timestamp = now.wall;
+  event.id = message.id;
+  event.sender = message.envelope.sender;
+  event.recipient = parcel.recipient(recipient).address;
+  event.destination = parcel.destination();
+  event.message_bytes = message.message_bytes;
+  event.reply = outcome.own_reply ? &outcome.reply : &parcel.reply;
+  if (event.reply->code == 0) event.reply = nullptr;
+  event.command =
+      outcome.own_reply ? absl::string_view("RCPT TO") : absl::string_view(parcel.command);
+  event.peer_name = parcel.peer_name;
+  event.peer_address = parcel.peer_address;
+  event.attempts = parcel.attempts + (parcel.result == ParcelResult::kAttempted ? 1 : 0);
+  event.binding_limit = parcel.binding_limit;
+  event.table_version = parcel.table_version;
+  event.shard = options_.shard;
+  event.in_doubt = parcel.in_doubt;
+  event.stages = parcel.stages;
+  events_.Emit(event, log_.open_batch());
+}
+
+// Frees the parcel when all of its recipients are final, and the message when all of its parcels
+// are.
+void Home::FinishIfFinal(Parcel& parcel, Now now) {
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    if (parcel.outcome(i).state == RecipientState::kWaiting) return;
+  }
+  CHECK(!parcel.timer.armed());
+  CHECK(!parcel.hook.linked());
+  Message& message = *parcel.message;
+  parcels_.Release(parcel);
+  CHECK(message.parcels > 0);
+  if (--message.parcels == 0) Bury(message, now);
+}
+
+void Home::Bury(Message& message, Now now) {
+  log_.AppendDone(message.id, now.wall);
+  if (message.reading) {
+    message.dead = true;  // The read has its memory: forgotten when that is over.
+    return;
+  }
+  Forget(message);
+}
+
+void Home::Forget(Message& message) {
+  CHECK(message.lends == 0);
+  CHECK(message.body_waiters.empty());
+  log_.Died(message.first_segment, message.log_bytes);
+  LeaveSegment(message);
+  if (message.moving && !message.body.empty()) {
+    awaited_blocks_.push_back({log_.open_batch(), std::move(message.body)});
+    message.body = Body();
+  }
+  message.body.Release(pool_);
+  message.dead = false;
+  message.move_wanted = false;
+  messages_.Release(message);
+}
+
+// Gives the body's memory back if nobody needs it there.
+void Home::ReleaseBody(Message& message) {
+  if (message.lends > 0 || message.reading || message.moving || !message.promised) return;
+  message.body.Release(pool_);
+}
+
+}  // namespace sluice::delivery
