@@ -1,6 +1,10 @@
 #include "tools/command_line.h"
 
+#include <algorithm>
 #include <iostream>
+#include <string>
+
+#include "absl/strings/ascii.h"
 
 namespace sluice::tools {
 
@@ -14,6 +18,17 @@ absl::StatusOr<bool> ParseCommandLine(CLI::App& app, int argc, const char* const
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(error.what());
   }
+}
+
+CLI::Validator WholeNumber() {
+  const auto what_is_wrong = [](std::string& text) -> std::string {
+    const bool digits = std::all_of(text.begin(), text.end(),
+                                    [](unsigned char c) { return absl::ascii_isdigit(c); });
+    return digits && !text.empty() && text.size() <= 18
+               ? ""
+               : "'" + text + "' is not a whole number below 10^18";
+  };
+  return CLI::Validator(what_is_wrong, "");
 }
 
 }  // namespace sluice::tools

@@ -12,4 +12,7 @@ namespace sluice::tools {
 // False: help was asked for and has been printed. An error is a sentence about the option at fault.
 absl::StatusOr<bool> ParseCommandLine(CLI::App& app, int argc, const char* const* argv);
 
+// Checks a number without sign or fraction: CLI11 would take "-1" for a very large one.
+CLI::Validator WholeNumber();
+
 }  // namespace sluice::tools

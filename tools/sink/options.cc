@@ -31,7 +31,8 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
       ->allow_extra_args(false)
       ->required();
   app.add_option("--ports", words.ports,
-                 "Listen on this many consecutive ports, a destination each");
+                 "Listen on this many consecutive ports, a destination each")
+      ->check(WholeNumber());
   app.add_option("--hostname", options.hostname, "The name in greeting and EHLO reply");
   app.add_option("--window", words.windows_s,
                  "Seconds; report the most recipients in any span so long; may be repeated")
@@ -39,21 +40,25 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
   app.add_option("--report", options.report_path, "File for the JSON report (standard output)");
   app.add_option("--received", options.received_path,
                  "File for a line 'id recipient' for every recipient of every message taken");
-  app.add_option("--expect", options.expect, "End when this many messages have been taken");
+  app.add_option("--expect", options.expect, "End when this many messages have been taken")
+      ->check(WholeNumber());
   app.add_flag("--progress", options.progress, "A line a second on standard error");
   app.add_flag("--no-pipelining", words.no_pipelining, "Do not offer PIPELINING");
   app.add_flag("--no-8bitmime", words.no_8bitmime, "Do not offer 8BITMIME");
-  app.add_option("--size-max", options.size_max_bytes, "Largest message in bytes; 0: no limit");
+  app.add_option("--size-max", options.size_max_bytes, "Largest message in bytes; 0: no limit")
+      ->check(WholeNumber());
   app.add_option("--recipients-max", options.recipients_max,
-                 "Most recipients of a message (452 beyond)");
+                 "Most recipients of a message (452 beyond)")
+      ->check(WholeNumber());
   app.add_option(
          "--fault", words.faults,
          "What goes wrong: 'stage=rcpt,reply=450 4.7.1 later,probability=0.1'; may be repeated "
          "(all fields: tools/README.md)")
       ->allow_extra_args(false);
-  app.add_option("--seed", options.seed, "Of the faults' probabilities");
+  app.add_option("--seed", options.seed, "Of the faults' probabilities")->check(WholeNumber());
   app.add_option("--remember", options.remembered_max,
-                 "Pairs of id and recipient that duplicates are found among");
+                 "Pairs of id and recipient that duplicates are found among")
+      ->check(WholeNumber());
 }
 
 absl::Status Wrong(absl::string_view option, absl::string_view why) {

@@ -1,0 +1,461 @@
+#include "tools/load/load.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/io/clock.h"
+#include "tools/lost_connection.h"
+#include "tools/process.h"
+
+namespace sluice::tools {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Duration kTurnMax = milliseconds(100);  // How long a stop signal may go unseen.
+constexpr Duration kInterval = seconds(1);
+constexpr Duration kStopGrace = seconds(5);  // For transactions that are under way.
+
+// Before a server that took no message on the last connection, or none at all, is tried again.
+constexpr Duration kReopenAfter = milliseconds(200);
+
+absl::string_view TextOf(io::Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+io::Bytes BytesOf(absl::string_view text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+// Another one for each run on any machine, as far as the clock tells them apart.
+uint32_t RunNumber(WallTime now) {
+  const int64_t at = now.time_since_epoch().count();
+  return static_cast<uint32_t>(
+      XXH3_64bits_withSeed(&at, sizeof(at), static_cast<uint64_t>(getpid())));
+}
+
+}  // namespace
+
+Load::Load(const LoadOptions& options, io::Io& io, Now now)
+    : options_(options),
+      io_(io),
+      now_(now),
+      run_(RunNumber(now.wall)),
+      maker_(
+          {.sizes_bytes = options.sizes.sizes_bytes(), .sender = options.sender, .now = now.wall}),
+      work_({.messages = options.messages,
+             .rate_per_s = options.rate_per_s,
+             .recipients_per_message = options.recipients_per_message,
+             .seed = options.seed},
+            options.sizes, options.domains, now.instant),
+      timers_(now.instant),
+      connections_(static_cast<size_t>(std::min<uint64_t>(options.connections, options.messages))),
+      started_at_(now.instant),
+      interval_at_(now.instant + kInterval) {
+  for (uint32_t i = 0; i < connections_.size(); ++i) {
+    Connection& connection = connections_[i];
+    connection.handle = {i, 1};
+    connection.deadline.owner = &connection;
+    connection.open_from = now.instant;
+    connection.recipients.resize(options.recipients_per_message);
+    away_.PushBack(connection);
+  }
+}
+
+// --- Turns.
+
+absl::Status Load::Run() {
+  const Duration cpu_before = CpuTime();
+  while (!Finished()) Turn();
+  results_.cpu = CpuTime() - cpu_before;
+  return Verdict();
+}
+
+bool Load::Finished() const {
+  return (stopping_ || work_.done()) && away_.size() == connections_.size();
+}
+
+absl::Status Load::Verdict() const {
+  if (!failure_.ok()) return failure_;
+  const std::string came_to =
+      absl::StrCat(results_.accepted, " messages of ", options_.messages, " were accepted");
+  if (timed_out_) return absl::DeadlineExceededError(absl::StrCat("timeout: ", came_to));
+  if (stopping_) return absl::CancelledError(absl::StrCat("stopped by a signal: ", came_to));
+  if (results_.given_up > 0 && !options_.allow_refusals) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(results_.given_up, " recipients were refused; ", came_to));
+  }
+  return absl::OkStatus();
+}
+
+void Load::Turn() {
+  OpenAway();
+  ServeReady();
+  io_.Wait(TurnEnd(), completions_);
+  now_ = io::ReadClock();
+  // What was sent is known to be before what came in answer.
+  for (const io::Completion& completion : completions_) {
+    if (static_cast<Tag>(completion.op.tag) == Tag::kSend) OnCompletion(completion);
+  }
+  for (const io::Completion& completion : completions_) {
+    if (static_cast<Tag>(completion.op.tag) != Tag::kSend) OnCompletion(completion);
+  }
+  while (Timer* timer = timers_.PopDue(now_.instant)) {
+    Connection& connection = *static_cast<Connection*>(timer->owner);
+    connection.session.OnDeadline(now_);
+    Drive(connection);
+  }
+  if (absl::Status written = ledger_.Flush(); !written.ok() && failure_.ok()) {
+    failure_ = std::move(written);
+    Stop();
+  }
+  OnInterval();
+}
+
+Instant Load::TurnEnd() const {
+  Instant end = std::min(timers_.NextDue(), now_.instant + kTurnMax);
+  if (stopping_) return end;
+  if (!ready_.empty()) end = std::min(end, work_.NextDue());
+  if (!away_.empty() && work_.unassigned() > 0) end = std::min(end, away_.Front()->open_from);
+  return end;
+}
+
+void Load::OnInterval() {
+  if (StopWanted()) Stop();
+  if (now_.instant - started_at_ >= options_.timeout && !stopping_ && !work_.done()) {
+    timed_out_ = true;
+    Stop();
+  }
+  if (work_.done() && abort_at_ == kNever) abort_at_ = now_.instant + kStopGrace;
+  if (now_.instant >= abort_at_) {
+    for (Connection& connection : connections_) {
+      if (connection.phase == Phase::kConnecting) BeginClose(connection);
+      if (connection.phase != Phase::kOpen) continue;
+      connection.session.Abort();
+      Drive(connection);
+    }
+  }
+  if (now_.instant < interval_at_) return;
+  interval_at_ = now_.instant + kInterval;
+  if (options_.progress) {
+    std::fprintf(stderr, "%lu messages (+%lu), %lu in doubt, %lu sessions lost\n",
+                 results_.accepted, results_.accepted - accepted_at_interval_, results_.in_doubt,
+                 results_.sessions_lost);
+  }
+  accepted_at_interval_ = results_.accepted;
+}
+
+void Load::Stop() {
+  if (stopping_) return;
+  stopping_ = true;
+  abort_at_ = std::min(abort_at_, now_.instant + kStopGrace);
+}
+
+// --- Connections begin.
+
+void Load::OpenAway() {
+  if (stopping_) return;
+  for (uint64_t left = work_.unassigned(); left > 0; --left) {
+    Connection* connection = away_.Front();
+    if (connection == nullptr || connection->open_from > now_.instant) return;
+    away_.Remove(*connection);
+    Open(*connection);
+  }
+}
+
+void Load::Open(Connection& connection) {
+  CHECK(connection.phase == Phase::kAway);
+  connection.socket = io_.OpenStream(options_.to.ip.family, {});
+  if (!connection.socket) {
+    ++results_.connections_failed;
+    connection.open_from = now_.instant + kReopenAfter;
+    away_.PushBack(connection);
+    return;
+  }
+  connection.phase = Phase::kConnecting;
+  connection.accepted = 0;
+  connection.ready_after_send = connection.body_pending = connection.quitting = false;
+  connection.connect_in_flight = true;
+  io_.Connect(OpOf(connection, Tag::kConnect), connection.socket, options_.to);
+}
+
+void Load::OnCompletion(const io::Completion& completion) {
+  Connection& connection = connections_[completion.op.slot];
+  CHECK(completion.op.handle() == connection.handle);
+  switch (static_cast<Tag>(completion.op.tag)) {
+    case Tag::kConnect:
+      return OnConnect(connection, completion);
+    case Tag::kReceive:
+      return OnReceive(connection, completion);
+    case Tag::kSend:
+      return OnSend(connection, completion);
+  }
+}
+
+void Load::OnConnect(Connection& connection, const io::Completion& completion) {
+  connection.connect_in_flight = false;
+  if (connection.phase == Phase::kClosing) return FinishClose(connection);
+  if (completion.result < 0) {
+    CheckConnectionError(completion.result);
+    ++results_.connections_failed;
+    return BeginClose(connection);
+  }
+  ++results_.connections;
+  connection.phase = Phase::kOpen;
+  connection.session.Begin({.ehlo_name = options_.hostname, .may_pipeline = options_.pipelining},
+                           now_);
+  connection.receive_in_flight = true;
+  io_.Receive(OpOf(connection, Tag::kReceive), connection.socket);
+  Drive(connection);
+}
+
+// --- Connections go on.
+
+void Load::OnReceive(Connection& connection, const io::Completion& completion) {
+  if (!completion.more) connection.receive_in_flight = false;
+  if (connection.phase == Phase::kClosing) return FinishClose(connection);
+  if (completion.result > 0) {
+    connection.session.OnBytes(TextOf(completion.received), now_);
+  } else {
+    if (completion.result < 0) CheckConnectionError(completion.result);
+    connection.session.OnClosed(now_);
+  }
+  Drive(connection);
+}
+
+void Load::OnSend(Connection& connection, const io::Completion& completion) {
+  connection.send_in_flight = false;
+  if (connection.phase == Phase::kClosing) return FinishClose(connection);
+  // The receive ends too, after what the server has still said.
+  if (completion.result < 0) return CheckConnectionError(completion.result);
+  Drive(connection);
+}
+
+// After every event of the session.
+void Load::Drive(Connection& connection) {
+  DriveActions(connection);
+  if (connection.phase != Phase::kOpen) return;
+  SendOutput(connection);
+  if (connection.ready_after_send && !connection.send_in_flight) BecomeReady(connection);
+  timers_.Arm(connection.deadline, connection.session.deadline());
+}
+
+void Load::DriveActions(Connection& connection) {
+  for (;;) {
+    switch (connection.session.Next()) {
+      case smtp::ClientAction::kNone:
+        return;
+      case smtp::ClientAction::kSend:
+        break;  // SendOutput looks.
+      case smtp::ClientAction::kSendBody:
+        connection.body_pending = true;
+        break;
+      case smtp::ClientAction::kReady:
+        // What is lent to the ring must not be made anew under it.
+        connection.ready_after_send = true;
+        break;
+      case smtp::ClientAction::kRecipientDone:
+        OnRecipientRefused(connection);
+        break;
+      case smtp::ClientAction::kRecipientMoved:
+        connection.fates[connection.session.recipient_index()] = Fate::kMoved;
+        ++connection.moved;
+        break;
+      case smtp::ClientAction::kMessageDone:
+        OnMessageDone(connection);
+        break;
+      case smtp::ClientAction::kClose:
+        if (!connection.quitting) ++results_.sessions_lost;
+        return BeginClose(connection);
+    }
+  }
+}
+
+void Load::SendOutput(Connection& connection) {
+  const absl::string_view output = connection.session.output();
+  if (connection.send_in_flight || (output.empty() && !connection.body_pending)) return;
+  connection.sending.assign(output.data(), output.size());
+  connection.session.ClearOutput();
+  std::array<io::Bytes, 4> parts = {BytesOf(connection.sending)};
+  size_t parts_count = 1;
+  if (connection.body_pending) {
+    connection.body_pending = false;
+    parts = {BytesOf(connection.sending), BytesOf(connection.message.header),
+             BytesOf(connection.message.body), BytesOf(connection.message.end)};
+    parts_count = parts.size();
+    connection.dot_at = now_.instant;
+    connection.session.OnBodyEnding(now_);
+    CHECK(connection.session.Next() == smtp::ClientAction::kNone);
+  }
+  connection.send_in_flight = true;
+  io_.Send(OpOf(connection, Tag::kSend), connection.socket, std::span(parts).first(parts_count));
+}
+
+void Load::BecomeReady(Connection& connection) {
+  connection.ready_after_send = false;
+  connection.ready = true;
+  ready_.PushBack(connection);
+}
+
+void Load::ServeReady() {
+  const bool over = stopping_ || work_.done();
+  const uint64_t most = options_.messages_per_connection;
+  for (size_t left = ready_.size(); left > 0; --left) {
+    Connection& connection = *ready_.PopFront();
+    connection.ready = false;
+    if (over || (most > 0 && connection.session.transactions() >= most)) {
+      Quit(connection);
+    } else if (const auto piece = work_.Take(now_.instant)) {
+      Offer(connection, *piece);
+    } else {
+      BecomeReady(connection);
+      if (most == 0) return;  // Nor is there anything for the others.
+    }
+  }
+}
+
+void Load::Offer(Connection& connection, const Piece& piece) {
+  CHECK(!connection.send_in_flight);
+  connection.piece = piece;
+  connection.id = {.run = run_, .number = next_number_++};
+  connection.later = connection.moved = 0;
+  connection.fates.assign(piece.recipients, Fate::kOpen);
+  connection.recipient_pointers.clear();
+  const std::string& domain = options_.domains.domains()[piece.domain];
+  for (uint16_t i = 0; i < piece.recipients; ++i) {
+    smtp::EnvelopeRecipient& recipient = connection.recipients[i];
+    recipient.address.clear();
+    absl::StrAppend(&recipient.address, "r", i, "@", domain);
+    connection.recipient_pointers.push_back(&recipient);
+  }
+  maker_.Make(connection.id, piece.size, connection.message);
+  connection.session.Offer({.sender = options_.sender,
+                            .recipients = connection.recipient_pointers,
+                            .body_bytes = connection.message.bytes},
+                           now_);
+  Drive(connection);
+}
+
+void Load::Quit(Connection& connection) {
+  connection.quitting = true;
+  connection.session.Quit(now_);
+  Drive(connection);
+}
+
+// --- What became of the mail.
+
+void Load::OnRecipientRefused(Connection& connection) {
+  connection.fates[connection.session.recipient_index()] = Fate::kRefused;
+  CountRefusal(connection, connection.session.reply(), true);
+}
+
+void Load::CountRefusal(Connection& connection, const smtp::Reply& reply, bool may_retry) {
+  ++results_.refused[reply.code];
+  if (may_retry && reply.transient() && options_.retry_refused) {
+    ++connection.later;
+  } else {
+    ++results_.given_up;
+  }
+}
+
+void Load::OnMessageDone(Connection& connection) {
+  Piece again = connection.piece;
+  again.recipients = connection.moved;
+  const uint16_t open = OpenRecipients(connection);
+  switch (connection.session.result()) {
+    case smtp::MessageResult::kAccepted:
+      ++results_.accepted;
+      ++connection.accepted;
+      results_.recipients_accepted += open;
+      results_.dot.Add(now_.instant - connection.dot_at);
+      results_.elapsed = now_.instant - started_at_;
+      WriteLedger(connection);
+      break;
+    case smtp::MessageResult::kRefused:
+    case smtp::MessageResult::kUnsendable: {
+      const bool may_retry = connection.session.result() == smtp::MessageResult::kRefused;
+      const smtp::Reply& reply = connection.session.reply();
+      for (uint16_t i = 0; i < open; ++i) CountRefusal(connection, reply, may_retry);
+      break;
+    }
+    case smtp::MessageResult::kInDoubt:
+      ++results_.in_doubt;
+      again.recipients += open;
+      break;
+    case smtp::MessageResult::kSessionLost:
+      again.recipients += open;
+      break;
+  }
+  if (again.recipients > 0) work_.PutBack(again);
+  again.recipients = connection.later;
+  if (again.recipients > 0) {
+    const bool kept = work_.Later(again, now_.instant + options_.retry_after);
+    (kept ? results_.retried : results_.given_up) += again.recipients;
+  }
+  work_.Finish();
+}
+
+void Load::WriteLedger(const Connection& connection) {
+  if (!ledger_.open()) return;
+  ledger_.Append(connection.id.ToString());
+  for (size_t i = 0; i < connection.fates.size(); ++i) {
+    if (connection.fates[i] != Fate::kOpen) continue;
+    ledger_.Append(" ");
+    ledger_.Append(connection.recipients[i].address);
+  }
+  ledger_.Append("\n");
+}
+
+uint16_t Load::OpenRecipients(const Connection& connection) const {
+  return static_cast<uint16_t>(
+      std::count(connection.fates.begin(), connection.fates.end(), Fate::kOpen));
+}
+
+// --- Connections end.
+
+void Load::BeginClose(Connection& connection) {
+  CHECK(connection.phase != Phase::kClosing);
+  CHECK(connection.phase != Phase::kAway);
+  connection.phase = Phase::kClosing;
+  timers_.Disarm(connection.deadline);
+  if (connection.ready) ready_.Remove(connection);
+  connection.ready = false;
+  const std::pair<bool, Tag> in_flight[] = {{connection.connect_in_flight, Tag::kConnect},
+                                            {connection.receive_in_flight, Tag::kReceive},
+                                            {connection.send_in_flight, Tag::kSend}};
+  for (const auto& [is, tag] : in_flight) {
+    if (is) io_.Cancel(OpOf(connection, tag));
+  }
+  FinishClose(connection);
+}
+
+// The slot is free when nothing is in flight.
+void Load::FinishClose(Connection& connection) {
+  CHECK(connection.phase == Phase::kClosing);
+  if (connection.connect_in_flight || connection.receive_in_flight || connection.send_in_flight) {
+    return;
+  }
+  io_.Close(connection.socket);
+  connection.phase = Phase::kAway;
+  connection.handle.generation = connection.handle.generation % 0xffffff + 1;
+  connection.open_from = now_.instant + (connection.accepted > 0 ? Duration::zero() : kReopenAfter);
+  if (connection.open_from == now_.instant) {
+    away_.PushFront(connection);  // Before those that wait.
+  } else {
+    away_.PushBack(connection);
+  }
+}
+
+io::OpId Load::OpOf(const Connection& connection, Tag tag) const {
+  return io::MakeOpId(static_cast<uint8_t>(tag), connection.handle);
+}
+
+}  // namespace sluice::tools

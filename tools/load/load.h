@@ -1,0 +1,140 @@
+// The sockets of the load: connects, sends messages as the work gives them out, and keeps the
+// ledger, on one thread and one ring.
+//
+// A message that was lost with its session, or is in doubt, goes out again under a new id; one that
+// was refused does so later if that was asked for. The ledger says what got a 250, and it is
+// written before the next turn begins: what stands in it was promised, whatever happens to this
+// process.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/intrusive_list.h"
+#include "engine/base/time.h"
+#include "engine/base/timer_wheel.h"
+#include "engine/io/io.h"
+#include "engine/smtp/client_session.h"
+#include "engine/smtp/envelope.h"
+#include "tools/line_file.h"
+#include "tools/load/message_maker.h"
+#include "tools/load/options.h"
+#include "tools/load/results.h"
+#include "tools/load/work.h"
+
+namespace sluice::tools {
+
+class Load {
+ public:
+  Load(const LoadOptions& options, io::Io& io, Now now);
+
+  absl::Status OpenLedger() { return ledger_.Open(options_.ledger_path); }
+
+  // Returns when all messages have their end, at the timeout, or when it is told to stop. An error
+  // says in a sentence why not all that was asked for was done.
+  absl::Status Run();
+
+  const LoadResults& results() const { return results_; }
+
+ private:
+  enum class Tag : uint8_t { kConnect, kReceive, kSend };
+
+  enum class Phase : uint8_t {
+    kAway,  // No socket. In away_.
+    kConnecting,
+    kOpen,
+    kClosing,  // Waits for the operations in flight.
+  };
+
+  enum class Fate : uint8_t { kOpen, kRefused, kMoved };  // Of a recipient.
+
+  struct Connection {
+    Handle handle;  // Index, and the number of its socket.
+    io::Socket socket;
+    Phase phase = Phase::kAway;
+    smtp::ClientSession session;
+    Timer deadline;     // The session's.
+    ListHook hook;      // In away_ or ready_.
+    Instant open_from;  // kAway: not before.
+    Instant dot_at;
+    uint64_t accepted = 0;  // On this connection.
+
+    Piece piece;
+    ProbeId id;
+    MadeMessage message;
+    std::vector<smtp::EnvelopeRecipient> recipients;
+    std::vector<const smtp::EnvelopeRecipient*> recipient_pointers;
+    std::vector<Fate> fates;
+    uint16_t later = 0;  // Recipients of the piece that are to be tried again,
+    uint16_t moved = 0;  // and those for a further transaction.
+
+    std::string sending;  // Lent to the ring, with the message.
+    bool ready = false;   // In ready_: may be offered a message.
+    bool ready_after_send = false;
+    bool body_pending = false;
+    bool quitting = false;
+    bool connect_in_flight = false;
+    bool receive_in_flight = false;
+    bool send_in_flight = false;
+  };
+
+  void Turn();
+  Instant TurnEnd() const;
+  bool Finished() const;
+  absl::Status Verdict() const;
+  void OnInterval();
+  void Stop();
+
+  void OpenAway();
+  void Open(Connection& connection);
+  void OnCompletion(const io::Completion& completion);
+  void OnConnect(Connection& connection, const io::Completion& completion);
+  void OnReceive(Connection& connection, const io::Completion& completion);
+  void OnSend(Connection& connection, const io::Completion& completion);
+
+  void Drive(Connection& connection);
+  void DriveActions(Connection& connection);
+  void SendOutput(Connection& connection);
+  void BecomeReady(Connection& connection);
+  void ServeReady();
+  void Offer(Connection& connection, const Piece& piece);
+  void Quit(Connection& connection);
+
+  void OnRecipientRefused(Connection& connection);
+  void OnMessageDone(Connection& connection);
+  void CountRefusal(Connection& connection, const smtp::Reply& reply, bool may_retry);
+  void WriteLedger(const Connection& connection);
+  uint16_t OpenRecipients(const Connection& connection) const;
+
+  void BeginClose(Connection& connection);
+  void FinishClose(Connection& connection);
+
+  io::OpId OpOf(const Connection& connection, Tag tag) const;
+
+  const LoadOptions& options_;
+  io::Io& io_;
+  Now now_;
+  const uint32_t run_;  // Of the probe ids.
+  uint64_t next_number_ = 0;
+  MessageMaker maker_;
+  Work work_;
+  LineFile ledger_;
+  LoadResults results_;
+  TimerWheel timers_;
+  std::vector<Connection> connections_;  // Never grows: timers and hooks point into it.
+  IntrusiveList<Connection, &Connection::hook> away_;
+  IntrusiveList<Connection, &Connection::hook> ready_;
+  std::vector<io::Completion> completions_;
+  absl::Status failure_;  // Of the ledger.
+  Instant started_at_;
+  Instant interval_at_;
+  uint64_t accepted_at_interval_ = 0;
+  bool stopping_ = false;
+  bool timed_out_ = false;
+  Instant abort_at_ = kNever;  // After Stop.
+};
+
+}  // namespace sluice::tools
