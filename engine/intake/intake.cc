@@ -209,10 +209,8 @@ void Intake::OnReceived(Session& session, const io::Completion& completion, Now 
 
   if (completion.result < 0) {
     CHECK(!OurFault(-completion.result));
-    // ENOBUFS: the buffers that receives share are lent out; they are back at the next turn. Any
-    // other error of a connection ends its session and nothing else.
-    const bool may_go_on = completion.result == -ECANCELED || completion.result == -ENOBUFS;
-    if (!may_go_on) return End(session);
+    // Cancelled by us, to pause it. An error of a connection ends its session and nothing else.
+    if (completion.result != -ECANCELED) return End(session);
   } else if (completion.result == 0) {
     session.peer_finished = true;
   }
