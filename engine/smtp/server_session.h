@@ -1,5 +1,5 @@
-// The server's side of an SMTP dialogue, without I/O: bytes and verdicts in, replies and events
-// out.
+// The server's side of an SMTP dialogue, without I/O: bytes and verdicts go in, replies and events
+// come out.
 //
 // A pull parser: the owner hands it input and asks for events until kNeedInput. It keeps no more
 // than one partial line. While it waits for a verdict it consumes nothing, so the owner holds the
@@ -71,14 +71,13 @@ class ServerSession {
   };
 
   void Begin(const Options& options);  // Puts the 220 greeting into output().
-  void BeginWith(const Options& options,
-                 absl::string_view greeting);  // Another greeting line (554, 421: closes after it).
+  // With another greeting line; one that refuses (554, 421) closes after it.
+  void BeginWith(const Options& options, absl::string_view greeting);
 
   // Takes what it can from the front of `input`.
   ServerEvent Next(absl::string_view& input);
 
-  // --- Verdicts: one for each event that needs one. A refusal's text is a whole reply without
-  // CRLF.
+  // --- Verdicts: one for each event that needs one. A refusal is a whole reply line without CRLF.
   void Accept();                              // kMail 250, kRecipient 250, kData 354.
   void AcceptMessage(absl::string_view id);   // 250 2.0.0 Ok: queued as ID
   void Refuse(absl::string_view reply_line);  // "452 4.3.1 Insufficient system storage"; 421
@@ -96,9 +95,8 @@ class ServerSession {
   absl::string_view body_bytes() const { return body_bytes_; }
   uint64_t message_bytes() const { return scanner_.message_bytes(); }  // So far, without stuffing.
   bool has_stuffing() const { return scanner_.stuffed_dots() > 0; }
-  uint64_t stuffed_dots() const {
-    return scanner_.stuffed_dots();
-  }                                                        // Wire bytes = message bytes + these.
+  // The bytes handed out are the message's and these.
+  uint64_t stuffed_dots() const { return scanner_.stuffed_dots(); }
   bool eight_bit() const { return scanner_.eight_bit(); }  // A byte over 127 was seen.
   absl::string_view helo() const { return helo_; }
   bool esmtp() const { return esmtp_; }

@@ -136,16 +136,17 @@ TEST(BodyScanner, FindsTheModelsEndForEveryShortString) {
 // Long enough that the fast search takes its eight bytes in every alignment.
 TEST(BodyScanner, AgreesWithTheModelOnLongerTexts) {
   std::minstd_rand random(2821);
-  constexpr absl::string_view kLetters("\r\n.a\0bcdefgh\t \x7f\x80\xff:", 20);
+  constexpr absl::string_view kAny("\r\n.a\0\t\x7f\x80\xff", 9);
+  constexpr absl::string_view kLetters = "abcdefgh :";
   for (int round = 0; round < 2000; ++round) {
     std::string text;
     const size_t bytes = random() % 80;
     while (text.size() < bytes) {
       const unsigned kind = random() % 8;
       if (kind == 0) text += "\r\n";
-      if (kind == 1) text += kLetters[random() % kLetters.size()];
+      if (kind == 1) text += kAny[random() % kAny.size()];
       if (kind == 2) text += "Received:";
-      if (kind > 2) text += kLetters[3 + random() % 9 + (random() % 9 ? 0u : 8u)];
+      if (kind > 2) text += kLetters[random() % kLetters.size()];
     }
     ExpectModel(absl::StrCat(text, "\r\n.\r\nQUIT\r\n"));
     if (HasFatalFailure()) return;

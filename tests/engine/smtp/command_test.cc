@@ -13,6 +13,8 @@
 namespace sluice::smtp {
 namespace {
 
+static_assert(kCommandLineBytesMax == 1048);
+
 constexpr Offered kAll = {.size = true, .eight_bit_mime = true, .dsn = true};
 
 MailCommand Mail(absl::string_view parameters) {

@@ -117,8 +117,8 @@ TEST(ServerHelo, KeepsNoByteThatCouldHarmALog) {
       for (const char c : session.helo()) {
         EXPECT_TRUE(c >= 0x20 && c <= 0x7e) << byte;
       }
-      const bool bearable = (byte >= 0x20 && byte <= 0x7e) || (byte == '\t' && position == 3) ||
-                            (byte == '\r' && false);
+      // A tab at the end of a line is taken off (RFC 5321 4.1.1).
+      const bool bearable = (byte >= 0x20 && byte <= 0x7e) || (byte == '\t' && position == 3);
       EXPECT_EQ(session.helo().empty(), !bearable) << byte << " at " << position;
     }
   }
