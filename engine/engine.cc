@@ -180,8 +180,8 @@ void Engine::Stop() {
   while (!Ended() && io::ReadClock().instant < last) std::this_thread::sleep_for(kLookInterval);
   // What does not end now hangs in a system call of a dead disk; what it promised is in the log.
   if (!Ended()) std::_Exit(1);
+  resolver_.reset();  // First: its thread wakes the shards.
   runners_.clear();
-  resolver_.reset();
   logs_.clear();
   log_writer_.reset();
 }

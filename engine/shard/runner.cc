@@ -21,6 +21,8 @@ Runner::Runner(Options options, const Shard::World& world, const policy::Control
       thread_([this] { Run(); }) {}
 
 Runner::~Runner() {
+  released_.store(true, std::memory_order_release);
+  released_.notify_all();
   thread_.join();
 }
 
@@ -45,8 +47,8 @@ void Runner::Run() {
   phase_.store(1, std::memory_order_release);
   phase_.notify_all();
   if (serves) Serve(*io, *shard);
-  world_.post->SetWaker(options_.shard.number, nullptr);
   ended_.store(true, std::memory_order_release);
+  released_.wait(false, std::memory_order_acquire);
 }
 
 absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>& shard) {

@@ -24,12 +24,15 @@ class Runner {
   // by `world` (its io is made here) and the table outlive the runner.
   Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
          Shard::Inheritance inheritance);
-  ~Runner();  // Joins.
+  // Ends the thread, which has ended serving, and its ring with it. Before, nobody may be left who could
+  // wake the shard: the other runners have ended serving too, and the resolver is gone.
+  ~Runner();
 
   // Waits until the shard serves, or says why it cannot. Before: nothing else.
   absl::Status WaitUntilStarted();
   // The addresses on which it listens (for port 0). After WaitUntilStarted.
   const std::vector<SocketAddress>& listening() const { return listening_; }
+  // It serves no more; its ring is still there.
   bool ended() const { return ended_.load(std::memory_order_acquire); }
 
  private:
@@ -45,6 +48,7 @@ class Runner {
   absl::Status started_;
   std::atomic<int> phase_{0};  // 0: starting. 1: started_ says how it went.
   std::atomic<bool> ended_{false};
+  std::atomic<bool> released_{false};
   std::thread thread_;
 };
 
