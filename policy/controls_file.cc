@@ -66,23 +66,23 @@ absl::StatusOr<std::string> SectionDomain(absl::string_view name) {
   return NormalizeDomain(name);
 }
 
+// What stands between two section lines.
+struct Section {
+  int line = 0;
+  bool is_default = false;
+  bool usable = false;                         // Not a duplicate, and its name is a domain.
+  std::array<int, kControlsKeys> key_lines{};  // 0: not given. With a bad value it is given too.
+  ControlsEntry entry;
+
+  bool Gives(ControlsKey key) const { return key_lines[static_cast<int>(key)] > 0; }
+};
+
 class Parser {
  public:
   void Line(absl::string_view line);
   ParsedControls Finish();
 
  private:
-  // What stands between two section lines.
-  struct Section {
-    int line = 0;
-    bool is_default = false;
-    bool usable = false;                         // Not a duplicate, and its name is a domain.
-    std::array<int, kControlsKeys> key_lines{};  // 0: not given. With a bad value it is given too.
-    ControlsEntry entry;
-
-    bool Gives(ControlsKey key) const { return key_lines[static_cast<int>(key)] > 0; }
-  };
-
   void SectionLine(absl::string_view line);
   void KeyLine(absl::string_view line);
   void SetKey(const ControlsKeyRow& row, absl::string_view value);

@@ -26,10 +26,10 @@ namespace sluice::policy {
 // One section of the file: what it says, and nothing that it leaves out.
 struct ControlsEntry {
   std::string domain;  // Normalised; ".example.com" for a partial one; empty for the default.
-  std::optional<uint32_t> connections_max{};
-  std::optional<uint32_t> messages_per_connection_max{};
-  std::optional<uint32_t> recipients_max{};
-  std::optional<uint32_t> recipient_minutes{};
+  std::optional<uint32_t> connections_max;
+  std::optional<uint32_t> messages_per_connection_max;
+  std::optional<uint32_t> recipients_max;
+  std::optional<uint32_t> recipient_minutes;
   int line = 0;  // Of its section in the file; 0: made otherwise.
 };
 

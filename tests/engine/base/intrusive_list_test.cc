@@ -13,8 +13,8 @@ namespace {
 
 struct Parcel {
   int number = 0;  // So that the hooks are not at the member's address.
-  ListHook queue{};
-  ListHook in_flight{};
+  ListHook queue;
+  ListHook in_flight;
 };
 using Queue = IntrusiveList<Parcel, &Parcel::queue>;
 

@@ -1,0 +1,137 @@
+// The question that is asked before every connection and transaction, at many destinations in
+// random order: the look-up of the controls, and the permit with its begin and end.
+//
+// A random order over a million destinations is a miss of the cache for every line of memory
+// touched, which is what a shard sees; Touch is that cost alone, for comparison.
+
+#include <benchmark/benchmark.h>
+
+#include <chrono>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/base/random.h"
+#include "engine/base/time.h"
+#include "policy/budget.h"
+#include "policy/controls_table.h"
+
+namespace sluice::policy {
+namespace {
+
+std::string Domain(uint32_t i) {
+  return absl::StrCat("customer-", i, ".example.com");
+}
+
+// All destinations once, in random order.
+std::vector<uint32_t> RandomOrder(uint32_t destinations) {
+  std::vector<uint32_t> order(destinations);
+  std::iota(order.begin(), order.end(), 0);
+  Random random(1);
+  for (uint32_t i = destinations; i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
+  return order;
+}
+
+ControlsTable TableOf(uint32_t destinations, bool partials) {
+  std::vector<ControlsEntry> entries;
+  for (uint32_t i = 0; i < destinations; ++i) {
+    entries.push_back({.domain = Domain(i), .connections_max = i % 1000 + 1});
+  }
+  if (partials) entries.push_back({.domain = ".example.com", .connections_max = 1});
+  return ControlsTable(std::move(entries));
+}
+
+// Names are laid out in the order of asking, so that reading them is not what is measured.
+std::vector<std::string> NamesInRandomOrder(uint32_t destinations, absl::string_view prefix) {
+  std::vector<std::string> names;
+  for (const uint32_t i : RandomOrder(destinations))
+    names.push_back(absl::StrCat(prefix, Domain(i)));
+  return names;
+}
+
+void LookUp(benchmark::State& state, const ControlsTable& table,
+            const std::vector<std::string>& names) {
+  size_t next = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(table.Lookup(names[next]).connections_max);
+    if (++next == names.size()) next = 0;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void LookUpExact(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  LookUp(state, TableOf(destinations, false), NamesInRandomOrder(destinations, ""));
+}
+
+// Not in the table itself: one exact miss, then two suffixes until the partial entry.
+void LookUpPartial(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  LookUp(state, TableOf(destinations, true), NamesInRandomOrder(destinations, "mail."));
+}
+
+// One line of cache of each destination's memory, each naming the next, so that misses do not
+// overlap.
+void Touch(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  struct alignas(64) Line {
+    uint32_t next = 0;
+  };
+  std::vector<Line> lines(destinations);
+  const std::vector<uint32_t> order = RandomOrder(destinations);
+  for (uint32_t i = 0; i < destinations; ++i) {
+    lines[order[i]].next = order[(i + 1) % destinations];
+  }
+  uint32_t at = 0;
+  for (auto _ : state) {
+    at = lines[at].next;
+    benchmark::DoNotOptimize(at);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+// MayConnect, MayStart, TransactionStarted, TransactionEnded: the whole permit of a transaction.
+void PermitOneTransaction(benchmark::State& state, const Controls& controls) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  std::vector<Budget> budgets(destinations);
+  const std::vector<uint32_t> order = RandomOrder(destinations);
+  Instant now = Instant(std::chrono::hours(1));
+  const auto permit = [&](Budget& budget) {
+    CHECK(budget.MayConnect(controls, now));
+    const Permit start = budget.MayStart(controls, 0, 1, now);
+    budget.TransactionStarted(controls, start.recipients, now);
+    budget.TransactionEnded(controls, start.recipients, start.recipients, now);
+  };
+  for (const uint32_t i : order) permit(budgets[i]);  // The windows are made at their first stamp.
+  size_t next = 0;
+  for (auto _ : state) {
+    now += std::chrono::microseconds(10);
+    permit(budgets[order[next]]);
+    if (++next == order.size()) next = 0;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void PermitWithoutRecipientLimit(benchmark::State& state) {
+  PermitOneTransaction(state, {});
+}
+
+void PermitWithRecipientLimit(benchmark::State& state) {
+  PermitOneTransaction(state, {.recipients_limited = true,
+                               .recipients_max = 1'000'000'000,
+                               .recipient_period = std::chrono::minutes(60)});
+}
+
+BENCHMARK(Touch)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(LookUpExact)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(LookUpPartial)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(PermitWithoutRecipientLimit)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(PermitWithRecipientLimit)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+
+}  // namespace
+}  // namespace sluice::policy
+
+BENCHMARK_MAIN();
