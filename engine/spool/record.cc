@@ -28,6 +28,7 @@ static_assert(kRecordHeaderBytes % 8 == 0 && kPayloadBytesMax % 8 == 0);
 
 // The first bytes of a segment record's payload, in every version of the format.
 constexpr absl::string_view kMagic = "SLUICELG";
+static_assert(kRecordHeaderBytes + kMagic.size() == kShownBytes);
 
 constexpr uint8_t kFlagEightBit = 1;
 constexpr uint8_t kFlagBounce = 2;

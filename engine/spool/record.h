@@ -145,7 +145,9 @@ inline constexpr size_t kRecordBytesMax = kBodyPrefixBytes + kRecordPayloadBytes
 
 // The format version of the segment whose first bytes are `input`, whether or not that record
 // checks: a later format may check otherwise, and must be left alone. Nothing: no segment begins
-// here.
+// here. kVersionCutOff: one was begun, and its first record was cut off before the version.
+inline constexpr uint32_t kVersionCutOff = 0;
+inline constexpr size_t kShownBytes = kRecordHeaderBytes + 8;  // Up to the version.
 std::optional<uint32_t> ShownVersion(Bytes input);
 
 struct BodyRecord {

@@ -27,11 +27,10 @@ struct Body {
 // All that the logs say about one message that is not done.
 struct History {
   std::optional<AcceptedRecord> accepted;
-  std::vector<OutcomeRecord> early_outcomes;    // Met before the promise, as are
-  std::vector<DeferredRecord> early_deferrals;  // these.
-  Body open;                                    // Pieces that no promise has followed yet.
-  std::optional<Body> whole;                    // The last one that a promise found whole.
-  SegmentId whole_since;                        // Where it begins.
+  std::vector<OutcomeRecord> early_outcomes;  // Met before the promise.
+  Body open;                                  // Pieces that no promise has followed yet.
+  std::optional<Body> whole;                  // The last one that a promise found whole.
+  SegmentId whole_since;                      // Where it begins.
 };
 
 struct Entry {
@@ -162,11 +161,7 @@ bool Replay::ApplyAccepted(SegmentId segment, const RecordView& view) {
   for (const OutcomeRecord& outcome : history->early_outcomes) {
     good = SetFinal(*history->accepted, outcome) && good;
   }
-  for (const DeferredRecord& deferred : history->early_deferrals) {
-    good = SetDeferred(*history->accepted, deferred) && good;
-  }
   history->early_outcomes.clear();
-  history->early_deferrals.clear();
 
   Body open = std::exchange(history->open, Body{});
   if (open.bytes != history->accepted->wire_bytes) return good;
@@ -191,9 +186,9 @@ bool Replay::ApplyDeferred(SegmentId segment, Bytes payload) {
   if (!deferred) return false;
   History* history = HistoryOf(deferred->id, segment);
   if (history == nullptr) return true;
-  if (history->accepted) return SetDeferred(*history->accepted, *deferred);
-  history->early_deferrals.push_back(*std::move(deferred));
-  return true;
+  // Met before the promise, it is older than the promise that stands where the message was moved
+  // to.
+  return !history->accepted || SetDeferred(*history->accepted, *deferred);
 }
 
 bool Replay::ApplyDone(SegmentId segment, Bytes payload) {
@@ -236,7 +231,7 @@ void Replay::Finish(Recovered& recovered) {
 struct Beginning {
   OpenSegment segment;
   std::optional<SegmentRecord> record;
-  bool blank = false;                    // Zeros, or the front of a former life.
+  bool blank = false;                    // Never begun, or cut off in its first record.
   std::optional<uint64_t> sealed_bytes;  // As the next segment of its log says.
 };
 
@@ -246,7 +241,7 @@ absl::StatusOr<Beginning> ReadBeginning(Disk& disk, const OpenSegment& segment) 
   if (!read.ok()) return read.status();
   bytes.resize(*read);
   const std::optional<uint32_t> version = ShownVersion(bytes);
-  if (version && *version != kFormatVersion) {
+  if (version && *version != kFormatVersion && *version != kVersionCutOff) {
     return absl::FailedPreconditionError(absl::StrCat(
         "segment ", segment.id.sequence(), " of log ", segment.id.log(), " has format version ",
         *version, ", and this program reads version ", kFormatVersion,
@@ -259,9 +254,12 @@ absl::StatusOr<Beginning> ReadBeginning(Disk& disk, const OpenSegment& segment) 
       view && view->type == RecordType::kSegment) {
     beginning.record = DecodeSegment(view->payload);
   }
-  const bool zeros =
-      std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-  beginning.blank = zeros || (version && !ClaimedBytes(segment.id, bytes));
+  // Zeros or the front of a former life, with as much of its first record as was written before the
+  // cut: where that reaches as far as the magic, it shows; before that, what is behind is as it
+  // was.
+  const Bytes behind = Bytes(bytes).subspan(std::min<size_t>(kShownBytes, bytes.size()));
+  beginning.blank = version || std::all_of(behind.begin(), behind.end(),
+                                           [](std::byte b) { return b == std::byte{0}; });
   return beginning;
 }
 
