@@ -1,0 +1,296 @@
+// The records' bytes: what is encoded is decoded again; FORMAT.md's example is reproduced byte for
+// byte; every changed byte and every cut is refused, and so is every bound when it is passed by
+// one.
+
+#include "engine/spool/record.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/engine/spool/spool_words.h"
+
+namespace sluice::spool {
+namespace {
+
+constexpr SegmentId kSegment = {uint64_t{3} << 48 | 77};
+
+AcceptedRecord FullRecord() {
+  AcceptedRecord record = Accepted(0x0102030405060708, 5000, 2);
+  record.body_type = 1;
+  record.ret = 2;
+  record.envelope_id = "QQ314159";
+  record.eight_bit = true;
+  record.bounce = true;
+  record.message_bytes = 4990;
+  record.body_checksum = 0xfedcba9876543210;
+  record.recipients[1].original_recipient = "rfc822;Bob@example.com";
+  record.recipients[1].notify = 5;
+  record.recipients[1].state = RecipientState::kBounced;
+  record.recipients[1].attempts = 65535;
+  record.recipients[1].next_attempt = At(3600);
+  record.recipients[1].last_reply = std::string("450 4.2.1 busy\0!", 16);
+  return record;
+}
+
+std::vector<std::byte> Encoded(const AcceptedRecord& record) {
+  std::vector<std::byte> out;
+  EncodeAccepted(kSegment, record, out);
+  return out;
+}
+
+std::vector<std::byte> EncodedBody(absl::string_view body, size_t split) {
+  std::vector<std::byte> out;
+  const Bytes parts[] = {AsBytes(body.substr(0, split)), AsBytes(body.substr(split))};
+  EncodeBodyPrefix(kSegment, {42}, 7, parts, out);
+  for (const Bytes part : parts) out.insert(out.end(), part.begin(), part.end());
+  out.resize(out.size() + PaddingFor(body.size()));
+  return out;
+}
+
+TEST(Record, PaddingFillsEight) {
+  const size_t expected[] = {0, 7, 6, 5, 4, 3, 2, 1, 0, 7};
+  for (size_t bytes = 0; bytes < 10; ++bytes) EXPECT_EQ(PaddingFor(bytes), expected[bytes]);
+}
+
+TEST(Record, AcceptedComesBackWhole) {
+  const AcceptedRecord record = FullRecord();
+  const std::vector<std::byte> bytes = Encoded(record);
+  EXPECT_EQ(bytes.size() % 8, 0u);
+  const std::optional<RecordView> view = DecodeRecord(kSegment, bytes);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->type, RecordType::kAccepted);
+  EXPECT_EQ(view->whole_bytes, bytes.size());
+  const std::optional<AcceptedRecord> back = DecodeAccepted(view->payload);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->id, record.id);
+  EXPECT_EQ(back->accepted_at, record.accepted_at);
+  EXPECT_EQ(back->sender, "s@example.org");
+  EXPECT_EQ(back->body_type, 1);
+  EXPECT_EQ(back->ret, 2);
+  EXPECT_EQ(back->envelope_id, "QQ314159");
+  EXPECT_TRUE(back->eight_bit);
+  EXPECT_TRUE(back->bounce);
+  EXPECT_EQ(back->message_bytes, 4990u);
+  EXPECT_EQ(back->wire_bytes, 5000u);
+  EXPECT_EQ(back->body_checksum, 0xfedcba9876543210u);
+  ASSERT_EQ(back->recipients.size(), 2u);
+  EXPECT_EQ(back->recipients[0].address, "r0@example.com");
+  EXPECT_EQ(back->recipients[0].destination, "example.com");
+  EXPECT_EQ(back->recipients[0].state, RecipientState::kWaiting);
+  EXPECT_EQ(back->recipients[1].original_recipient, "rfc822;Bob@example.com");
+  EXPECT_EQ(back->recipients[1].notify, 5);
+  EXPECT_EQ(back->recipients[1].state, RecipientState::kBounced);
+  EXPECT_EQ(back->recipients[1].attempts, 65535);
+  EXPECT_EQ(back->recipients[1].next_attempt, At(3600));
+  EXPECT_EQ(back->recipients[1].last_reply, record.recipients[1].last_reply);
+}
+
+TEST(Record, OutcomeDeferredAndDoneComeBack) {
+  std::vector<std::byte> bytes;
+  EncodeOutcome(kSegment, {.id = {9}, .state = RecipientState::kBounced, .recipients = {0, 999}},
+                bytes);
+  const size_t outcome_bytes = bytes.size();
+  EncodeDeferred(
+      kSegment,
+      {.id = {9}, .attempts = 3, .next_attempt = At(60), .last_reply = "421", .recipients = {4}},
+      bytes);
+  const size_t deferred_bytes = bytes.size() - outcome_bytes;
+  EncodeDone(kSegment, {9}, bytes);
+
+  const Bytes all = bytes;
+  const auto outcome = DecodeOutcome(DecodeRecord(kSegment, all)->payload);
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->id.value, 9u);
+  EXPECT_EQ(outcome->state, RecipientState::kBounced);
+  EXPECT_EQ(outcome->recipients, (std::vector<uint32_t>{0, 999}));
+  const auto deferred = DecodeDeferred(DecodeRecord(kSegment, all.subspan(outcome_bytes))->payload);
+  ASSERT_TRUE(deferred);
+  EXPECT_EQ(deferred->attempts, 3);
+  EXPECT_EQ(deferred->next_attempt, At(60));
+  EXPECT_EQ(deferred->last_reply, "421");
+  EXPECT_EQ(deferred->recipients, (std::vector<uint32_t>{4}));
+  const auto done = DecodeRecord(kSegment, all.subspan(outcome_bytes + deferred_bytes));
+  EXPECT_EQ(DecodeDone(done->payload), MessageId{9});
+}
+
+TEST(Record, BodyIsTheSameHoweverItIsGathered) {
+  const std::string body = BodyOf(1, 301);
+  const std::vector<std::byte> whole = EncodedBody(body, 0);
+  for (size_t split = 1; split <= body.size(); ++split) EXPECT_EQ(EncodedBody(body, split), whole);
+  const std::optional<RecordView> view = DecodeRecord(kSegment, whole);
+  ASSERT_TRUE(view);
+  const std::optional<BodyRecord> piece = DecodeBody(view->payload);
+  ASSERT_TRUE(piece);
+  EXPECT_EQ(piece->id.value, 42u);
+  EXPECT_EQ(piece->body_offset, 7u);
+  EXPECT_EQ(AsText(piece->bytes), body);
+}
+
+TEST(Record, LargestBodyPieceFitsAndOneMoreDoesNot) {
+  const std::string body(kRecordPayloadBytesMax, 'x');
+  const std::vector<std::byte> bytes = EncodedBody(body, 1);
+  EXPECT_EQ(bytes.size(), kRecordBytesMax);
+  EXPECT_TRUE(DecodeRecord(kSegment, bytes));
+  EXPECT_DEATH(EncodedBody(body + "x", 1), "CHECK");
+}
+
+TEST(Record, EveryChangedByteIsRefused) {
+  for (std::vector<std::byte> bytes : {Encoded(FullRecord()), EncodedBody("Hello", 2)}) {
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      for (const int change : {0x01, 0x80, 0xff}) {
+        bytes[i] ^= static_cast<std::byte>(change);
+        EXPECT_FALSE(DecodeRecord(kSegment, bytes)) << "byte " << i;
+        bytes[i] ^= static_cast<std::byte>(change);
+      }
+    }
+    EXPECT_TRUE(DecodeRecord(kSegment, bytes));
+  }
+}
+
+TEST(Record, EveryCutIsRefused) {
+  for (const std::vector<std::byte>& bytes : {Encoded(FullRecord()), EncodedBody("Hello", 2)}) {
+    for (size_t size = 0; size < bytes.size(); ++size) {
+      EXPECT_FALSE(DecodeRecord(kSegment, Bytes(bytes).first(size))) << size;
+    }
+  }
+}
+
+// A payload that checks but says something else than its type allows: a program's fault, not a
+// disk's.
+TEST(Record, EveryCutPayloadIsRefused) {
+  const std::vector<std::byte> bytes = Encoded(FullRecord());
+  const Bytes payload = DecodeRecord(kSegment, bytes)->payload;
+  for (size_t size = 0; size < payload.size(); ++size) {
+    EXPECT_FALSE(DecodeAccepted(payload.first(size))) << size;
+    EXPECT_FALSE(DecodeOutcome(payload.first(size)) && size != 16);
+  }
+}
+
+TEST(Record, PayloadOfUnknownNumbersIsRefused) {
+  std::vector<std::byte> bytes;
+  EncodeOutcome(kSegment, {.id = {9}, .state = RecipientState::kDelivered, .recipients = {1}},
+                bytes);
+  std::vector<std::byte> payload(bytes.begin() + 24, bytes.begin() + 24 + 20);
+  EXPECT_TRUE(DecodeOutcome(payload));
+  for (const int state : {0, 3, 255}) {
+    payload[8] = static_cast<std::byte>(state);
+    EXPECT_FALSE(DecodeOutcome(payload)) << state;
+  }
+  payload[8] = std::byte{1};
+  payload[15] = std::byte{0xff};  // 4 thousand million recipients.
+  EXPECT_FALSE(DecodeOutcome(payload));
+}
+
+TEST(Record, AnotherSegmentsRecordDoesNotCheck) {
+  const std::vector<std::byte> bytes = Encoded(FullRecord());
+  EXPECT_FALSE(DecodeRecord(SegmentId::Of(3, 78), bytes));
+  EXPECT_FALSE(DecodeRecord(SegmentId::Of(4, 77), bytes));
+  // Even with its name changed to fit: the seed is another.
+  std::vector<std::byte> renamed = bytes;
+  renamed[16] = std::byte{78};
+  EXPECT_TRUE(ClaimedBytes(SegmentId::Of(3, 78), renamed));
+  EXPECT_FALSE(DecodeRecord(SegmentId::Of(3, 78), renamed));
+}
+
+TEST(Record, SegmentNamesTheOneBeforeIt) {
+  std::vector<std::byte> bytes;
+  EncodeSegment({.id = kSegment, .created = At(5), .previous = {76}, .previous_bytes = 800}, bytes);
+  const auto record = DecodeSegment(DecodeRecord(kSegment, bytes)->payload);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->version, 1u);
+  EXPECT_EQ(record->id, kSegment);
+  EXPECT_EQ(record->created, At(5));
+  EXPECT_EQ(record->previous.value, 76u);
+  EXPECT_EQ(record->previous_bytes, 800u);
+}
+
+TEST(Record, VersionShowsEvenWhereTheRecordDoesNotCheck) {
+  std::vector<std::byte> bytes;
+  EncodeSegment({.version = 2, .id = kSegment, .created = At(5)}, bytes);
+  bytes[0] ^= std::byte{1};
+  EXPECT_EQ(ShownVersion(bytes), 2u);
+  bytes[24] = std::byte{'s'};
+  EXPECT_EQ(ShownVersion(bytes), std::nullopt);
+  EXPECT_EQ(ShownVersion({}), std::nullopt);
+}
+
+// limits.h: 1,000 recipients. RFC 5321 4.5.3.1: a path of 256 with its brackets, a domain of 255.
+// RFC 3461 4.2: an ORCPT of 500. What is left for replies is shared.
+TEST(Record, LargestEnvelopeFits) {
+  AcceptedRecord record = Accepted(1, 1, 1000);
+  record.sender = std::string(254, 's');
+  record.envelope_id = std::string(100, 'e');
+  for (RecipientRecord& recipient : record.recipients) {
+    recipient.address = std::string(254, 'a');
+    recipient.destination = std::string(255, 'd');
+    recipient.original_recipient = std::string(500, 'o');
+    recipient.last_reply = std::string(5000, 'r');
+  }
+  const std::vector<std::byte> bytes = Encoded(record);
+  // 1,048,576 less 52 + 254 + 100 and 1,000 times 20 + 254 + 255 + 500, over 1,000: 19.
+  const auto back = DecodeAccepted(DecodeRecord(kSegment, bytes)->payload);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->recipients[999].last_reply, std::string(19, 'r'));
+  EXPECT_EQ(back->recipients[999].original_recipient.size(), 500u);
+}
+
+TEST(Record, LongReplyIsCutAtItsBound) {
+  for (const size_t size : {kLastReplyBytesMax - 1, kLastReplyBytesMax, kLastReplyBytesMax + 1}) {
+    std::vector<std::byte> bytes;
+    EncodeDeferred(kSegment, {.id = {1}, .last_reply = std::string(size, 'r'), .recipients = {0}},
+                   bytes);
+    const auto back = DecodeDeferred(DecodeRecord(kSegment, bytes)->payload);
+    EXPECT_EQ(back->last_reply.size(), std::min(size, kLastReplyBytesMax));
+  }
+}
+
+// --- FORMAT.md
+
+std::vector<std::byte> BytesOfTheExample() {
+  std::ifstream page(SLUICE_SPOOL_FORMAT_MD);
+  EXPECT_TRUE(page.good());
+  std::vector<std::byte> bytes;
+  std::string line;
+  for (bool in_example = false; std::getline(page, line);) {
+    if (line.rfind("; segment", 0) == 0) in_example = true;
+    if (!in_example || line.rfind(";", 0) == 0 || line.rfind("```", 0) == 0) continue;
+    std::istringstream words(line);
+    std::string word;
+    words >> word;
+    EXPECT_EQ(std::stoul(word, nullptr, 16), bytes.size());
+    while (words >> word) bytes.push_back(static_cast<std::byte>(std::stoul(word, nullptr, 16)));
+  }
+  return bytes;
+}
+
+TEST(Format, ExampleIsReproducedByteForByte) {
+  const SegmentId segment = SegmentId::Of(0, 1);
+  const MessageId id = {uint64_t{1767225601000000} << 8};
+  const absl::string_view wire = "Subject: hi\r\n\r\nHello.\r\n.\r\n";
+  std::vector<std::byte> bytes;
+  EncodeSegment({.id = segment, .created = At(0)}, bytes);
+  const Bytes parts[] = {AsBytes(wire)};
+  EncodeBodyPrefix(segment, id, 0, parts, bytes);
+  bytes.insert(bytes.end(), parts[0].begin(), parts[0].end());
+  bytes.resize(bytes.size() + PaddingFor(wire.size()));
+  AcceptedRecord accepted = Accepted(id.value, wire.size(), 0);
+  accepted.message_bytes = 23;
+  accepted.body_checksum = 0x0b87a7a196973ce7;  // xxhsum -H3 of the 26 bytes.
+  accepted.recipients = {Recipient("a@example.com"), Recipient("b@example.net")};
+  EncodeAccepted(segment, accepted, bytes);
+  EncodeOutcome(segment, {.id = id, .state = RecipientState::kDelivered, .recipients = {0}}, bytes);
+  EncodeDeferred(segment,
+                 {.id = id,
+                  .attempts = 1,
+                  .next_attempt = At(61),
+                  .last_reply = "450 4.2.1 busy",
+                  .recipients = {1}},
+                 bytes);
+  EncodeDone(segment, id, bytes);
+  EXPECT_EQ(bytes, BytesOfTheExample());
+}
+
+}  // namespace
+}  // namespace sluice::spool
