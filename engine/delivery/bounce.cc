@@ -1,7 +1,7 @@
 #include "engine/delivery/bounce.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/smtp/server_session.h"
+#include "engine/smtp/trace.h"
 
 namespace sluice::delivery {
 namespace {

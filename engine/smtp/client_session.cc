@@ -321,15 +321,52 @@ void ClientSession::WriteMail() {
       absl::StrAppend(&output_, " BODY=8BITMIME");
       break;
   }
+  if (extensions_.dsn) WriteMailDsn();
   absl::StrAppend(&output_, "\r\n");
+}
+
+void ClientSession::WriteMailDsn() {
+  switch (transaction_.ret) {
+    case Return::kUnset:
+      break;
+    case Return::kFull:
+      absl::StrAppend(&output_, " RET=FULL");
+      break;
+    case Return::kHeaders:
+      absl::StrAppend(&output_, " RET=HDRS");
+      break;
+  }
+  if (!transaction_.envelope_id.empty())
+    absl::StrAppend(&output_, " ENVID=", transaction_.envelope_id);
 }
 
 void ClientSession::WriteRecipient() {
   CHECK(open_);
   CHECK(recipients_sent_ < recipients_end_);
-  const absl::string_view address = transaction_.recipients[recipients_sent_++]->address;
-  CheckAddress(address);
-  absl::StrAppend(&output_, "RCPT TO:<", address, ">\r\n");
+  const EnvelopeRecipient& recipient = *transaction_.recipients[recipients_sent_++];
+  CheckAddress(recipient.address);
+  absl::StrAppend(&output_, "RCPT TO:<", recipient.address, ">");
+  if (extensions_.dsn) WriteRecipientDsn(recipient);
+  absl::StrAppend(&output_, "\r\n");
+}
+
+void ClientSession::WriteRecipientDsn(const EnvelopeRecipient& recipient) {
+  static constexpr struct {
+    uint8_t bit;
+    absl::string_view word;
+  } kWords[] = {{kNotifyNever, "NEVER"},
+                {kNotifySuccess, "SUCCESS"},
+                {kNotifyFailure, "FAILURE"},
+                {kNotifyDelay, "DELAY"}};
+  absl::string_view separator = " NOTIFY=";
+  for (const auto& [bit, word] : kWords) {
+    if ((recipient.notify & bit) == 0) continue;
+    absl::StrAppend(&output_, separator, word);
+    separator = ",";
+  }
+  if (!recipient.original_recipient.empty()) {
+    absl::StrAppend(&output_, " ORCPT=", recipient.original_recipient);
+  }
 }
 
 // The earlier of the piece's end and the slowest body's.

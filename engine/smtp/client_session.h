@@ -71,6 +71,10 @@ struct Transaction {
   std::span<const EnvelopeRecipient* const> recipients;
   uint64_t body_bytes = 0;  // For SIZE: octets with CRLF, without stuffing and dot (C49).
   BodyType body_type = BodyType::kSevenBit;
+  // RFC 3461, with NOTIFY and ORCPT of the recipients: passed on unchanged when this EHLO offers
+  // DSN, and left out when it does not (C58).
+  Return ret = Return::kUnset;
+  absl::string_view envelope_id;
 };
 
 // How far an outcome reaches.
@@ -198,6 +202,8 @@ class ClientSession {
   void Enter(ClientState state);
   void SendFrom(ClientState state);
   void WriteCommand();
+  void WriteMailDsn();
+  void WriteRecipientDsn(const EnvelopeRecipient& recipient);
   void WriteMail();
   void WriteRecipient();
   Instant BodyDeadline() const;
