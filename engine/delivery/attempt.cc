@@ -40,7 +40,9 @@ smtp::Transaction Attempt::transaction() const {
       .sender = message.envelope.sender,
       .recipients = recipients_,
       .body_bytes = message.message_bytes,
-      .body_type = message.eight_bit ? smtp::BodyType::kEightBitMime : message.envelope.body_type};
+      .body_type = message.eight_bit ? smtp::BodyType::kEightBitMime : message.envelope.body_type,
+      .ret = message.envelope.ret,
+      .envelope_id = message.envelope.envelope_id};
 }
 
 void Attempt::OnRecipientRefused(size_t index, const smtp::Reply& reply) {
