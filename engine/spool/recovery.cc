@@ -30,7 +30,6 @@ struct History {
   std::vector<OutcomeRecord> early_outcomes;  // Met before the promise.
   Body open;                                  // Pieces that no promise has followed yet.
   std::optional<Body> whole;                  // The last one that a promise found whole.
-  SegmentId whole_since;                      // Where it begins.
 };
 
 struct Entry {
@@ -164,9 +163,9 @@ bool Replay::ApplyAccepted(SegmentId segment, const RecordView& view) {
   history->early_outcomes.clear();
 
   Body open = std::exchange(history->open, Body{});
-  if (open.bytes != history->accepted->wire_bytes) return good;
+  // A body is never empty: it ends with a dot and CRLF.
+  if (open.pieces.empty() || open.bytes != history->accepted->wire_bytes) return good;
   open.log_bytes += view.whole_bytes;
-  history->whole_since = open.pieces.empty() ? segment : open.pieces.front().segment;
   history->whole = std::move(open);
   return good;
 }
@@ -213,9 +212,10 @@ void Replay::Finish(Recovered& recovered) {
       if (history.accepted || !history.open.pieces.empty()) ++recovered.incomplete_messages;
       continue;
     }
+    const SegmentId first_segment = history.whole->pieces.front().segment;
     recovered.messages.push_back({.accepted = *std::move(history.accepted),
                                   .body = std::move(history.whole->pieces),
-                                  .first_segment = history.whole_since,
+                                  .first_segment = first_segment,
                                   .log_bytes = history.whole->log_bytes,
                                   .keeper = KeeperOf(entry.log)});
   }
