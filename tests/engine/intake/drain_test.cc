@@ -135,5 +135,21 @@ TEST_F(Draining, EndsInTheEndWhateverClientsDo) {
   EXPECT_THAT(messages_, SizeIs(1));
 }
 
+// Its slot is taken until what was cancelled is back, and the promise may come before.
+TEST_F(Draining, GivesNoAnswerToASessionThatIsEnding) {
+  Start();
+  const int client = DialAndGreet();
+  io_.HoldDisk();
+  Says(client, absl::StrCat(kEnvelope, kContent, ".\r\n"));
+  Heard(client);
+  Drain();
+  intake_->CutOff(now_);
+  const delivery::Promise promise = {.session = {.slot = 0, .generation = 1}, .kept = true};
+  intake_->OnPromises({&promise, 1}, now_);
+  Turn();
+  EXPECT_EQ(Heard(client), "");
+  EXPECT_TRUE(intake_->Drained());
+}
+
 }  // namespace
 }  // namespace sluice::intake
