@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""sluice-load against sluice-sink on loopback: what one says it sent, the other must have received.
+
+Usage: load_sink_test.py BUILD_DIR
+
+Runs with and without faults and compares the two reports, the ledger and the list of what was received.
+Also: command lines that must be refused, and the end by signal and by timeout.
+"""
+
+import collections
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+failures = 0
+
+
+def check(what, holds, seen=""):
+    """Prints what is checked; the run goes on after a failure, and ends with its count."""
+    global failures
+    if not holds:
+        failures += 1
+    print(f"  {'ok  ' if holds else 'FAIL'} {what}" + (f": {seen}" if seen != "" else ""))
+
+
+def equal(what, one, other):
+    check(what, one == other, one if one == other else f"{one} and {other}")
+
+
+class Sink:
+    """A running sink. Its report and the recipients it received are there after end()."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.process.poll() is None:
+            self.process.kill()
+
+    def __init__(self, build, folder, *options):
+        self.report_path = folder / "sink.json"
+        self.received_path = folder / "received"
+        self.process = subprocess.Popen(
+            [build / "tools/sluice-sink", "--listen", "127.0.0.1:0", "--report", self.report_path,
+             "--received", self.received_path, *options], stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        found = re.fullmatch(r"listening on (127\.0\.0\.1:\d+)\n", line)
+        if not found:
+            sys.exit("the sink did not start: " + line + self.process.stderr.read())
+        self.address = found.group(1)
+
+    def end(self, send_signal=True):
+        if send_signal:
+            self.process.send_signal(signal.SIGTERM)
+        equal("the sink exits with", self.process.wait(timeout=30), 0)
+        self.process.stderr.close()
+        self.report = json.loads(self.report_path.read_text())
+        self.totals = self.report["totals"]
+        self.received = collections.Counter(
+            tuple(line.split(" ")) for line in self.received_path.read_text().splitlines())
+
+
+class Load:
+    """A load that has run."""
+
+    def __init__(self, build, folder, address, *options):
+        ledger_path, report_path = folder / "ledger", folder / "load.json"
+        ending = [] if "--timeout" in options else ["--timeout", "120"]
+        run = subprocess.run(
+            [build / "tools/sluice-load", "--to", address, "--ledger", ledger_path, "--report",
+             report_path, *options, *ending], capture_output=True, text=True, timeout=180)
+        self.exit, self.sentence = run.returncode, run.stderr.strip()
+        self.report = json.loads(report_path.read_text())
+        lines = [line.split(" ") for line in ledger_path.read_text().splitlines()]
+        self.ledger_lines = len(lines)
+        self.ledger = collections.Counter((line[0], to) for line in lines for to in line[1:])
+
+
+def run_pair(build, sink_options, load_options, expect=None):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        expecting = [] if expect is None else ["--expect", str(expect)]
+        with Sink(build, folder, *sink_options, *expecting) as sink:
+            load = Load(build, folder, sink.address, *load_options)
+            sink.end(send_signal=expect is None)
+            return sink, load
+
+
+def check_sound(sink, load):
+    """What holds whatever went wrong."""
+    equal("the ledger has a line for each accepted message", load.ledger_lines,
+          load.report["accepted"])
+    equal("and its recipients", sum(load.ledger.values()), load.report["recipients_accepted"])
+    check("all that the ledger promises was received", not load.ledger - sink.received)
+    equal("received lines and recipients taken", sum(sink.received.values()),
+          sink.totals["recipients_taken"])
+    for name in ("damaged", "without_probe", "duplicates"):
+        equal(f"{name} messages", sink.totals[name], 0)
+    equal("connections of both sides", load.report["connections"], sink.totals["connections"])
+    equal("connections left", sink.totals["connections_now"], 0)
+    for rows in ("ports", "domains"):
+        equal(f"recipients of all {rows} and in total",
+              sum(row["recipients"] for row in sink.report[rows]), sink.totals["recipients"])
+
+
+def plain(build):
+    print("5,000 messages, 10 connections, no faults")
+    sink, load = run_pair(build, [], ["--messages", "5000", "--connections", "10"], expect=5000)
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("accepted", load.report["accepted"], 5000)
+    equal("taken by the sink", sink.totals["messages"], 5000)
+    equal("ledger and received are the same", load.ledger == sink.received, True)
+    equal("sessions lost", load.report["sessions_lost"], 0)
+    check("at most 10 connections at once", sink.totals["connections_peak"] <= 10,
+          sink.totals["connections_peak"])
+    equal("recipients in 60 s", sink.totals["windows"][0]["recipients_max"], 5000)
+    check("latencies are in order",
+          0 < load.report["dot_ms"]["p50"] <= load.report["dot_ms"]["p99"]
+          <= load.report["dot_ms"]["max"])
+
+
+def many_domains(build):
+    print("5,000 messages to 3 recipients each, mixed sizes, 50 domains, 20 on a connection, in step")
+    sink, load = run_pair(
+        build, ["--no-pipelining", "--no-8bitmime", "--window", "1", "--window", "60"],
+        ["--messages", "5000", "--connections", "10", "--sizes", "512:2,1k:5,10k:3,200k:1",
+         "--domain-count", "50", "--distribution", "zipf:1.1", "--recipients-per-message", "3",
+         "--messages-per-connection", "20"])
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("recipients accepted", load.report["recipients_accepted"], 15000)
+    equal("messages of all domains",
+          sum(row["messages"] for row in sink.report["domains"]), 5000)
+    check("at most 10 connections at once", sink.totals["connections_peak"] <= 10,
+          sink.totals["connections_peak"])
+    equal("most messages on a connection", sink.totals["messages_on_connection_max"], 20)
+    check("at least 250 connections", load.report["connections"] >= 250)
+    one, sixty = (window["recipients_max"] for window in sink.totals["windows"])
+    check("no more in a second than in a minute", one <= sixty == 15000, f"{one}, {sixty}")
+    first = {row["name"]: row["messages"] for row in sink.report["domains"]}["dest-0000.example"]
+    # A share of 1 over the sum of r^-1.1: 0.28 of 5,000, give or take six standard deviations.
+    share = 5000 / sum(rank ** -1.1 for rank in range(1, 51))
+    check("the first domain has its share", abs(first - share) < 200, f"{first} of {share:.0f}")
+
+
+def refusals_retried(build):
+    print("5,000 messages, one RCPT in ten refused for now, tried again")
+    sink, load = run_pair(
+        build, ["--fault", "stage=rcpt,reply=450 4.7.1 later, please,probability=0.1"],
+        ["--messages", "5000", "--recipients-per-message", "2", "--retry-refused",
+         "--retry-after", "0.1"])
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("recipients accepted", load.report["recipients_accepted"], 10000)
+    refused = load.report["refused"]["450"]
+    equal("refusals of both sides", refused, sink.report["faults"][0]["times"])
+    equal("all tried again", load.report["retried"], refused)
+    equal("RCPT commands", sink.totals["recipients"], 10000 + refused)
+    check("about a tenth", 900 < refused < 1350, refused)
+
+
+def refusals_final(build):
+    print("5,000 messages, some refused for good at every stage")
+    faults = [f"stage={stage},reply=554 5.7.1 no,probability=0.02"
+              for stage in ("mail", "rcpt", "data", "dot")]
+    options = [word for fault in faults for word in ("--fault", fault)]
+    sink, load = run_pair(build, options, ["--messages", "5000", "--allow-refusals"])
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    times = sum(fault["times"] for fault in sink.report["faults"])
+    # A pipelined RCPT reaches the sink after a refused MAIL, but not its faults.
+    equal("refusals of both sides", load.report["refused"].get("554", 0), times)
+    equal("accepted and refused", load.report["accepted"] + load.report["given_up"], 5000)
+    equal("taken by the sink", sink.totals["messages"], load.report["accepted"])
+    print("the same without leave to be refused")
+    sink, load = run_pair(build, options, ["--messages", "500"])
+    equal("the load exits with", load.exit, 1)
+    check("and says why", "recipients were refused" in load.sentence, load.sentence)
+
+
+def broken_sessions(build):
+    print("5,000 messages, connections dropped, delayed, slow and closed at every stage")
+    faults = ["stage=connect,action=drop,probability=0.1",
+              "stage=connect,action=slow,bytes_per_s=2000000,probability=0.2",
+              "stage=helo,action=delay,delay_ms=20,probability=0.1",
+              "stage=mail,action=drop,probability=0.005",
+              "stage=rcpt,action=close421,probability=0.005",
+              "stage=data,action=drop,probability=0.005",
+              "stage=dot,action=delay,delay_ms=20,probability=0.01",
+              "stage=dot,action=drop,probability=0.005",
+              "stage=dot,action=accept_drop,probability=0.005"]
+    sink, load = run_pair(
+        build, [word for fault in faults for word in ("--fault", fault)],
+        ["--messages", "5000", "--retry-refused", "--retry-after", "0.1", "--connections", "20"])
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("accepted", load.report["accepted"], 5000)
+    times = [fault["times"] for fault in sink.report["faults"]]
+    check("every fault was done", all(times), times)
+    equal("in doubt are those dropped at the dot", load.report["in_doubt"], times[7] + times[8])
+    equal("taken are those accepted and those dropped after it", sink.totals["messages"],
+          5000 + times[8])
+
+
+def ends(build):
+    print("ends by timeout, and with nobody there")
+    sink, load = run_pair(build, ["--fault", "stage=connect,action=delay,delay_ms=60000"],
+                          ["--messages", "5", "--timeout", "0.5"])
+    equal("the load exits with", load.exit, 1)
+    check("and says why", "timeout: 0 messages of 5" in load.sentence, load.sentence)
+    with tempfile.TemporaryDirectory() as name:
+        load = Load(build, pathlib.Path(name), "127.0.0.1:1", "--messages", "5", "--timeout", "0.5")
+    equal("the load exits with", load.exit, 1)
+    check("it tried", load.report["connections_failed"] > 0)
+
+    print("ends by signal")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        with Sink(build, folder) as sink:
+            process = subprocess.Popen(
+                [build / "tools/sluice-load", "--to", sink.address, "--messages", "1000000",
+                 "--rate", "1000", "--ledger", folder / "ledger"], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+            while not (folder / "ledger").exists() or not (folder / "ledger").read_text():
+                pass
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+            sink.end()
+        equal("the load exits with", process.returncode, 1)
+        check("and says why", "stopped by a signal" in err, err.strip())
+        equal("what it counted was taken", json.loads(out)["accepted"], sink.totals["messages"])
+
+
+def refused_options(build):
+    print("command lines that are refused with a sentence")
+    to, listen = ["--to", "127.0.0.1:25"], ["--listen", "127.0.0.1:0"]
+    for program, options in [
+            ("sluice-sink", []),
+            ("sluice-sink", ["--listen", "localhost"]),
+            ("sluice-sink", listen + ["--ports", "2"]),
+            ("sluice-sink", ["--listen", "127.0.0.1:65535", "--ports", "2"]),
+            ("sluice-sink", listen + ["--window", "0"]),
+            ("sluice-sink", listen + ["--expect", "-1"]),
+            ("sluice-sink", listen + ["--hostname", "a..b"]),
+            ("sluice-sink", listen + ["--fault", "stage=rcpt"]),
+            ("sluice-sink", listen + ["--size-max", "x"]),
+            ("sluice-sink", listen + ["--bogus"]),
+            ("sluice-load", []),
+            ("sluice-load", ["--to", "127.0.0.1:0"]),
+            ("sluice-load", to + ["--connections", "0"]),
+            ("sluice-load", to + ["--messages", "0"]),
+            ("sluice-load", to + ["--rate", "-1"]),
+            ("sluice-load", to + ["--size", "100"]),
+            ("sluice-load", to + ["--sizes", "2k:0"]),
+            ("sluice-load", to + ["--domain-count", "0"]),
+            ("sluice-load", to + ["--domains", "/nonexistent"]),
+            ("sluice-load", to + ["--distribution", "normal"]),
+            ("sluice-load", to + ["--recipients-per-message", "101"]),
+            ("sluice-load", to + ["--from", "a b"]),
+            ("sluice-load", to + ["--pipelining", "--no-pipelining"]),
+            ("sluice-load", to + ["--timeout", "0"])]:
+        run = subprocess.run([build / "tools" / program, *options], capture_output=True, text=True,
+                             timeout=10)
+        said = run.stderr.strip()
+        check(" ".join([program, *options]),
+              run.returncode == 2 and said.startswith(program + ": ") and "\n" not in said, said)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    build = pathlib.Path(sys.argv[1]).resolve()
+    for test in (refused_options, plain, many_domains, refusals_retried, refusals_final,
+                 broken_sessions, ends):
+        test(build)
+    print(f"{failures} checks failed" if failures else "all checks passed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
