@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""What a message costs: CPU microseconds through Sluice, beside the same dialogue straight to the sink.
+
+    end_to_end.py BUILD_DIR [--messages N] [--size BYTES] [--runs R]
+
+One shard pinned to the first core; injector and sink pinned to the second. Every message is synced before
+its 250. Two dialogues: pipelined and not. The runs are interleaved and their medians printed, since the
+machine's speed drifts; the ratio to the bare dialogue drifts less.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SINK_PORT = 26200
+ENGINE_PORT = 26201
+
+CONFIG = f"""
+hostname = "mta.example.net"
+[engine]
+shards = 1
+[[listener]]
+address = "127.0.0.1:{ENGINE_PORT}"
+relay_from = ["127.0.0.0/8"]
+[spool]
+path = "spool"
+[destinations]
+table = "destinations.ini"
+[routes]
+table = "routes"
+[log]
+delivery = "delivery.jsonl"
+"""
+CONTROLS = """
+[DEFAULT]
+max_host_concurrency = 20
+max_messages_per_connection = 1000
+"""
+
+
+def cpu_us(pid):
+    """User and system microseconds of a process so far."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
+    return int(fields[11]) * tick_us, int(fields[12]) * tick_us
+
+
+class Run:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.tools = os.path.join(os.path.abspath(options.build), "tools")
+        self.processes = []
+
+    def start(self, core, program, *arguments):
+        command = ["taskset", "-c", str(core), os.path.join(self.tools, program), *arguments]
+        log = open(os.path.join(self.folder, program + ".log"), "w")
+        process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def listening(self, port):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        sys.exit(f"nothing listens on {port}")
+
+    def load(self, port, pipelining):
+        load = self.start(self.options.load_core, "sluice-load", "--to", f"127.0.0.1:{port}", "--connections",
+                          str(self.options.connections), "--messages", str(self.options.messages), "--size",
+                          str(self.options.size), "--domain-count", "10", "--report", "load.json",
+                          "--ledger", "ledger.txt", "--messages-per-connection", "1000",
+                          "--pipelining" if pipelining else "--no-pipelining")
+        if load.wait() != 0:
+            sys.exit("sluice-load failed: see its log")
+        with open(os.path.join(self.folder, "load.json")) as report:
+            return json.load(report)
+
+    def one(self, through_engine, pipelining):
+        """One run; returns its figures."""
+        sink = self.start(self.options.load_core, "sluice-sink", "--listen", f"127.0.0.1:{SINK_PORT}", "--report",
+                          "sink.json", "--expect", str(self.options.messages))
+        self.listening(SINK_PORT)
+        engine = None
+        if through_engine:
+            for name, text in (("sluice.toml", CONFIG), ("destinations.ini", CONTROLS),
+                               ("routes", f"ALL 127.0.0.1:{SINK_PORT}\n")):
+                with open(os.path.join(self.folder, name), "w") as file:
+                    file.write(text)
+            engine = self.start(self.options.engine_core, "sluiced", "--config", "sluice.toml")
+            self.listening(ENGINE_PORT)
+            before = cpu_us(engine.pid)
+        begin = time.monotonic()
+        report = self.load(ENGINE_PORT if through_engine else SINK_PORT, pipelining)
+        if sink.wait(timeout=120) != 0:
+            sys.exit("sluice-sink failed: see its log")
+        seconds = time.monotonic() - begin
+        with open(os.path.join(self.folder, "sink.json")) as file:
+            sink_report = json.load(file)
+        figures = {"rate": self.options.messages / seconds, "load": report["cpu_us_per_message"],
+                   "sink": sink_report["cpu_us_per_message"]}
+        if engine is not None:
+            after = cpu_us(engine.pid)
+            figures["user"] = (after[0] - before[0]) / self.options.messages
+            figures["system"] = (after[1] - before[1]) / self.options.messages
+            engine.send_signal(signal.SIGTERM)
+            if engine.wait(timeout=60) != 0:
+                sys.exit("sluiced failed: see its log")
+        return figures
+
+    def clean_up(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def median(runs, key):
+    return statistics.median(run[key] for run in runs)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    arguments.add_argument("build")
+    arguments.add_argument("--messages", type=int, default=20000)
+    arguments.add_argument("--size", type=int, default=10240)
+    arguments.add_argument("--connections", type=int, default=20)
+    arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--engine-core", type=int, default=0)
+    arguments.add_argument("--load-core", type=int, default=1)
+    options = arguments.parse_args()
+    print(f"{options.messages} messages of {options.size} bytes, {options.connections} injecting connections, "
+          f"10 destinations, one shard, sync on; medians of {options.runs}")
+    with tempfile.TemporaryDirectory(prefix="end-to-end-", dir=os.path.abspath(options.build)) as folder:
+        run = Run(options, folder)
+        try:
+            for pipelining in (True, False):
+                bare, through = [], []
+                for _ in range(options.runs):
+                    bare.append(run.one(False, pipelining))
+                    through.append(run.one(True, pipelining))
+                sides = median(bare, "load") + median(bare, "sink")
+                engine = median(through, "user") + median(through, "system")
+                print(f"{'pipelined' if pipelining else 'not pipelined'}:")
+                print(f"  bare dialogue   sends {median(bare, 'load'):5.1f} us, receives {median(bare, 'sink'):5.1f} us")
+                print(f"  through Sluice  {engine:5.1f} CPU us a message (user {median(through, 'user'):.1f}, system "
+                      f"{median(through, 'system'):.1f}), {engine / sides:.2f} times the bare dialogue's two sides; "
+                      f"{median(through, 'rate'):.0f} messages a second")
+        finally:
+            run.clean_up()
+
+
+if __name__ == "__main__":
+    main()
