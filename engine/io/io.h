@@ -58,9 +58,10 @@ struct File {
 
 struct Completion {
   OpId op;
-  // Accept: the new socket. Receive: bytes received, 0 when the peer has sent all. Send, Write:
-  // bytes taken (all of them, else an error). Read: bytes read, fewer only at the end of the file.
-  // Connect, Sync: 0. Any of them: -errno; -ECANCELED after Cancel.
+  // Accept: the new socket, which is to be closed even by a caller that drops the completion.
+  // Receive: bytes received, 0 when the peer has sent all. Send, Write: bytes taken (all of them,
+  // else an error). Read: bytes read, fewer only at the end of the file. Connect, Sync: 0. Any of
+  // them: -errno; -ECANCELED after Cancel.
   int32_t result = 0;
   bool more = false;  // Accept, Receive: still armed, further completions follow.
   Bytes received;     // Receive only; lent until the next Wait.
