@@ -89,10 +89,15 @@ bool SetDeferred(AcceptedRecord& accepted, const DeferredRecord& deferred) {
   return good;
 }
 
-// The same message, promised again where it was moved to.
+// Whether a promise can be that of the same message, moved.
+bool SameMessage(const AcceptedRecord& a, const AcceptedRecord& b) {
+  return a.wire_bytes == b.wire_bytes && a.body_checksum == b.body_checksum &&
+         a.recipients.size() == b.recipients.size();
+}
+
 void KeepFinal(const AcceptedRecord& before, AcceptedRecord& after) {
-  const size_t count = std::min(before.recipients.size(), after.recipients.size());
-  for (size_t i = 0; i < count; ++i) {
+  CHECK(before.recipients.size() == after.recipients.size());
+  for (size_t i = 0; i < before.recipients.size(); ++i) {
     if (before.recipients[i].state != RecipientState::kWaiting) {
       after.recipients[i].state = before.recipients[i].state;
     }
@@ -154,7 +159,11 @@ bool Replay::ApplyAccepted(SegmentId segment, const RecordView& view) {
   if (!accepted) return false;
   History* history = HistoryOf(accepted->id, segment);
   if (history == nullptr) return true;
-  if (history->accepted) KeepFinal(*history->accepted, *accepted);
+  Body open = std::exchange(history->open, Body{});
+  if (history->accepted) {
+    if (!SameMessage(*history->accepted, *accepted)) return false;
+    KeepFinal(*history->accepted, *accepted);
+  }
   history->accepted = std::move(accepted);
   bool good = true;
   for (const OutcomeRecord& outcome : history->early_outcomes) {
@@ -162,7 +171,6 @@ bool Replay::ApplyAccepted(SegmentId segment, const RecordView& view) {
   }
   history->early_outcomes.clear();
 
-  Body open = std::exchange(history->open, Body{});
   // A body is never empty: it ends with a dot and CRLF.
   if (open.pieces.empty() || open.bytes != history->accepted->wire_bytes) return good;
   open.log_bytes += view.whole_bytes;

@@ -137,6 +137,7 @@ TEST(Recovery, PromiseWithoutItsWholeBodyIsNoMessage) {
   MemoryDisk disk;
   Segment segment(disk, 0, 1);
   segment.Begins();
+  segment.Promise(7, 0);                                    // A body is never empty.
   segment.Promise(1, 5);                                    // Nothing of it.
   segment.Body(2, 0, "Hell").Promise(2, 5);                 // One byte short.
   segment.Body(3, 0, "Hello!").Promise(3, 5);               // One too many.
@@ -146,7 +147,7 @@ TEST(Recovery, PromiseWithoutItsWholeBodyIsNoMessage) {
   const Recovered recovered = MustRecover(disk);
   ASSERT_EQ(recovered.messages.size(), 1u);
   EXPECT_EQ(recovered.messages[0].accepted.id.value, 6u);
-  EXPECT_EQ(recovered.incomplete_messages, 5u);
+  EXPECT_EQ(recovered.incomplete_messages, 6u);
 }
 
 // M2: one recipient has failed for good; a restart must not try it again.
@@ -222,6 +223,34 @@ TEST(Recovery, MovedMessageIsWhereItWasMovedTo) {
   EXPECT_EQ(recovered.messages[0].body.size(), 1u);
   EXPECT_EQ(recovered.messages[0].accepted.recipients[0].state, RecipientState::kDelivered);
   EXPECT_EQ(recovered.messages[0].accepted.recipients[1].attempts, 9);
+}
+
+TEST(Recovery, FinalStateStaysWhateverANewPromiseSays) {
+  MemoryDisk disk;
+  Segment(disk, 0, 1)
+      .Begins()
+      .Body(1, 0, "x")
+      .Promise(1, 1, 2)
+      .Outcome(1, {0})
+      .Body(1, 0, "x")
+      .Promise(1, 1, 2);
+  const Recovered recovered = MustRecover(disk);
+  EXPECT_EQ(recovered.messages.at(0).accepted.recipients[0].state, RecipientState::kDelivered);
+  EXPECT_EQ(recovered.messages.at(0).accepted.recipients[1].state, RecipientState::kWaiting);
+}
+
+TEST(Recovery, PromiseOfAnotherMessageUnderTheSameIdIsDamage) {
+  MemoryDisk disk;
+  Segment segment(disk, 0, 1);
+  segment.Begins().Body(1, 0, "ab").Promise(1, 2, 2);
+  segment.Promise(1, 3, 2);                    // Another size,
+  segment.Body(1, 0, "abc").Promise(1, 3, 2);  // with a body too;
+  segment.Body(1, 0, "ab").Promise(1, 2, 1);   // other recipients.
+  const Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.messages.size(), 1u);
+  EXPECT_EQ(BodyOnDisk(disk, recovered.messages[0]), "ab");
+  EXPECT_EQ(recovered.messages[0].accepted.recipients.size(), 2u);
+  EXPECT_EQ(recovered.damaged_records, 3u);
 }
 
 // The segment in which it was first promised has been given back; what was said there since then
