@@ -21,10 +21,6 @@ smtp::Reply ConnectFailure(const dns::RouteStep& step, int error) {
 
 }  // namespace
 
-Connections::~Connections() {
-  slab_.ForEach([this](Connection& connection) { timers_.Disarm(connection.timer); });
-}
-
 io::OpId Connections::Op(const Connection& connection, uint8_t tag) {
   return io::MakeOpId(tag, slab_.HandleOf(connection));
 }

@@ -94,7 +94,6 @@ class Connections {
 
   Connections(const Options& options, io::Io& io, TimerWheel& timers)
       : options_(options), io_(io), timers_(timers), slab_(options.connections_max) {}
-  ~Connections();
 
   // Begins at the first step. Null when all slots are taken. At least one step.
   Connection* Open(Handle destination, std::vector<dns::RouteStep> steps, Now now);

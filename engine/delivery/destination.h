@@ -50,6 +50,7 @@ struct Destination {
   dns::Route route;
   Instant route_expires = kNever;
   Instant route_asked{};
+  bool route_outdated = false;  // The answer on its way may be of the routes table before.
   Duration route_time{};  // Of the last look-up, until an attempt tells it.
 
   Instant not_before{};               // No connection is opened before.

@@ -63,10 +63,6 @@ Dispatcher::Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolv
       connections_({.ehlo_name = options.hostname, .connections_max = options.connections_max}, io,
                    timers) {}
 
-Dispatcher::~Dispatcher() {
-  destinations_.ForEach([this](Destination& destination) { timers_.Disarm(destination.timer); });
-}
-
 // ---------------------------------------------------------------------------------------------------
 // Destinations.
 
@@ -89,6 +85,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->budget = policy::Budget();
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
+  destination->route_outdated = false;
   destination->not_before = now.instant;
   destination->failures = 0;
   destination->failure = smtp::Reply{};
@@ -116,10 +113,14 @@ void Dispatcher::RefreshControls(Destination& destination) {
   destination.table_version = controls_->version();
 }
 
-void Dispatcher::UseControls(const policy::ControlsTable& controls) {
+void Dispatcher::UseControls(const policy::ControlsTable& controls, Now now) {
   controls_ = &controls;
-  destinations_.ForEach([this](Destination& destination) {
+  destinations_.ForEach([&](Destination& destination) {
     RefreshControls(destination);
+    // The routes table may be new as well: a route is asked for again, and so is one whose answer is
+    // on its way.
+    destination.route_expires = now.instant;
+    destination.route_outdated = destination.route_state == RouteState::kAsked;
     LookAt(destination);
   });
 }
@@ -182,6 +183,8 @@ void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
   destination->route_time = now.instant - destination->route_asked;
   const Duration ttl = destination->route.ttl;
   destination->route_expires = ttl == Duration::max() ? kNever : now.instant + ttl;
+  if (destination->route_outdated) destination->route_expires = now.instant;
+  destination->route_outdated = false;
   if (destination->route.result == dns::RouteResult::kTemporary) {
     destination->route_state = RouteState::kUnknown;
     BackOff(*destination, RouteReply(destination->route), now);

@@ -42,10 +42,10 @@ class Dispatcher {
     policy::BounceProfile bounce_profile;
   };
 
-  // All lent for the dispatcher's life; the table until the next UseControls.
+  // All lent for the dispatcher's life; the table until the next UseControls. The wheel is not used
+  // after the dispatcher's end: timers may still be armed then.
   Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolver, TimerWheel& timers,
              Random& random, const policy::ControlsTable& controls);
-  ~Dispatcher();
 
   // --- Parcels.
   void Take(Parcel& parcel, Now now);
@@ -57,8 +57,9 @@ class Dispatcher {
   void OnRoute(dns::RouteAnswer answer, Now now);
   void OnCompletion(const io::Completion& completion, Now now);
   void OnTimer(Timer& timer, Now now);
-  // From now on this table holds. The old one is not used any more when this returns.
-  void UseControls(const policy::ControlsTable& controls);
+  // From now on this table holds, and the routes table may be another. The old controls are not used
+  // any more when this returns.
+  void UseControls(const policy::ControlsTable& controls, Now now);
 
   // Once a turn.
   void Turn(Now now);

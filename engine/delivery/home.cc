@@ -37,11 +37,6 @@ Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& time
       parcels_(options.parcels_max),
       reader_(io, log, pool_) {}
 
-// Timers and lists hold members of the slabs: they go first.
-Home::~Home() {
-  parcels_.ForEach([this](Parcel& parcel) { timers_.Disarm(parcel.timer); });
-}
-
 Incoming* Home::Begin(Now now) {
   if (messages_.taken() + incoming_.taken() >= messages_.capacity()) return nullptr;
   if (pool_.taken() == pool_.capacity()) return nullptr;

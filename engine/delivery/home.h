@@ -83,10 +83,10 @@ class Home {
     policy::BounceProfile bounce_profile;
   };
 
-  // All lent for the home's life. `log` has been begun.
+  // All lent for the home's life. `log` has been begun. The wheel is not used after the home's end:
+  // timers may still be armed then (of parcels that are out, in another shard's wheel).
   Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& timers, Random& random,
        EventSink& events);
-  ~Home();
 
   // Messages from before the start, before the first turn. An error: more than there are slots for.
   absl::Status Restore(std::vector<spool::RecoveredMessage> messages, MessageId greatest, Now now);

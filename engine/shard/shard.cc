@@ -155,7 +155,7 @@ void Shard::OnMail(const Mail& mail, Now now) {
       return dispatcher_->OnBody(*mail.parcel, now);
     case MailKind::kControls:
       controls_ = mail.controls;
-      dispatcher_->UseControls(*controls_);
+      dispatcher_->UseControls(*controls_, now);
       world_.post->table_version(options_.number)
           .store(controls_->version(), std::memory_order_release);
       return;
