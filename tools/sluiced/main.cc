@@ -36,7 +36,7 @@ void Print(const std::vector<ConfigError>& errors) {
   for (const ConfigError& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
 }
 
-// Reads both tables; on errors prints them all and says false.
+// Reads both tables; prints all their errors, and says whether there were none.
 bool LoadTables(const Config& config, Tables& tables) {
   LoadedControls controls = LoadControls(config.destinations);
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
@@ -124,9 +124,9 @@ int Main(int argc, char** argv) {
 
   const LoadedConfig loaded = LoadConfig(path);
   Print(loaded.errors);
-  if (!loaded.errors.empty()) return 1;
-  Tables tables;
-  if (!LoadTables(loaded.config, tables)) return 1;
+  Tables tables;  // Read even if the configuration has errors, so that all are told at once.
+  const bool tables_valid = LoadTables(loaded.config, tables);
+  if (!loaded.errors.empty() || !tables_valid) return 1;
   if (check) {
     std::printf("%s: valid; %zu destinations, %zu routes\n", path.c_str(), tables.controls.size(),
                 tables.routes.size());
