@@ -62,7 +62,9 @@ class Run:
     def start(self, core, program, *arguments):
         command = ["taskset", "-c", str(core), os.path.join(self.tools, program), *arguments]
         log = open(os.path.join(self.folder, program + ".log"), "w")
-        process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
         self.processes.append(process)
         return process
 
@@ -87,11 +89,27 @@ class Run:
         sys.exit(f"nothing listens on {port}")
 
     def load(self, port, pipelining):
-        load = self.start(self.options.load_core, "sluice-load", "--to", f"127.0.0.1:{port}", "--connections",
-                          str(self.options.connections), "--messages", str(self.options.messages), "--size",
-                          str(self.options.size), "--domain-count", "10", "--report", "load.json",
-                          "--ledger", "ledger.txt", "--messages-per-connection", "1000",
-                          "--pipelining" if pipelining else "--no-pipelining")
+        load = self.start(
+            self.options.load_core,
+            "sluice-load",
+            "--to",
+            f"127.0.0.1:{port}",
+            "--connections",
+            str(self.options.connections),
+            "--messages",
+            str(self.options.messages),
+            "--size",
+            str(self.options.size),
+            "--domain-count",
+            "10",
+            "--report",
+            "load.json",
+            "--ledger",
+            "ledger.txt",
+            "--messages-per-connection",
+            "1000",
+            "--pipelining" if pipelining else "--no-pipelining",
+        )
         if load.wait() != 0:
             sys.exit("sluice-load failed: see its log")
         with open(os.path.join(self.folder, "load.json")) as report:
@@ -99,13 +117,24 @@ class Run:
 
     def one(self, through_engine, pipelining):
         """One run; returns its figures."""
-        sink = self.start(self.options.load_core, "sluice-sink", "--listen", f"127.0.0.1:{SINK_PORT}", "--report",
-                          "sink.json", "--expect", str(self.options.messages))
+        sink = self.start(
+            self.options.load_core,
+            "sluice-sink",
+            "--listen",
+            f"127.0.0.1:{SINK_PORT}",
+            "--report",
+            "sink.json",
+            "--expect",
+            str(self.options.messages),
+        )
         self.sink_listening()
         engine = None
         if through_engine:
-            for name, text in (("sluice.toml", CONFIG), ("destinations.ini", CONTROLS),
-                               ("routes", f"ALL 127.0.0.1:{SINK_PORT}\n")):
+            for name, text in (
+                ("sluice.toml", CONFIG),
+                ("destinations.ini", CONTROLS),
+                ("routes", f"ALL 127.0.0.1:{SINK_PORT}\n"),
+            ):
                 with open(os.path.join(self.folder, name), "w") as file:
                     file.write(text)
             engine = self.start(self.options.engine_core, "sluiced", "--config", "sluice.toml")
@@ -116,8 +145,11 @@ class Run:
             sys.exit("sluice-sink failed: see its log")
         with open(os.path.join(self.folder, "sink.json")) as file:
             sink_report = json.load(file)
-        figures = {"rate": sink_report["messages_per_s"], "load": report["cpu_us_per_message"],
-                   "sink": sink_report["cpu_us_per_message"]}
+        figures = {
+            "rate": sink_report["messages_per_s"],
+            "load": report["cpu_us_per_message"],
+            "sink": sink_report["cpu_us_per_message"],
+        }
         if engine is not None:
             after = cpu_us(engine.pid)
             figures["user"] = (after[0] - before[0]) / self.options.messages
@@ -148,9 +180,13 @@ def main():
     arguments.add_argument("--engine-core", type=int, default=0)
     arguments.add_argument("--load-core", type=int, default=1)
     options = arguments.parse_args()
-    print(f"{options.messages} messages of {options.size} bytes, {options.connections} injecting connections, "
-          f"10 destinations, one shard, sync on; medians of {options.runs}")
-    with tempfile.TemporaryDirectory(prefix="end-to-end-", dir=os.path.abspath(options.build)) as folder:
+    print(
+        f"{options.messages} messages of {options.size} bytes, {options.connections} injecting connections, "
+        f"10 destinations, one shard, sync on; medians of {options.runs}"
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="end-to-end-", dir=os.path.abspath(options.build)
+    ) as folder:
         run = Run(options, folder)
         try:
             for pipelining in (True, False):
@@ -161,10 +197,14 @@ def main():
                 sides = median(bare, "load") + median(bare, "sink")
                 engine = median(through, "user") + median(through, "system")
                 print(f"{'pipelined' if pipelining else 'not pipelined'}:")
-                print(f"  bare dialogue   sends {median(bare, 'load'):5.1f} us, receives {median(bare, 'sink'):5.1f} us")
-                print(f"  through Sluice  {engine:5.1f} CPU us a message (user {median(through, 'user'):.1f}, system "
-                      f"{median(through, 'system'):.1f}), {engine / sides:.2f} times the bare dialogue's two sides; "
-                      f"{median(through, 'rate'):.0f} messages a second")
+                print(
+                    f"  bare dialogue   sends {median(bare, 'load'):5.1f} us, receives {median(bare, 'sink'):5.1f} us"
+                )
+                print(
+                    f"  through Sluice  {engine:5.1f} CPU us a message (user {median(through, 'user'):.1f}, system "
+                    f"{median(through, 'system'):.1f}), {engine / sides:.2f} times the bare dialogue's two sides; "
+                    f"{median(through, 'rate'):.0f} messages a second"
+                )
         finally:
             run.clean_up()
 

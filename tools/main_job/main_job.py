@@ -99,7 +99,9 @@ class Job:
     def start(self, program, *arguments):
         command = [os.path.join(self.build, "tools", program), *arguments]
         with open(os.path.join(self.folder, program + ".log"), "w") as log:
-            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self.processes.append(process)
         return process
 
@@ -123,16 +125,43 @@ class Job:
     def run(self):
         for name in ("sluice.toml", "destinations.ini", "routes", "domains"):
             shutil.copy(os.path.join(HERE, name), self.folder)
-        sink = self.start("sluice-sink", "--listen", f"{SINK[0]}:{SINK[1]}", "--ports", "50", "--window", "60",
-                          "--report", "sink.json", "--received", "received.txt")
+        sink = self.start(
+            "sluice-sink",
+            "--listen",
+            f"{SINK[0]}:{SINK[1]}",
+            "--ports",
+            "50",
+            "--window",
+            "60",
+            "--report",
+            "sink.json",
+            "--received",
+            "received.txt",
+        )
         wait_listening(SINK, sink, "sluice-sink")
         engine = self.start("sluiced", "--config", "sluice.toml")
         wait_listening(ENGINE, engine, "sluiced")
 
         begin = time.monotonic()
-        load = self.start("sluice-load", "--to", f"{ENGINE[0]}:{ENGINE[1]}", "--connections", "20",
-                          "--messages", str(self.messages), "--sizes", SIZES, "--domains", "domains",
-                          "--ledger", "ledger.txt", "--report", "load.json", "--timeout", "100")
+        load = self.start(
+            "sluice-load",
+            "--to",
+            f"{ENGINE[0]}:{ENGINE[1]}",
+            "--connections",
+            "20",
+            "--messages",
+            str(self.messages),
+            "--sizes",
+            SIZES,
+            "--domains",
+            "domains",
+            "--ledger",
+            "ledger.txt",
+            "--report",
+            "load.json",
+            "--timeout",
+            "100",
+        )
         self.follow(load, begin)
         if load.wait() != 0:
             self.fail(load, "sluice-load")
@@ -152,10 +181,15 @@ class Job:
             elapsed = time.monotonic() - begin
             if terminal or int(elapsed) // 10 != last:
                 last = int(elapsed) // 10
-                print(f"  {elapsed:5.1f} s  {delivered:6d} of {self.messages} delivered",
-                      end="\r" if terminal else "\n", flush=True)
+                print(
+                    f"  {elapsed:5.1f} s  {delivered:6d} of {self.messages} delivered",
+                    end="\r" if terminal else "\n",
+                    flush=True,
+                )
             if delivered >= self.messages or elapsed > DELIVERY_TIME_S:
-                print(f"  {elapsed:5.1f} s  {delivered:6d} of {self.messages} delivered", flush=True)
+                print(
+                    f"  {elapsed:5.1f} s  {delivered:6d} of {self.messages} delivered", flush=True
+                )
                 return
             if load.poll() not in (None, 0):
                 self.fail(load, "sluice-load")
@@ -164,46 +198,61 @@ class Job:
     def judge(self, seconds, cpu_us):
         with open(os.path.join(self.folder, "sink.json")) as report:
             sink = json.load(report)
-        accepted = [(line[0], recipient) for line in read_lines(os.path.join(self.folder, "ledger.txt"))
-                    for recipient in line[1:]]
+        accepted = [
+            (line[0], recipient)
+            for line in read_lines(os.path.join(self.folder, "ledger.txt"))
+            for recipient in line[1:]
+        ]
         received = [tuple(line) for line in read_lines(os.path.join(self.folder, "received.txt"))]
         faults = self.print_table(sink)
         missing = len(set(accepted) - set(received))
         totals = sink["totals"]
         more = len(received) - len(set(received))
-        print(f"\n{len(accepted)} messages got 250; the sink received {len(received)}: {missing} missing, "
-              f"{more} more than once, {totals['damaged']} damaged")
+        print(
+            f"\n{len(accepted)} messages got 250; the sink received {len(received)}: {missing} missing, "
+            f"{more} more than once, {totals['damaged']} damaged"
+        )
         with open(os.path.join(self.folder, "load.json")) as report:
             accepted_rate = json.load(report)["messages_per_s"]
-        print(f"accepted, each synced to disk, at {accepted_rate:.0f} messages a second while delivering; all "
-              f"delivered in {seconds:.0f} s, as the limits by the minute allow; {cpu_us:.0f} CPU microseconds a "
-              "message")
+        print(
+            f"accepted, each synced to disk, at {accepted_rate:.0f} messages a second while delivering; all "
+            f"delivered in {seconds:.0f} s, as the limits by the minute allow; {cpu_us:.0f} CPU microseconds a "
+            "message"
+        )
         faults += missing + more + totals["damaged"] + totals["without_probe"]
         faults += len(accepted) != self.messages
         if faults:
             print("FAILED: not every message arrived once and intact within the limits")
             return 1
-        print("every message that got 250 arrived exactly once with its bytes intact, and no limit was passed")
+        print(
+            "every message that got 250 arrived exactly once with its bytes intact, and no limit was passed"
+        )
         return 0
 
     def print_table(self, sink):
         """A row a domain: its limits, and beside each the peak that the sink saw."""
-        print(f"\n{'destination':<22} {'delivered':>9}  {'connections':>13}  {'messages each':>13}  "
-              f"{'recipients/min':>16}")
+        print(
+            f"\n{'destination':<22} {'delivered':>9}  {'connections':>13}  {'messages each':>13}  "
+            f"{'recipients/min':>16}"
+        )
         print(f"{'':<22} {'':>9}  {'peak  limit':>13}  {'peak  limit':>13}  {'peak  limit':>16}")
         passed = 0
         domains = [line[0] for line in read_lines(os.path.join(HERE, "domains"))]
         for domain, port in zip(domains, sink["ports"]):
             limits = effective_limits(domain)
             most = max(window["recipients_max"] for window in port["windows"])
-            row = [(port["connections_peak"], limits["connections"]),
-                   (port["messages_on_connection_max"], limits["messages"]),
-                   (most, limits["recipients"])]
+            row = [
+                (port["connections_peak"], limits["connections"]),
+                (port["messages_on_connection_max"], limits["messages"]),
+                (most, limits["recipients"]),
+            ]
             over = any(limit is not None and peak > limit for peak, limit in row)
             passed += over
             cells = [f"{peak:5d}  {limit if limit is not None else '-':>5}" for peak, limit in row]
-            print(f"{domain:<22} {port['messages']:>9}  {cells[0]:>13}  {cells[1]:>13}  {cells[2]:>16}"
-                  f"{'  PASSED' if over else ''}")
+            print(
+                f"{domain:<22} {port['messages']:>9}  {cells[0]:>13}  {cells[1]:>13}  {cells[2]:>16}"
+                f"{'  PASSED' if over else ''}"
+            )
         return passed
 
 
