@@ -17,7 +17,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kMessageBytesMost = uint64_t{1} << 40;
+constexpr uint64_t kMessageBytesMost = limits::kMessageBytesMax;
 constexpr uint64_t kSecondsMost = 365 * 24 * 3600;
 constexpr uint64_t kRetriesMost = 100'000;
 constexpr uint64_t kHandshakeThreadsMost = 256;

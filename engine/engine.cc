@@ -1,8 +1,11 @@
 #include "engine/engine.h"
 
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 #include <thread>
 
@@ -19,6 +22,30 @@ constexpr auto kLookInterval = std::chrono::milliseconds(2);
 
 // How long a shard has to end after it was told to abort, before the process ends without it.
 constexpr auto kAbortTime = std::chrono::seconds(5);
+
+// The addresses at which we take mail: a route that leads there is a loop.
+std::vector<IpAddress> OwnAddresses(const std::vector<ListenerConfig>& listeners) {
+  std::vector<IpAddress> addresses;
+  bool any = false;
+  for (const ListenerConfig& listener : listeners) {
+    any |= listener.address.ip.IsUnspecified();
+    addresses.push_back(listener.address.ip);
+  }
+  if (!any) return addresses;
+  ifaddrs* interfaces = nullptr;
+  if (getifaddrs(&interfaces) != 0) return addresses;
+  for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr) continue;
+    const int family = each->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    sockaddr_storage storage{};
+    std::memcpy(&storage, each->ifa_addr,
+                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    addresses.push_back(SocketAddress::FromSystem(storage).ip);
+  }
+  freeifaddrs(interfaces);
+  return addresses;
+}
 
 std::vector<int> AvailableCores() {
   cpu_set_t set;
@@ -83,6 +110,7 @@ absl::Status Engine::StartResolver(dns::RoutesTable routes) {
   options.rules.delivery_port = config_.delivery_port;
   options.rules.allow_addresses = config_.allow_addresses;
   options.rules.own_names.push_back(config_.hostname);
+  options.rules.own_addresses = OwnAddresses(config_.listeners);
   options.forward = config_.dns_forward;
   options.trust_anchor = config_.dns_trust_anchor;
   options.now = [] { return io::ReadClock().instant; };
@@ -175,6 +203,10 @@ bool Engine::Ended() const {
 }
 
 void Engine::Stop() {
+  if (post_ == nullptr) return;
+  // Shards that never came to be, after a start that failed.
+  for (uint32_t number = runners_.size(); number < shards_; ++number)
+    post_->SetAtRest(number, true);
   if (!Ended()) Tell({.kind = shard::MailKind::kAbort});
   const Instant last = io::ReadClock().instant + kAbortTime;
   while (!Ended() && io::ReadClock().instant < last) std::this_thread::sleep_for(kLookInterval);

@@ -31,11 +31,12 @@ struct IpAddress {
   static std::optional<IpAddress> Parse(absl::string_view text);
   std::string ToString() const;
 
-  // Loopback, private, link-local, shared (100.64/10), "this network", multicast, reserved, and IPv6
-  // forms that wrap such an IPv4 address (64:ff9b::/96, 2002::/16): addresses that a public MX record
-  // has no business naming (RFC 6890).
+  // Loopback, private, link-local, shared (100.64/10), "this network", multicast, reserved, and
+  // IPv6 forms that wrap such an IPv4 address (64:ff9b::/96, 2002::/16): addresses that a public MX
+  // record has no business naming (RFC 6890).
   bool IsSpecial() const;
   bool IsLoopback() const;
+  bool IsUnspecified() const { return bytes == std::array<uint8_t, 16>{}; }  // 0.0.0.0 or ::
 };
 
 struct SocketAddress {

@@ -20,8 +20,8 @@ inline constexpr uint32_t kMessagesPerShardMax = 1 << 20;
 // One for each destination of a message; more than messages, since a message has many recipients.
 inline constexpr uint32_t kParcelsPerShardMax = 1 << 21;
 
-// Destinations with mail, connections, or counted recipients. Beyond: the parcel waits at home for its
-// next retry.
+// Destinations with mail, connections, or counted recipients. Beyond: the parcel waits at home for
+// its next retry.
 inline constexpr uint32_t kDestinationsPerShardMax = 1 << 20;
 
 // Both sides of a relay need a descriptor a session: 20,000 descriptors (the limit this was built
@@ -35,20 +35,26 @@ inline constexpr uint32_t kRecipientsPerTransactionMax = 100;
 // Recipients of one message that we accept: ten times what RFC 5321 asks for.
 inline constexpr uint32_t kRecipientsPerMessageMax = 1000;
 
-// Bodies are kept in blocks. A typical message (10 KB) fits one; a block is also the unit of sending
-// and of the log's gathered writes.
+// Bodies are kept in blocks. A typical message (10 KB) fits one; a block is also the unit of
+// sending and of the log's gathered writes.
 inline constexpr size_t kBodyBlockBytes = 16 << 10;
 
-// Body memory of a shard: 256 MiB holds 16,000 typical messages in flight. Beyond three quarters new
-// bodies are not kept once the log has them and are read back to be sent; when it is full, 452.
+// Body memory of a shard: 256 MiB holds 16,000 typical messages in flight. Beyond three quarters
+// new bodies are not kept once the log has them and are read back to be sent; when it is full, 452.
 inline constexpr uint32_t kBodyBlocksPerShard = 16 << 10;
 
-// A session's body that is not yet in the log: more than this is handed to the log before its end, so
-// that a large message does not need its size in memory.
+// A session's body that is not yet in the log: more than this is handed to the log before its end,
+// so that a large message does not need its size in memory.
 inline constexpr uint32_t kBodyBlocksBeforeLog = 16;
 
 // A client that sends on while we sync has its receive paused beyond this.
 inline constexpr size_t kPausedInputBytesMax = 64 << 10;
+
+// Of a server's reply, what is kept with a recipient until the message is done.
+inline constexpr size_t kReplyTextBytesMax = 1024;
+
+// The largest message that a listener may allow: it is sent out of memory, and four such must fit.
+inline constexpr uint64_t kMessageBytesMax = uint64_t{kBodyBlocksPerShard} * kBodyBlockBytes / 4;
 
 // Hosts and addresses of one route that are looked at, and tried in one attempt (Postfix's
 // smtp_mx_address_limit is 5).
@@ -58,8 +64,8 @@ inline constexpr size_t kRouteAddressesTriedMax = 5;
 // Received lines on arrival that mean a loop; RFC 5321 6.3 asks for at least 100.
 inline constexpr int kReceivedHopsMax = 100;
 
-// A new connection to a destination is worth opening when this many messages wait for each one that is
-// being opened: below, the ones there will have taken them first.
+// A new connection to a destination is worth opening when this many messages wait for each one that
+// is being opened: below, the ones there will have taken them first.
 inline constexpr uint32_t kMessagesWorthAConnection = 4;
 
 }  // namespace sluice::limits

@@ -1,10 +1,22 @@
 #include "engine/delivery/attempt.h"
 
 #include "engine/base/check.h"
+#include "engine/base/limits.h"
 
 namespace sluice::delivery {
 
 using spool::RecipientState;
+
+namespace {
+
+// What is kept of a reply, for the log and for a bounce: a server may say 64 KiB to each recipient.
+smtp::Reply Shortened(const smtp::Reply& reply) {
+  smtp::Reply kept = reply;
+  if (kept.text.size() > limits::kReplyTextBytesMax) kept.text.resize(limits::kReplyTextBytesMax);
+  return kept;
+}
+
+}  // namespace
 
 uint32_t Attempt::Untried(const Parcel& parcel) {
   uint32_t count = 0;
@@ -40,7 +52,7 @@ smtp::Transaction Attempt::transaction() const {
       .sender = message.envelope.sender,
       .recipients = recipients_,
       .body_bytes = message.message_bytes,
-      .body_type = message.eight_bit ? smtp::BodyType::kEightBitMime : message.envelope.body_type,
+      .body_type = message.eight_bit ? smtp::BodyType::kEightBitMime : smtp::BodyType::kSevenBit,
       .ret = message.envelope.ret,
       .envelope_id = message.envelope.envelope_id};
 }
@@ -52,7 +64,7 @@ void Attempt::OnRecipientRefused(size_t index, const smtp::Reply& reply) {
   RecipientOutcome& outcome = parcel_->outcome(indexes_[index]);
   outcome.verdict = reply.permanent() ? Verdict::kBounced : Verdict::kDeferred;
   outcome.own_reply = true;
-  outcome.reply = reply;
+  outcome.reply = Shortened(reply);
 }
 
 void Attempt::OnRecipientMoved(size_t index) {
@@ -76,7 +88,7 @@ void Attempt::Finish(smtp::MessageResult result, const smtp::Reply& reply,
                      absl::string_view command, Instant now) {
   CHECK(active());
   Parcel& parcel = *parcel_;
-  parcel.reply = reply;
+  parcel.reply = Shortened(reply);
   parcel.command.assign(command.data(), command.size());
   if (envelope_done_ != Instant{}) {
     parcel.stages.data = now - envelope_done_;

@@ -55,10 +55,11 @@ void BodyReader::OnCompletion(const io::Completion& completion) {
 
 void BodyReader::Finish(Read& read, bool good) {
   Message& message = *read.message;
-  message.reading = false;
   if (!good) {
-    std::fprintf(stderr, "sluice: message %s cannot be read back from the spool\n",
-                 message.id.ToString().c_str());
+    if (message.failed_reads++ == 0) {
+      std::fprintf(stderr, "sluice: message %s cannot be read back from the spool\n",
+                   message.id.ToString().c_str());
+    }
     message.body.Release(pool_);
   }
   finished_.push_back({&message, good});
@@ -72,6 +73,7 @@ bool BodyReader::Take(Result& result) {
     return false;
   }
   result = finished_[taken_++];
+  result.message->reading = false;
   return true;
 }
 

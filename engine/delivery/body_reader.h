@@ -1,8 +1,9 @@
 // Reads bodies back from the log into memory, and checks them against the checksum of their
 // promise.
 //
-// One read in flight a message; messages side by side up to kReadsMax, the rest wait in order. The
-// message must not be forgotten while `reading` is set.
+// One read in flight a message, and messages side by side up to kReadsMax. From Start until Take
+// has given its result, `reading` is set: the message must not be forgotten then, and its body is
+// not to be touched.
 
 #pragma once
 
@@ -19,7 +20,7 @@ namespace sluice::delivery {
 
 class BodyReader {
  public:
-  static constexpr uint32_t kReadsMax = 256;
+  static constexpr uint32_t kReadsMax = 4096;
 
   // All lent for the reader's life.
   BodyReader(io::Io& io, spool::Log& log, BlockPool& pool)

@@ -14,6 +14,21 @@ namespace {
 // How long an address may take to answer the connect: Postfix's smtp_connect_timeout.
 constexpr Duration kConnectTimeout = std::chrono::seconds(30);
 
+// How long a server that has answered may take to let the rest of the body in.
+constexpr Duration kBodyTakenTimeout = std::chrono::seconds(30);
+
+// What is no fault of any host: we have run out of something.
+bool OurShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+// What says nothing of the address but that we have no way to it (S8).
+bool NoWayThere(int error) {
+  return error == EAFNOSUPPORT || error == ENETUNREACH || error == EADDRNOTAVAIL;
+}
+
+constexpr absl::string_view kLost = "451 4.4.2 the connection was lost";
+
 smtp::Reply ConnectFailure(const dns::RouteStep& step, int error) {
   return OwnReply(absl::StrCat("451 4.4.1 ", step.host, " [", step.address.ip.ToString(),
                                "]:", step.address.port, ": ", std::strerror(error)));
@@ -45,7 +60,8 @@ bool Connections::TakeEvent(ConnectionEvent& event) {
 // ---------------------------------------------------------------------------------------------------
 // Opening.
 
-Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> steps, Now now) {
+Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> steps,
+                              bool whole_route, Now now) {
   CHECK(!steps.empty());
   Connection* connection = slab_.Take();
   if (connection == nullptr) return nullptr;
@@ -57,6 +73,11 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
   connection->counted_ready = false;
   connection->granted = 0;
   connection->successes = 0;
+  connection->final = whole_route;
+  connection->our_fault = false;
+  connection->host_failed = false;
+  connection->holds_outcome = false;
+  connection->holds_ready = false;
   connection->steps = std::move(steps);
   connection->step = 0;
   connection->socket = io::Socket{};
@@ -75,8 +96,10 @@ void Connections::TryStep(Connection& connection, Now now) {
   const dns::RouteStep& step = connection.current_step();
   connection.socket = io_.OpenStream(step.address.ip.family, IpAddress{});
   if (!connection.socket) {
-    // No socket of this family, or no descriptor: nothing of the remote host's doing.
-    FailStep(connection, ConnectFailure(step, -connection.socket.descriptor));
+    const int error = -connection.socket.descriptor;
+    connection.our_fault = OurShortage(error);
+    connection.failure = ConnectFailure(step, error);
+    if (!connection.our_fault) NextStep(connection, connection.failure);
     return BeginClose(connection, now);
   }
   connection.step_started = now.instant;
@@ -87,9 +110,14 @@ void Connections::TryStep(Connection& connection, Now now) {
 
 // The address did not give a session: tells it, and makes ready for the next one, if there is one.
 void Connections::FailStep(Connection& connection, const smtp::Reply& why) {
+  Push(ConnectionEventKind::kStepFailed, connection);
+  NextStep(connection, why);
+}
+
+void Connections::NextStep(Connection& connection, const smtp::Reply& why) {
   CHECK(!connection.was_ready);
   connection.failure = why;
-  Push(ConnectionEventKind::kStepFailed, connection);
+  connection.final &= why.code == 521 || why.code == 556;
   connection.retry_step = connection.step + 1 < connection.steps.size();
 }
 
@@ -97,7 +125,12 @@ void Connections::OnConnected(Connection& connection, int32_t result, Now now) {
   connection.connect_in_flight = false;
   if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
   if (result < 0) {
-    FailStep(connection, ConnectFailure(connection.current_step(), -result));
+    const smtp::Reply why = ConnectFailure(connection.current_step(), -result);
+    if (NoWayThere(-result)) {
+      NextStep(connection, why);
+    } else {
+      FailStep(connection, why);
+    }
     return BeginClose(connection, now);
   }
   connection.state = ConnectionState::kTalking;
@@ -185,11 +218,13 @@ void Connections::OnSent(Connection& connection, int32_t result, Now now) {
   if (result < 0) {
     // The server may have said why before it closed: the receive brings that, or the end.
     connection.send_broken = true;
+    TellHeld(connection);
     return;
   }
   if (connection.body_piece > 0) {
     connection.body_sent += connection.body_piece;
     connection.body_piece = 0;
+    TellHeld(connection);
     connection.session.OnBodyProgress(now);
   }
   Drive(connection, now);
@@ -205,6 +240,7 @@ void Connections::OnTimer(Timer& timer, Now now) {
       connection.session.OnDeadline(now);
       return Drive(connection, now);
     case ConnectionState::kReady:
+      if (connection.holds_outcome) return BeginClose(connection, now);
       return Quit(connection, now);  // Idle for long enough: nobody had a message for it.
     case ConnectionState::kClosing:
       return;
@@ -219,7 +255,7 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kNone:
         SendOutput(connection);
         SendBodyPiece(connection, now);
-        return ArmDeadline(connection);
+        return ArmDeadline(connection, now);
       case ClientAction::kSend:
         SendOutput(connection);
         break;
@@ -231,7 +267,8 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kReady:
         connection.state = ConnectionState::kReady;
         connection.was_ready = true;
-        Push(ConnectionEventKind::kReady, connection);
+        connection.holds_ready = connection.holds_outcome;
+        if (!connection.holds_ready) Push(ConnectionEventKind::kReady, connection);
         break;
       case ClientAction::kRecipientDone:
         connection.attempt.OnRecipientRefused(connection.session.recipient_index(),
@@ -259,20 +296,42 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
   const bool lost = session.result() == smtp::MessageResult::kSessionLost;
   const bool another =
       connection.successes > 0 || parcel->host_failures + 1 < connection.steps.size();
+  connection.host_failed =
+      connection.successes == 0 && (lost || session.reach() == smtp::Reach::kHost);
+  if (connection.host_failed) {
+    connection.failure = session.reply().code != 0 ? session.reply() : OwnReply(kLost);
+    Push(ConnectionEventKind::kStepFailed, connection);
+  }
   if (lost && another) {
-    if (connection.successes == 0) {
-      ++parcel->host_failures;
-      Push(ConnectionEventKind::kStepFailed, connection);
-    }
+    if (connection.host_failed) ++parcel->host_failures;
     connection.attempt.Undo();
-    return Push(ConnectionEventKind::kReturned, connection, parcel);
+    return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel);
   }
   if (session.result() == smtp::MessageResult::kAccepted) ++connection.successes;
   const absl::string_view command = session.result() == smtp::MessageResult::kAccepted
                                         ? absl::string_view("the final dot")
                                         : SpecOf(session.failed_state()).name;
   connection.attempt.Finish(session.result(), session.reply(), command, now.instant);
-  Push(ConnectionEventKind::kAttempted, connection, parcel);
+  TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
+}
+
+void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel) {
+  const bool body_in_kernel = connection.send_in_flight && connection.body_piece > 0;
+  if (!body_in_kernel) return Push(kind, connection, &parcel);
+  connection.holds_outcome = true;
+  connection.held_kind = kind;
+  connection.held_parcel = &parcel;
+}
+
+// The kernel has let the body go.
+void Connections::TellHeld(Connection& connection) {
+  if (!connection.holds_outcome) return;
+  connection.holds_outcome = false;
+  Push(connection.held_kind, connection, connection.held_parcel);
+  if (connection.holds_ready && connection.state == ConnectionState::kReady) {
+    Push(ConnectionEventKind::kReady, connection);
+  }
+  connection.holds_ready = false;
 }
 
 void Connections::SendOutput(Connection& connection) {
@@ -306,9 +365,11 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
 }
 
 // The session's own deadline; when it is ready, the dispatcher decides (it arms the timer as idle).
-void Connections::ArmDeadline(Connection& connection) {
+void Connections::ArmDeadline(Connection& connection, Now now) {
   if (connection.state == ConnectionState::kTalking) {
     timers_.Arm(connection.timer, connection.session.deadline());
+  } else if (connection.holds_ready) {
+    timers_.Arm(connection.timer, now.instant + kBodyTakenTimeout);
   }
 }
 
@@ -318,7 +379,7 @@ void Connections::ArmDeadline(Connection& connection) {
 void Connections::BeginClose(Connection& connection, Now now) {
   if (connection.state == ConnectionState::kTalking && !connection.was_ready) {
     smtp::Reply why = connection.session.close_reply();
-    if (why.code == 0) {
+    if (!why.transient() && !why.permanent()) {
       why = OwnReply(absl::StrCat("451 4.4.2 ", connection.session.close_reason()));
     }
     FailStep(connection, why);
@@ -338,6 +399,7 @@ void Connections::JoinClose(Connection& connection, Now now) {
   if (connection.socket) io_.Close(connection.socket);
   connection.socket = io::Socket{};
   connection.body_piece = 0;
+  TellHeld(connection);
   CHECK(!connection.attempt.active());
   if (connection.retry_step) {
     ++connection.step;

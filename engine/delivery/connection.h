@@ -34,6 +34,14 @@ enum class ConnectionState : uint8_t {
   kClosing,     // Until nothing is in flight.
 };
 
+enum class ConnectionEventKind : uint8_t {
+  kReady,      // Offer a transaction, or Quit. After Open, and after each transaction but the last.
+  kAttempted,  // `parcel` is back, its outcome written in.
+  kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
+  kStepFailed,  // An address did not answer, or its host refused the session: `address`.
+  kEnded,       // Over. The dispatcher must Release the connection.
+};
+
 struct Connection {
   ConnectionState state = ConnectionState::kConnecting;
   Handle destination;      // The dispatcher's.
@@ -48,6 +56,9 @@ struct Connection {
   bool send_in_flight = false;
   bool send_broken = false;  // A send failed: what the server still says decides.
   bool retry_step = false;   // Closing in order to try the next address.
+  bool final = true;       // Every address of the route was tried, and refused for good (521, 556).
+  bool our_fault = false;  // Descriptors or memory have run out here.
+  bool host_failed = false;  // The host ended a fresh session under its first message.
 
   smtp::ClientSession session;
   Attempt attempt;
@@ -55,6 +66,13 @@ struct Connection {
   uint64_t body_sent = 0;
   uint64_t body_piece = 0;  // Bytes of the body in the send in flight.
   std::string send_buffer;
+
+  // A server may answer before the kernel has let go of the body: the outcome is told only then,
+  // since the memory goes back to the home with it.
+  bool holds_outcome = false;
+  bool holds_ready = false;
+  ConnectionEventKind held_kind{};
+  Parcel* held_parcel = nullptr;
 
   Timer timer;
   Instant step_started{};
@@ -67,15 +85,6 @@ struct Connection {
   uint32_t granted = 0;        // Recipients taken out of the budget for it.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
-};
-
-enum class ConnectionEventKind : uint8_t {
-  kReady,      // Offer a transaction, or Quit. After Open, and after each transaction but the last.
-  kAttempted,  // `parcel` is back, its outcome written in.
-  kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
-  kStepFailed,  // An address did not answer, or its host refused the session: `address`,
-                // connection->failure.
-  kEnded,       // Over. The dispatcher must Release the connection.
 };
 
 struct ConnectionEvent {
@@ -95,8 +104,10 @@ class Connections {
   Connections(const Options& options, io::Io& io, TimerWheel& timers)
       : options_(options), io_(io), timers_(timers), slab_(options.connections_max) {}
 
-  // Begins at the first step. Null when all slots are taken. At least one step.
-  Connection* Open(Handle destination, std::vector<dns::RouteStep> steps, Now now);
+  // Begins at the first step. Null when all slots are taken. At least one step; `whole_route`: no
+  // address of the route was left out.
+  Connection* Open(Handle destination, std::vector<dns::RouteStep> steps, bool whole_route,
+                   Now now);
 
   // Starts a transaction on a ready connection with a parcel whose body is lent.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
@@ -125,6 +136,9 @@ class Connections {
  private:
   void TryStep(Connection& connection, Now now);
   void FailStep(Connection& connection, const smtp::Reply& why);
+  void NextStep(Connection& connection, const smtp::Reply& why);
+  void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel);
+  void TellHeld(Connection& connection);
   void OnConnected(Connection& connection, int32_t result, Now now);
   void OnReceived(Connection& connection, const io::Completion& completion, Now now);
   void OnSent(Connection& connection, int32_t result, Now now);
@@ -132,7 +146,7 @@ class Connections {
   void OnMessageDone(Connection& connection, Now now);
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
-  void ArmDeadline(Connection& connection);
+  void ArmDeadline(Connection& connection, Now now);
   void BeginClose(Connection& connection, Now now);
   void JoinClose(Connection& connection, Now now);
   void Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel = nullptr);

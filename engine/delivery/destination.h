@@ -51,7 +51,7 @@ struct Destination {
   Instant route_expires = kNever;
   Instant route_asked{};
   bool route_outdated = false;  // The answer on its way may be of the routes table before.
-  Duration route_time{};  // Of the last look-up, until an attempt tells it.
+  Duration route_time{};        // Of the last look-up, until an attempt tells it.
 
   Instant not_before{};               // No connection is opened before.
   uint32_t failures = 0;              // Times in a row that no session could be had.

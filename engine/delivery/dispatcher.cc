@@ -1,6 +1,7 @@
 #include "engine/delivery/dispatcher.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
@@ -86,6 +87,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
   destination->route_outdated = false;
+  destination->route_time = Duration{};
   destination->not_before = now.instant;
   destination->failures = 0;
   destination->failure = smtp::Reply{};
@@ -117,8 +119,8 @@ void Dispatcher::UseControls(const policy::ControlsTable& controls, Now now) {
   controls_ = &controls;
   destinations_.ForEach([&](Destination& destination) {
     RefreshControls(destination);
-    // The routes table may be new as well: a route is asked for again, and so is one whose answer is
-    // on its way.
+    // The routes table may be new as well: a route is asked for again, and so is one whose answer
+    // is on its way.
     destination.route_expires = now.instant;
     destination.route_outdated = destination.route_state == RouteState::kAsked;
     LookAt(destination);
@@ -187,7 +189,7 @@ void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
   destination->route_outdated = false;
   if (destination->route.result == dns::RouteResult::kTemporary) {
     destination->route_state = RouteState::kUnknown;
-    BackOff(*destination, RouteReply(destination->route), now);
+    BackOff(*destination, RouteReply(destination->route), /*final=*/false, now);
   }
   LookAt(*destination);
 }
@@ -206,17 +208,21 @@ void Dispatcher::FailQueue(Destination& destination, Now now) {
 // No session could be had. The parcel at the front has had its attempt and goes home with the
 // reason; the others wait in the queue for the next try, at growing intervals. A host that refuses
 // sessions with 5xx defers the mail, since that speaks of us more often than of the recipient (case
-// Z3); only 521 and 556, "takes no mail at all" (RFC 7504), are final.
-void Dispatcher::BackOff(Destination& destination, const smtp::Reply& why, Now now) {
-  destination.failure = why;
-  ++destination.failures;
-  destination.not_before =
-      now.instant + options_.bounce_profile.RetryDelay(destination.failures, random_);
-  const bool final = why.code == 521 || why.code == 556;
+// Z3); only "takes no mail at all" (521, 556: RFC 7504) of every host is final.
+void Dispatcher::BackOff(Destination& destination, const smtp::Reply& why, bool final, Now now) {
+  Pause(destination, why, now);
   Parcel* parcel = Dequeue(destination);
   if (parcel == nullptr) return;
   RefuseParcel(destination, *parcel,
                final ? smtp::MessageResult::kRefused : smtp::MessageResult::kSessionLost, why, now);
+}
+
+// No connection for a while, longer each time in a row.
+void Dispatcher::Pause(Destination& destination, const smtp::Reply& why, Now now) {
+  destination.failure = why;
+  ++destination.failures;
+  destination.not_before =
+      now.instant + options_.bounce_profile.RetryDelay(destination.failures, random_);
 }
 
 void Dispatcher::StartTransactions(Destination& destination, Now now) {
@@ -268,25 +274,27 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
     }
     destination.budget.ConnectionOpened(destination.controls);
     ++destination.opening;
-    connections_.Open(destinations_.HandleOf(destination), Steps(destination, now), now);
+    std::vector<dns::RouteStep> steps = dns::OrderRoute(destination.route, random_);
+    const bool whole_route = LeaveOutAvoided(destination, steps, now);
+    connections_.Open(destinations_.HandleOf(destination), std::move(steps), whole_route, now);
     HandleEvents(now);  // It may have failed at once.
   }
 }
 
-// The addresses to try, without those that failed lately, unless none would be left.
-std::vector<dns::RouteStep> Dispatcher::Steps(Destination& destination, Now now) {
-  std::vector<dns::RouteStep> steps = dns::OrderRoute(destination.route, random_);
+// Takes out the addresses that failed lately, unless none would be left. True: there were none.
+bool Dispatcher::LeaveOutAvoided(const Destination& destination, std::vector<dns::RouteStep>& steps,
+                                 Now now) const {
   CHECK(!steps.empty());
-  if (destination.health.empty()) return steps;
   const auto avoided = [&](const dns::RouteStep& step) {
     for (const AddressHealth& health : destination.health) {
       if (health.address == step.address) return now.instant < health.avoid_until;
     }
     return false;
   };
-  if (std::all_of(steps.begin(), steps.end(), avoided)) return steps;
-  steps.erase(std::remove_if(steps.begin(), steps.end(), avoided), steps.end());
-  return steps;
+  const auto kept = std::stable_partition(steps.begin(), steps.end(), std::not_fn(avoided));
+  if (kept == steps.begin() || kept == steps.end()) return true;
+  steps.erase(kept, steps.end());
+  return false;
 }
 
 // Without mail and connections, and with nothing counted that a limit must remember, it is not
@@ -294,6 +302,10 @@ std::vector<dns::RouteStep> Dispatcher::Steps(Destination& destination, Now now)
 void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   if (!destination.queue.empty() || destination.budget.connections() > 0) return;
   if (destination.route_state == RouteState::kAsked) return;
+  // What it knows of its hosts' failures holds for the next message too.
+  if (now.instant < destination.not_before && !draining_) {
+    return LookAgainAt(destination, destination.not_before);
+  }
   if (!destination.budget.Idle(destination.controls, now.instant)) {
     return LookAgainAt(destination, now.instant + kIdleLook);
   }
@@ -310,8 +322,9 @@ void Dispatcher::BeginDrain(Now now) {
   draining_ = true;
   destinations_.ForEach([&](Destination& destination) {
     while (Parcel* parcel = Dequeue(destination)) GiveBack(*parcel, ParcelResult::kRecalled);
-    while (Connection* connection = destination.ready.PopFront())
-      connections_.Quit(*connection, now);
+    while (Connection* connection = destination.ready.PopFront()) {
+      if (connection->state == ConnectionState::kReady) connections_.Quit(*connection, now);
+    }
     LookAt(destination);
   });
   connections_.ForEach([&](Connection& connection) {

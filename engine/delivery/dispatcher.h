@@ -57,8 +57,8 @@ class Dispatcher {
   void OnRoute(dns::RouteAnswer answer, Now now);
   void OnCompletion(const io::Completion& completion, Now now);
   void OnTimer(Timer& timer, Now now);
-  // From now on this table holds, and the routes table may be another. The old controls are not used
-  // any more when this returns.
+  // From now on this table holds, and the routes table may be another. The old controls are not
+  // used any more when this returns.
   void UseControls(const policy::ControlsTable& controls, Now now);
 
   // Once a turn.
@@ -93,7 +93,8 @@ class Dispatcher {
   void LookAgainAt(Destination& destination, Instant when);
   void ForgetIfIdle(Destination& destination, Now now);
   void FailQueue(Destination& destination, Now now);
-  void BackOff(Destination& destination, const smtp::Reply& why, Now now);
+  void BackOff(Destination& destination, const smtp::Reply& why, bool final, Now now);
+  void Pause(Destination& destination, const smtp::Reply& why, Now now);
 
   // Parcels.
   void Enqueue(Destination& destination, Parcel& parcel, bool front);
@@ -112,7 +113,8 @@ class Dispatcher {
   void OnEnded(Connection& connection, Now now);
   void NoteStepFailed(Destination& destination, const SocketAddress& address, Now now);
   void NoteStepWorks(Destination& destination, const SocketAddress& address);
-  std::vector<dns::RouteStep> Steps(Destination& destination, Now now);
+  bool LeaveOutAvoided(const Destination& destination, std::vector<dns::RouteStep>& steps,
+                       Now now) const;
   Destination& DestinationOf(const Connection& connection);
 
   const Options options_;

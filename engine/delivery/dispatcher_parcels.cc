@@ -17,6 +17,9 @@ constexpr Duration kReadyKept = std::chrono::seconds(5);
 constexpr Duration kAddressAvoided = std::chrono::seconds(60);
 constexpr uint32_t kFailuresBeforeAvoided = 2;
 
+// When descriptors or memory have run out here.
+constexpr Duration kShortageWait = std::chrono::seconds(1);
+
 // How soon another connection is tried when some of a destination's are up and a new one failed.
 constexpr Duration kAfterPartialFailure = std::chrono::seconds(5);
 
@@ -82,7 +85,6 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
   parcel.table_version = destination.table_version;
   parcel.stages.dns = destination.route_time;
   destination.route_time = Duration{};
-  if (parcel.body_state == BodyState::kLent) return OnBody(parcel, now);
   parcel.body_state = BodyState::kAsked;
   body_wanted_.PushBack(parcel);
 }
@@ -99,17 +101,19 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     OnReady(*connection, now);
   }
   switch (parcel.body_state) {
-    case BodyState::kLent: {  // The connection was lost meanwhile.
-      Destination* destination = draining_ ? nullptr : DestinationFor(parcel.destination(), now);
-      if (destination == nullptr) return GiveBack(parcel, ParcelResult::kRecalled);
-      return Enqueue(*destination, parcel, /*front=*/true);
-    }
+    case BodyState::kLent:  // The connection was lost meanwhile.
+      return GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
     case BodyState::kNoRoom:
       return GiveBack(parcel, ParcelResult::kRecalled);
     case BodyState::kDamaged:
       unsent_.Begin(parcel, parcel.recipients, now.instant);
       unsent_.FinishDeferred("451 4.3.0 the message cannot be read back from the spool",
                              now.instant);
+      return GiveBack(parcel, ParcelResult::kAttempted);
+    case BodyState::kLost:
+      unsent_.Begin(parcel, parcel.recipients, now.instant);
+      unsent_.Finish(smtp::MessageResult::kRefused,
+                     OwnReply("554 5.3.0 the message was damaged in the spool"), "", now.instant);
       return GiveBack(parcel, ParcelResult::kAttempted);
     case BodyState::kNotAsked:
     case BodyState::kAsked:
@@ -185,9 +189,6 @@ void Dispatcher::OnReady(Connection& connection, Now now) {
     connection.counted_ready = true;
     CHECK(destination.opening > 0);
     --destination.opening;
-    destination.failures = 0;
-    destination.failure = smtp::Reply{};
-    destination.not_before = now.instant;
     NoteStepWorks(destination, connection.current_step().address);
   }
   LookAt(destination);
@@ -201,15 +202,21 @@ void Dispatcher::OnReady(Connection& connection, Now now) {
 }
 
 void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
+  if (!connection.host_failed) {  // A session that works, whatever it said of the message.
+    Destination& destination = DestinationOf(connection);
+    destination.failures = 0;
+    destination.failure = smtp::Reply{};
+    destination.not_before = now.instant;
+  }
   EndTransaction(connection, connection.granted, now);
   GiveBack(parcel, ParcelResult::kAttempted);
 }
 
-// The session was lost before it could try the parcel: to the front again, on another connection.
+// The session was lost before it could try the parcel: it goes home with the body's memory, and
+// comes back to the front at once for another connection.
 void Dispatcher::OnReturned(Connection& connection, Parcel& parcel, Now now) {
   EndTransaction(connection, connection.granted, now);
-  if (draining_) return GiveBack(parcel, ParcelResult::kRecalled);
-  Enqueue(DestinationOf(connection), parcel, /*front=*/true);
+  GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
 }
 
 void Dispatcher::EndTransaction(Connection& connection, uint32_t seen, Now now) {
@@ -226,16 +233,25 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   if (connection.granted > 0) EndTransaction(connection, /*seen=*/0, now);  // It waited for a body.
   const bool never_ready = !connection.counted_ready;
   const smtp::Reply failure = connection.failure;
+  const bool final = connection.final;
+  const bool our_fault = connection.our_fault;
+  const bool host_failed = connection.host_failed && connection.successes == 0;
   if (never_ready) {
     CHECK(destination.opening > 0);
     --destination.opening;
   }
   connections_.Release(connection);
   destination.budget.ConnectionClosed();
-  if (never_ready && !draining_) {
-    destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
-    // Not one session is up or coming up: the destination cannot be reached now.
-    if (destination.budget.connections() == 0) BackOff(destination, failure, now);
+  if (!draining_) {
+    if (our_fault) {  // Descriptors or memory: soon again, and nobody's attempt.
+      destination.not_before = std::max(destination.not_before, now.instant + kShortageWait);
+    } else if (never_ready) {
+      destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
+      // Not one session is up or coming up: the destination cannot be reached now.
+      if (destination.budget.connections() == 0) BackOff(destination, failure, final, now);
+    } else if (host_failed && destination.budget.connections() == 0) {
+      Pause(destination, failure, now);  // It takes sessions and ends them under the first message.
+    }
   }
   LookAt(destination);
 }
@@ -247,6 +263,13 @@ void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& a
       health.avoid_until = now.instant + kAddressAvoided;
     return;
   }
+  // What worked since, or may be tried again anyway, makes room.
+  const auto stale = [&](const AddressHealth& health) {
+    return health.failures == 0 || (health.failures > 1 && health.avoid_until <= now.instant);
+  };
+  destination.health.erase(
+      std::remove_if(destination.health.begin(), destination.health.end(), stale),
+      destination.health.end());
   if (destination.health.size() < Destination::kHealthMax) {
     destination.health.push_back({.address = address, .failures = 1, .avoid_until = now.instant});
   }

@@ -57,23 +57,33 @@ void Home::Append(Incoming& incoming, absl::string_view bytes, Now now) {
   if (incoming.failed) return;
   XXH3_64bits_update(&incoming.checksum, bytes.data(), bytes.size());
   if (!incoming.body.Append(AsBytes(bytes), pool_)) {
-    incoming.failed = true;
+    Fail(incoming);
     return;
   }
   if (incoming.body.bytes() < limits::kBodyBlocksBeforeLog * limits::kBodyBlockBytes) return;
   if (!log_.MayAccept(incoming.body.bytes(), now.wall)) {
-    incoming.failed = true;
+    Fail(incoming);
     return;
   }
-  // A large body goes to the log as it comes; its blocks are free again once the log has them.
+  // A large body goes to the log as it comes; its blocks are free again once the log has them. From
+  // its first piece on, the message lives.
+  const bool first = incoming.logged_bytes == 0;
   LogBody(incoming.id, incoming.body, incoming.logged_bytes, incoming.log_bytes, incoming.extents,
           now);
+  if (first) log_.Lives(incoming.extents.front().segment, 0);
   incoming.logged_bytes += incoming.body.bytes();
   awaited_blocks_.push_back({log_.open_batch(), std::move(incoming.body)});
   incoming.body = Body();
 }
 
+// Its memory is wanted by others while its client goes on sending.
+void Home::Fail(Incoming& incoming) {
+  incoming.failed = true;
+  incoming.body.Release(pool_);
+}
+
 void Home::Abandon(Incoming& incoming) {
+  if (incoming.logged_bytes > 0) log_.Died(incoming.extents.front().segment, 0);
   incoming.body.Release(pool_);
   incoming_.Release(incoming);
 }
@@ -112,6 +122,7 @@ void Home::Commit(Incoming& incoming, smtp::Envelope& envelope, const IncomingSu
   message.parcels = destinations;
   parcels_promised_ += destinations;
   AppendAccepted(message, now);
+  if (incoming.logged_bytes > 0) log_.Died(message.first_segment, 0);  // It lives as a message now.
   awaited_promises_.push_back({log_.open_batch(), messages_.HandleOf(message), session});
   EmitReception(message, summary, log_.open_batch());
   incoming_.Release(incoming);
@@ -136,6 +147,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   message.lends = 0;
   message.reading = false;
   message.moving = false;
+  message.failed_reads = 0;
 
   LogBody(message.id, incoming.body, incoming.logged_bytes, incoming.log_bytes, incoming.extents,
           now);

@@ -121,10 +121,13 @@ class Home {
   // --- The loop.
   void OnCompletion(const io::Completion& completion, Now now);
   void OnTimer(Timer& timer, Now now);
-  // Once a turn, at its end: writes the batch that has gathered, reclaims, moves.
+  // Once a turn: promises, space, moves.
   void Turn(Now now);
   // The engine stops: parcels stay here from now on.
   void BeginDrain() { draining_ = true; }
+
+  // Last in a turn: starts to write what has gathered.
+  void WriteBatch();
 
   // There is more to do at once.
   bool busy() const { return !outgoing_.empty() || !bodies_.empty() || !decided_.empty(); }
@@ -140,6 +143,7 @@ class Home {
   // Arriving.
   void LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_t& log_bytes,
                std::vector<spool::Extent>& extents, Now now);
+  void Fail(Incoming& incoming);
   uint32_t CountDestinations(const smtp::Envelope& envelope) const;
   void Refuse(Incoming& incoming, Handle session);
   Message& MakeMessage(Incoming& incoming, smtp::Envelope& envelope, const IncomingSummary& summary,
@@ -166,7 +170,6 @@ class Home {
   void ReleaseBody(Message& message);
 
   // The log.
-  void StartLogStep();
   void OnDurable(Now now);
   void OnLogFailed();
   void JoinSegment(Message& message);
@@ -178,11 +181,14 @@ class Home {
   // After a restart.
   void RestoreMessage(spool::RecoveredMessage& recovered, Now now);
   void PlaceRestored(Message& message, Now now);
+  uint32_t CountWaiting(const spool::AcceptedRecord& accepted) const;
 
   // What a message's other records take in the log, roughly, beside its body and addresses.
   static constexpr uint64_t kRecordOverheadBytes = 256;
   // How soon a parcel that was given back untouched is placed again.
-  static constexpr Duration kRecalledDelay = std::chrono::seconds(10);
+  static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
+  // A body that could not be read so often in a row is lost.
+  static constexpr uint32_t kFailedReadsMax = 3;
 
   const Options options_;
   io::Io& io_;
@@ -205,7 +211,7 @@ class Home {
   absl::flat_hash_map<uint64_t, std::unique_ptr<SegmentMessages>> by_segment_;
 
   bool step_in_flight_ = false;
-  bool sync_in_flight_ = false;
+  bool told_failed_ = false;
 
   // What waits for a batch to be durable, oldest first.
   struct AwaitedPromise {
@@ -225,6 +231,8 @@ class Home {
   };
   std::deque<AwaitedMove> awaited_moves_;
   std::vector<Promise> decided_;
+  std::vector<Handle>
+      finished_before_;  // Restored with all recipients final: only their end is missing.
 
   IntrusiveList<Parcel, &Parcel::hook> outgoing_;
   IntrusiveList<Parcel, &Parcel::hook> bodies_;

@@ -28,7 +28,8 @@ void Home::LeaveSegment(Message& message) {
   if (found->second->empty()) by_segment_.erase(found);
 }
 
-void Home::StartLogStep() {
+void Home::WriteBatch() {
+  if (log_.failed()) return;
   while (!step_in_flight_) {
     const spool::Log::Step step = log_.NextStep();
     const io::OpId op = io::MakeOpId(static_cast<uint8_t>(Tag::kLogStep), Handle{0, 1});
@@ -57,8 +58,7 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
       CHECK(step_in_flight_);
       step_in_flight_ = false;
       log_.OnDone(completion.result);
-      if (log_.failed()) return OnLogFailed();
-      return StartLogStep();  // A sync follows its write at once; a new batch too.
+      return;
     case Tag::kBodyRead:
       reader_.OnCompletion(completion);
       return;
@@ -104,6 +104,7 @@ void Home::OnDurable(Now now) {
 // What was not durable never will be: those messages are refused. They may stand in the log all the
 // same, so a restart may deliver what its injector was told to keep: a duplicate, never a loss.
 void Home::OnLogFailed() {
+  told_failed_ = true;
   std::fprintf(stderr, "sluice: the spool's log of shard %u has failed: %s\n", options_.shard,
                std::string(log_.failure().message()).c_str());
   for (const AwaitedPromise& promise : awaited_promises_) {
@@ -118,14 +119,21 @@ void Home::OnLogFailed() {
     messages_.Release(*message);
   }
   awaited_promises_.clear();
+  for (AwaitedBlocks& awaited : awaited_blocks_) awaited.body.Release(pool_);
+  awaited_blocks_.clear();
   draining_ = true;
 }
 
 void Home::Turn(Now now) {
   OnBodiesRead(now);
-  if (log_.failed()) return;
-  StartLogStep();
   OnDurable(now);
+  if (log_.failed()) {
+    // The kernel may still be reading what the log had lent it.
+    if (!step_in_flight_ && !told_failed_) OnLogFailed();
+    return;
+  }
+  for (const Handle handle : finished_before_) Bury(*messages_.Find(handle), now);
+  finished_before_.clear();
   log_.Reclaim();
   MoveSome(now);
 }
@@ -147,7 +155,9 @@ void Home::MoveSome(Now now) {
   for (Message* message = list.Front(); message != nullptr && moved < kMovesPerTurnMax;) {
     Message* next = list.Next(*message);
     const bool last = next == nullptr;  // Then moving it frees the list.
-    if (message->promised && !message->moving && !message->move_wanted && !message->dead) {
+    const bool may_move = message->promised && !message->moving && !message->move_wanted &&
+                          !message->dead && message->failed_reads < kFailedReadsMax;
+    if (may_move) {
       if (!message->body.empty() && !message->reading) {
         MoveMessage(*message, now);
       } else if (message->reading || reader_.Start(*message)) {
@@ -164,7 +174,9 @@ void Home::MoveSome(Now now) {
 
 void Home::MoveMessage(Message& message, Now now) {
   if (message.dead) return;
-  if (!log_.MayAccept(message.wire_bytes + kRecordOverheadBytes, now.wall)) return;
+  const uint64_t recipients = message.envelope.recipients.size();
+  if (!log_.MayMove(message.wire_bytes + kRecordOverheadBytes * (1 + recipients), now.wall)) return;
+  CHECK(!message.body.empty());
   log_.Died(message.first_segment, message.log_bytes);
   LeaveSegment(message);
   message.extents.clear();

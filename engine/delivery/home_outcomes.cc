@@ -83,7 +83,9 @@ void Home::EndRound(Parcel& parcel, Now now) {
   }
   if (!waits) return;
   ++parcel.attempts;
-  if (options_.bounce_profile.Expired(parcel.attempts, now.wall - parcel.message->accepted_at)) {
+  // By the monotonic clock: a wall clock that jumps must not bounce the queue.
+  const Duration age = options_.bounce_profile.max_queue - (parcel.expires - now.instant);
+  if (options_.bounce_profile.Expired(parcel.attempts, age)) {
     return GiveUp(parcel, now);
   }
   const Duration delay = options_.bounce_profile.RetryDelay(parcel.attempts, random_);
@@ -116,7 +118,12 @@ void Home::GiveUp(Parcel& parcel, Now now) {
     if (outcome.state == RecipientState::kWaiting) outcome.verdict = Verdict::kBounced;
   }
   if (!MakeBounce(parcel, /*expired=*/true, now)) {
-    for (uint32_t i = 0; i < parcel.recipients; ++i) parcel.outcome(i).verdict = Verdict::kUntried;
+    for (uint32_t i = 0; i < parcel.recipients; ++i) {
+      parcel.outcome(i).verdict = Verdict::kUntried;
+      parcel.outcome(i).told = false;
+    }
+    parcel.continues = false;
+    parcel.host_failures = 0;
     if (!draining_) timers_.Arm(parcel.timer, now.instant + kRecalledDelay);
     return;
   }
@@ -199,7 +206,9 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
       outcome.own_reply ? absl::string_view("RCPT TO") : absl::string_view(parcel.command);
   event.peer_name = parcel.peer_name;
   event.peer_address = parcel.peer_address;
-  event.attempts = parcel.attempts + (parcel.result == ParcelResult::kAttempted ? 1 : 0);
+  // EndRound has counted an expired round already.
+  const bool counted = type == EventType::kExpiration || parcel.result != ParcelResult::kAttempted;
+  event.attempts = parcel.attempts + (counted ? 0 : 1);
   event.binding_limit = parcel.binding_limit;
   event.table_version = parcel.table_version;
   event.shard = options_.shard;

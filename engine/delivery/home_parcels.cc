@@ -27,6 +27,10 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count, Now n
   parcel->continues = false;
   parcel->host_failures = 0;
   parcel->reply = smtp::Reply{};
+  parcel->command.clear();
+  parcel->peer_name.clear();
+  parcel->peer_address = SocketAddress{};
+  parcel->table_version = 0;
   parcel->timer.owner = parcel;
   parcel->timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
   return *parcel;
@@ -93,8 +97,11 @@ void Home::OnBodiesRead(Now now) {
   BodyReader::Result result;
   while (reader_.Take(result)) {
     Message& message = *result.message;
+    if (result.good) message.failed_reads = 0;
     for (Parcel* parcel : message.body_waiters) {
-      parcel->body_state = result.good ? BodyState::kLent : BodyState::kDamaged;
+      parcel->body_state = result.good                              ? BodyState::kLent
+                           : message.failed_reads < kFailedReadsMax ? BodyState::kDamaged
+                                                                    : BodyState::kLost;
       message.lends += result.good ? 1 : 0;
       bodies_.PushBack(*parcel);
     }
@@ -129,6 +136,9 @@ void Home::OnReturned(Parcel& parcel, Now now) {
     case ParcelResult::kRecalled:
       if (!draining_) Schedule(parcel, now.instant + kRecalledDelay, now);
       return;
+    case ParcelResult::kAgain:
+      parcel.continues = true;
+      return HandOut(parcel);
     case ParcelResult::kExpired:
       GiveUp(parcel, now);
       return FinishIfFinal(parcel, now);
@@ -145,7 +155,7 @@ absl::Status Home::Restore(std::vector<spool::RecoveredMessage> messages, Messag
   ids_.Seen(greatest);
   for (spool::RecoveredMessage& recovered : messages) {
     if (messages_.full() ||
-        parcels_.capacity() - parcels_.taken() < recovered.accepted.recipients.size()) {
+        parcels_.capacity() - parcels_.taken() < CountWaiting(recovered.accepted)) {
       return absl::ResourceExhaustedError(
           "the spool holds more messages than a shard keeps: start with more shards");
     }
@@ -154,11 +164,26 @@ absl::Status Home::Restore(std::vector<spool::RecoveredMessage> messages, Messag
   return absl::OkStatus();
 }
 
+// Destinations with a recipient that waits: as many parcels. The recipients are sorted by
+// destination.
+uint32_t Home::CountWaiting(const spool::AcceptedRecord& accepted) const {
+  uint32_t count = 0;
+  const std::string* last = nullptr;
+  for (const spool::RecipientRecord& recipient : accepted.recipients) {
+    if (recipient.state != RecipientState::kWaiting) continue;
+    if (last == nullptr || recipient.destination != *last) ++count;
+    last = &recipient.destination;
+  }
+  return count;
+}
+
 void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
   spool::AcceptedRecord& accepted = recovered.accepted;
   Message& message = *messages_.Take();
   message.id = accepted.id;
   message.parcels = 0;
+  message.lends = 0;
+  message.failed_reads = 0;
   message.accepted_at = accepted.accepted_at;
   message.envelope.sender = accepted.sender;
   message.envelope.body_type = static_cast<smtp::BodyType>(accepted.body_type);
@@ -211,12 +236,15 @@ void Home::PlaceRestored(Message& message, Now now) {
         const uint64_t spread =
             static_cast<uint64_t>(options_.bounce_profile.initial_retry.count());
         if (due < now.instant) due = now.instant + Duration(random_.Below(spread + 1));
+        // A clock that was set back does not make mail sleep for as long.
+        due = std::min(due, now.instant + options_.bounce_profile.max_retry / 4 * 5);
       }
       Schedule(parcel, due, now);
     }
     first = end;
   }
-  if (message.parcels == 0) Bury(message, now);
+  // A crash came between the last outcome and the end: the log takes that once it has begun.
+  if (message.parcels == 0) finished_before_.push_back(messages_.HandleOf(message));
 }
 
 }  // namespace sluice::delivery

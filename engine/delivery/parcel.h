@@ -30,7 +30,8 @@ enum class BodyState : uint8_t {
   kAsked,
   kLent,     // message->body may be read until the parcel is home.
   kNoRoom,   // No memory to read it back into: give the parcel back, it will come again.
-  kDamaged,  // The log cannot give it back whole.
+  kDamaged,  // The log could not give it back whole this time.
+  kLost,     // Nor the times before: it never will.
 };
 
 // What the last stay at the destination's shard came to.
@@ -38,6 +39,7 @@ enum class ParcelResult : uint8_t {
   kNothing,    // Not yet.
   kAttempted,  // Verdicts and replies of a transaction, or of the failure to get one.
   kExpired,    // Its time was up in the queue.
+  kAgain,      // Untouched, its session was lost: to be placed again at once, in front.
   kRecalled,   // Given back untouched: the engine stops, or there was no room.
 };
 

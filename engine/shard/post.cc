@@ -37,6 +37,22 @@ void Post::Notify(uint32_t shard) {
   if (states_[shard].sleeping.load(std::memory_order_seq_cst)) Wake(shard);
 }
 
+// Who turns to rest wakes the others, so that the last one ends them all.
+void Post::SetAtRest(uint32_t shard, bool at_rest) {
+  if (states_[shard].at_rest.exchange(at_rest, std::memory_order_acq_rel) == at_rest) return;
+  if (!at_rest) return;
+  for (uint32_t other = 0; other < shards_; ++other) {
+    if (other != shard) Wake(other);
+  }
+}
+
+bool Post::AllAtRest() const {
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (!states_[shard].at_rest.load(std::memory_order_acquire)) return false;
+  }
+  return true;
+}
+
 void Post::Wake(uint32_t shard) {
   io::Waker* waker = states_[shard].waker.load(std::memory_order_acquire);
   if (waker != nullptr) waker->Wake();

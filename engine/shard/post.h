@@ -62,9 +62,13 @@ class Post {
   // Wakes it in any case: for what does not come by mail (routes).
   void Wake(uint32_t shard);
 
+  // --- Rest. A shard that has drained may still get a parcel back; when all are at rest, none
+  // will.
+  void SetAtRest(uint32_t shard, bool at_rest);
+  bool AllAtRest() const;
+
   // --- Said by the shards, read by the control thread.
   std::atomic<uint64_t>& table_version(uint32_t shard) { return states_[shard].table_version; }
-  std::atomic<bool>& at_rest(uint32_t shard) { return states_[shard].at_rest; }
   std::atomic<bool>& failed(uint32_t shard) { return states_[shard].failed; }
 
  private:

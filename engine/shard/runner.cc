@@ -44,6 +44,8 @@ void Runner::Run() {
   std::unique_ptr<Shard> shard;
   started_ = Prepare(io, shard);
   const bool serves = started_.ok();
+  if (!serves)
+    world_.post->SetAtRest(options_.shard.number, true);  // The others do not wait for it.
   phase_.store(1, std::memory_order_release);
   phase_.notify_all();
   if (serves) Serve(*io, *shard);
@@ -76,7 +78,7 @@ void Runner::Serve(io::Io& io, Shard& shard) {
   const uint32_t number = options_.shard.number;
   std::vector<io::Completion> completions;
   Instant until = io::ReadClock().instant;
-  while (!shard.AtRest()) {
+  while (!post.AllAtRest()) {
     if (!post.BeginSleep(number)) until = Instant{};
     io.Wait(until, completions);
     post.EndSleep(number);

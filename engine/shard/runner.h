@@ -24,8 +24,8 @@ class Runner {
   // by `world` (its io is made here) and the table outlive the runner.
   Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
          Shard::Inheritance inheritance);
-  // Ends the thread, which has ended serving, and its ring with it. Before, nobody may be left who could
-  // wake the shard: the other runners have ended serving too, and the resolver is gone.
+  // Ends the thread, which has ended serving, and its ring with it. Before, nobody may be left who
+  // could wake the shard: the other runners have ended serving too, and the resolver is gone.
   ~Runner();
 
   // Waits until the shard serves, or says why it cannot. Before: nothing else.

@@ -72,13 +72,14 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
   GiveBodies(now);
   KeepPromises(now);
   SendParcelsOut(now);  // Of the promises just kept.
+  home_->WriteBatch();
   FlushMail();
 
   if (home_->log_failed()) {
     world_.post->failed(options_.number).store(true, std::memory_order_release);
     if (!draining_) BeginDrain(now);
   }
-  if (draining_) world_.post->at_rest(options_.number).store(AtRest(), std::memory_order_release);
+  if (draining_) world_.post->SetAtRest(options_.number, AtRest());
   const bool busy = dispatcher_->busy() || home_->busy() || unsent_any_;
   return busy ? now.instant : timers_.NextDue();
 }
@@ -169,7 +170,9 @@ void Shard::OnMail(const Mail& mail, Now now) {
 }
 
 void Shard::SendParcelsOut(Now now) {
-  while (Parcel* parcel = home_->TakeOutgoing()) {
+  for (int i = 0; i < kMailPerTurnMax; ++i) {
+    Parcel* parcel = home_->TakeOutgoing();
+    if (parcel == nullptr) return;
     const uint32_t owner = OwnerOf(parcel->destination(), world_.post->shards());
     if (owner == options_.number) {
       dispatcher_->Take(*parcel, now);

@@ -103,6 +103,7 @@ class IntakeTest : public testing::Test {
           messages_.push_back(parcel->message);
         }
       }
+      home_->WriteBatch();
       if (completions.empty() && promises.empty() && !io_.HasCompletions()) return;
     }
   }
