@@ -1,0 +1,40 @@
+// Duplicates: nothing is delivered twice, except where the mail protocol cannot decide: the answer
+// to the dot did not arrive, or the machine stopped before the outcome was on the disk.
+
+#include "absl/strings/str_cat.h"
+#include "tests/sim/checkers.h"
+
+namespace sluice::sim {
+
+void CheckSecondDelivery(Ledger& ledger, absl::string_view what,
+                         const std::vector<uint32_t>& deliveries, bool final) {
+  if (final) {
+    ledger.world().Violated("duplicates",
+                            absl::StrCat(what, " is delivered, though it was known to be done"));
+  }
+  for (const uint32_t number : deliveries) {
+    const Delivery& earlier = ledger.deliveries[number];
+    if (!ledger.Confirmed(earlier)) continue;
+    if (earlier.life < ledger.life) continue;  // Its outcome was not released: else `final`.
+    ledger.world().Violated(
+        "duplicates", absl::StrCat(what, " was delivered and confirmed at ", TimeText(earlier.when),
+                                   " and is delivered again"));
+  }
+}
+
+// A recipient is reported once, and not one that was delivered. After a crash it may come again:
+// the bounce stands in the log before the outcome that it reports.
+void CheckReport(Ledger& ledger, const RecipientFacts& recipient) {
+  bool restarted = ledger.life > 1;
+  if (recipient.reports > 1 && !restarted) {
+    ledger.world().Violated("duplicates",
+                            absl::StrCat(recipient.address, " is reported a second time"));
+  }
+  for (const uint32_t number : recipient.deliveries) {
+    if (!ledger.Confirmed(ledger.deliveries[number]) || restarted) continue;
+    ledger.world().Violated("conservation",
+                            absl::StrCat(recipient.address, " was delivered and is reported"));
+  }
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,85 @@
+// Limits, as they can be seen from outside: connections at any instant for each destination, from
+// the call to the close; messages on a connection; recipients in every window of the period, at
+// the instants at which the peer saw them.
+//
+// A new table does not undo what was begun under the old one. So for a while after a change the
+// larger of the two limits holds for connections and messages, and windows are held to the new
+// limit from kSettled after the change. A restart forgets what was counted.
+//
+// Also the bound on eagerness (case K20): connections that are being opened are no more than the
+// waiting mail can use.
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/base/time.h"
+#include "policy/controls.h"
+#include "tests/sim/world.h"
+
+namespace sluice::sim {
+
+class LimitsChecker {
+ public:
+  // What holds for a domain at this moment, by the engine's own table.
+  using InForce = std::function<const policy::Controls&(const std::string& domain)>;
+  LimitsChecker(World& world, InForce in_force) : world_(world), in_force_(std::move(in_force)) {}
+
+  // All limits may have changed. `fresh`: the engine has started, and remembers nothing.
+  void OnTables(bool fresh);
+
+  // By number of a call, unique in the simulation.
+  void OnCalling(uint64_t call, const std::string& domain);
+  void OnOpened(uint64_t call);  // The session has been offered a transaction's start.
+  void OnClosed(uint64_t call);
+  void OnMail(uint64_t call);
+  // `written`: when the engine wrote the MAIL of its transaction.
+  void OnRecipient(uint64_t call, Instant written);
+
+  // Recipients accepted by the engine for the domain and not final.
+  void Outstanding(const std::string& domain, int change) {
+    domains_[domain].outstanding += change;
+  }
+  void ForgetOutstanding();
+
+  void CheckWindows();
+  uint64_t calls() const { return calls_.size(); }
+
+ private:
+  static constexpr Duration kSettled = std::chrono::seconds(200);
+
+  struct Regime {
+    Instant since{};
+    policy::Controls controls;
+    std::vector<Instant> recipients;
+  };
+  struct Domain {
+    std::vector<Regime> regimes;
+    uint32_t connections = 0;
+    uint32_t opening = 0;
+    int64_t outstanding = 0;
+  };
+  struct Call {
+    std::string domain;
+    bool open = false;
+    bool opening = false;
+    uint32_t life = 0;
+    uint32_t mails = 0;
+    Instant closed = kNever;
+  };
+  void Refresh(const std::string& name, Domain& domain, bool fresh);
+  template <class Get>
+  uint32_t MaxLately(const Domain& domain, Get get) const;
+  void NoLongerOpening(Call& call);
+
+  World& world_;
+  InForce in_force_;
+  std::map<std::string, Domain> domains_;
+  std::map<uint64_t, Call> calls_;
+  uint32_t life_ = 0;
+};
+
+}  // namespace sluice::sim

@@ -1,0 +1,79 @@
+// What is drawn for one simulation: how large it is, which faults there are and how often (swarm
+// testing: most seeds have a few faults each, some have none).
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/base/random.h"
+#include "engine/base/time.h"
+
+namespace sluice::sim {
+
+struct Faults {
+  // Of the peers, per chance.
+  double refuse_call = 0;
+  double hang_call = 0;
+  double greeting = 0;       // 421, 554, 521, garbage, silence, or closing at once.
+  double ehlo = 0;           // 5xx (HELO works), 4xx, closing.
+  double command_later = 0;  // 4xx to MAIL, RCPT, DATA or the dot.
+  double command_never = 0;  // 5xx.
+  double command_421 = 0;
+  double command_close = 0;  // Closes or resets without a word.
+  double garbage = 0;
+  double silence = 0;
+  double slow = 0;          // An answer after seconds to many minutes.
+  double dot_lost = 0;      // Takes the message, or not, and is gone without an answer.
+  double body_refusal = 0;  // 5xx or 4xx amid the body, and closes.
+  double stall = 0;         // Stops reading.
+  double idle_421 = 0;      // Says 421 unasked between two transactions.
+  double rset_refusal = 0;
+  double greylist = 0;  // Share of recipients that are first told 451.
+  // Of names.
+  double dns_temporary = 0;
+  // Of injectors.
+  double injector_breaks = 0;
+  // Of the disk, and of the machine; times in the whole run.
+  int disk_errors = 0;
+  int disk_full = 0;
+  int read_errors = 0;
+  int crashes = 0;
+  int power_cuts = 0;
+  int restarts = 0;  // Drained first.
+  int aborts = 0;    // Drained, and then cut off.
+  double accept_error = 0;
+};
+
+struct Options {
+  uint64_t seed = 0;
+  uint32_t shards = 1;
+  uint32_t domains = 1;
+  uint32_t messages = 10;
+  uint32_t recipients_max = 1;  // Of a message.
+  uint32_t body_bytes_max = 1000;
+  Duration active{};  // For so long, mail comes and faults happen.
+  double unknown_recipients = 0;
+  double bad_domains = 0;  // NXDOMAIN, null MX, no host.
+  bool peers_pipeline = true;
+  double recipients_bound = 0;  // Peers that take only a few recipients a transaction.
+  double plain_peers = 0;       // That know no EHLO, or none of its extensions.
+  bool controls = false;
+  int table_swaps = 0;
+  bool one_host_only = true;
+  bool short_queue = false;  // Mail expires within the simulation.
+  double cut = 0;
+  bool tight_rooms = false;
+  bool reorders = false;
+  bool small_slabs = false;
+  bool slow_turns = false;
+  uint64_t segment_bytes = 256 << 10;
+  Faults faults;
+
+  bool calm() const;  // No faults that could cost a connection or hold a message up.
+  std::string ToString() const;
+};
+
+Options DrawOptions(uint64_t seed);
+
+}  // namespace sluice::sim

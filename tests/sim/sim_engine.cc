@@ -1,0 +1,321 @@
+#include "tests/sim/sim_engine.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/spool/recovery.h"
+#include "tests/sim/checkers.h"
+
+namespace sluice::sim {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// A shard that takes so many turns at once, without a completion, is not getting anywhere.
+constexpr uint64_t kIdleTurnsMax = 20000;
+
+}  // namespace
+
+EngineModel::EngineModel(Scene& scene, SimResolver& resolver, spool::MemoryDisk& disk,
+                         policy::BounceProfile profile, std::function<void()> ended)
+    : scene_(scene),
+      resolver_(resolver),
+      disk_(disk),
+      profile_(std::move(profile)),
+      ended_(std::move(ended)) {}
+
+EngineModel::~EngineModel() {
+  Bury();
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Starting.
+
+bool EngineModel::Start(uint32_t shards) {
+  CHECK(state_ == State::kDown);
+  ++starts_;
+  ++scene_.ledger.life;
+  scene_.world.Note("engine starts", shards, scene_.ledger.life);
+  absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
+  CHECK(recovered.ok());
+  CheckRecovered(scene_.ledger, *recovered);
+  if (orderly_ && recovered->damaged_records > 0) {
+    scene_.world.Violated("durability", "damaged records after an orderly end");
+  }
+  scene_.limits.ForgetOutstanding();
+  for (const spool::RecoveredMessage& message : recovered->messages) {
+    for (const spool::RecipientRecord& recipient : message.accepted.recipients) {
+      if (recipient.state == spool::RecipientState::kWaiting)
+        scene_.limits.Outstanding(recipient.destination, +1);
+    }
+  }
+  // As Engine::Divide does.
+  std::vector<shard::Shard::Inheritance> inheritances(shards);
+  for (spool::RecoveredMessage& message : recovered->messages) {
+    inheritances[message.keeper % shards].messages.push_back(std::move(message));
+  }
+  for (spool::Log::LiveSegment& segment : recovered->segments) {
+    inheritances[segment.keeper % shards].segments.push_back(std::move(segment));
+  }
+  post_ = std::make_unique<shard::Post>(shards);
+  resolver_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
+  state_ = State::kRunning;
+  nodes_.clear();
+  nodes_.resize(shards);
+  for (uint32_t number = 0; number < shards; ++number) {
+    inheritances[number].next_sequence = recovered->next_sequence;
+    inheritances[number].greatest_id = recovered->greatest_id;
+    if (!StartShard(number, std::move(inheritances[number]))) return false;
+  }
+  scene_.limits.OnTables(/*fresh=*/true);
+  return !scene_.world.violated();
+}
+
+bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inheritance) {
+  Node& node = nodes_[number];
+  const Now now = scene_.world.now();
+  node.io = std::make_unique<SimIo>(
+      SimIo::Options{
+          .shard = number,
+          .accept_error = scene_.faults_on ? scene_.options.faults.accept_error * 0.3 : 0,
+          .reorders = scene_.options.reorders},
+      scene_.world, scene_.network, disk_, *this, [this, number, life = starts_] {
+        if (life != starts_ || state_ == State::kDown) return;
+        const bool slow = scene_.options.slow_turns && scene_.world.Chance(0.02);
+        ScheduleTurn(number, scene_.world.instant() +
+                                 scene_.world.Delay(microseconds(1),
+                                                    slow ? milliseconds(800) : microseconds(60)));
+      });
+  node.events = std::make_unique<SimEvents>(scene_);
+  node.listener = *SocketAddress::Parse(absl::StrCat("127.0.0.", number + 1, ":2525"));
+  shard::Shard::Options options = ShardOptions(number);
+  options.intake.listeners.push_back({.socket = node.io->Listen(node.listener, {}),
+                                      .relay_from = {*sluice::Network::Parse("127.0.0.0/8")}});
+  const shard::Shard::World world = {.io = node.io.get(),
+                                     .disk = &disk_,
+                                     .resolver = &resolver_,
+                                     .events = node.events.get(),
+                                     .post = post_.get()};
+  node.table_version = tables_.back()->version();
+  post_->table_version(number).store(node.table_version);
+  node.shard = std::make_unique<shard::Shard>(options, world, *tables_.back(), now);
+  post_->SetWaker(number, &node.io->waker());
+  const absl::Status started = node.shard->Start(std::move(inheritance), now);
+  if (!started.ok()) {
+    scene_.world.Violated("liveness", absl::StrCat("a shard does not start: ", started.message()));
+    return false;
+  }
+  ScheduleTurn(number, now.instant);
+  return true;
+}
+
+shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
+  shard::Shard::Options options;
+  options.number = number;
+  options.hostname = "relay.test";
+  options.random_seed = scene_.world.random().Next();
+  options.bounce_profile = profile_;
+  options.log.segment_bytes = scene_.options.segment_bytes;
+  options.log.outcome_reserve_bytes = scene_.options.segment_bytes / 2;
+  options.intake.sessions_max = 64;
+  options.home.messages_max = 4096;
+  options.home.parcels_max = 8192;
+  options.home.incoming_max = 64 + intake::kRefusedSessionsMax;
+  options.home.body_blocks = 1024;
+  options.dispatcher.destinations_max = 64;
+  options.dispatcher.connections_max = 400;
+  if (!scene_.options.small_slabs) return options;
+  options.intake.sessions_max = 3;
+  options.home.messages_max = 24;
+  options.home.parcels_max = 100;
+  options.home.body_blocks = 24;
+  options.dispatcher.destinations_max = 3;
+  options.dispatcher.connections_max = 2;
+  return options;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Turns.
+
+void EngineModel::ScheduleTurn(uint32_t number, Instant when) {
+  Node& node = nodes_[number];
+  if (node.ended || when >= node.next_turn) return;
+  node.next_turn = when;
+  scene_.world.At(when, [this, number, life = starts_, serial = ++node.turn_serial] {
+    if (life != starts_ || state_ == State::kDown) return;
+    if (nodes_[number].turn_serial != serial || nodes_[number].ended) return;
+    TakeTurn(number);
+  });
+}
+
+// As Runner::Serve does.
+void EngineModel::TakeTurn(uint32_t number) {
+  Node& node = nodes_[number];
+  const Now now = scene_.world.now();
+  node.next_turn = kNever;
+  ++node.turn_serial;
+  post_->EndSleep(number);
+  node.io->TakeCompletions(completions_);
+  node.idle_turns = completions_.empty() ? node.idle_turns + 1 : 0;
+  Instant until = node.shard->Step(now, completions_);
+  node.io->EndTurn();
+  scene_.world.Note("turn", number, completions_.size());
+  const uint64_t version = post_->table_version(number).load();
+  if (version != node.table_version) {
+    node.table_version = version;
+    scene_.limits.OnTables(/*fresh=*/false);
+  }
+  if (until > now.instant + seconds(1)) node.idle_turns = 0;
+  if (node.idle_turns > kIdleTurnsMax) {
+    return scene_.world.Violated("liveness", absl::StrCat("shard ", number, " spins"));
+  }
+  if (node.shard->log_failed()) scene_.ledger.disk_failed = true;
+  if (post_->failed(number).load() && state_ == State::kRunning) BeginDrain();
+  if (node.shard->AtRest()) {
+    node.ended = true;
+    if (std::all_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.ended; })) {
+      orderly_ = !scene_.ledger.disk_failed;
+      scene_.world.Note("engine ends");
+      for (Node& each : nodes_) each.io->End();
+      disk_.Kill();
+      Bury();
+      state_ = State::kDown;
+      ended_();
+    }
+    return;
+  }
+  if (!post_->BeginSleep(number)) until = now.instant;
+  if (node.io->has_completions()) until = now.instant;
+  if (until == kNever) return;
+  ScheduleTurn(
+      number, std::max(until, now.instant + scene_.world.Delay(microseconds(1), microseconds(20))));
+}
+
+void EngineModel::Tell(const shard::Mail& mail) {
+  for (uint32_t number = 0; number < shards(); ++number) {
+    shard::ShardMailbox& box = post_->Box(post_->control(), number);
+    CHECK(box.Put(mail));
+    box.Publish();
+    post_->Notify(number);
+  }
+}
+
+void EngineModel::UseTable(std::vector<policy::ControlsEntry> entries) {
+  tables_.push_back(
+      std::make_unique<policy::ControlsTable>(std::move(entries), tables_.size() + 1));
+  scene_.world.Note("new table", tables_.size());
+  if (state_ == State::kDown) return;
+  Tell({.kind = shard::MailKind::kControls, .controls = tables_.back().get()});
+}
+
+void EngineModel::BeginDrain() {
+  if (state_ != State::kRunning) return;
+  scene_.world.Note("engine drains");
+  state_ = State::kEnding;
+  Tell({.kind = shard::MailKind::kDrain});
+}
+
+void EngineModel::Abort() {
+  if (state_ != State::kEnding) return;
+  scene_.world.Note("engine aborts");
+  Tell({.kind = shard::MailKind::kAbort});
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Ending.
+
+void EngineModel::Crash(bool power) {
+  if (state_ == State::kDown) return;
+  scene_.world.Note("engine crashes", power);
+  for (Node& node : nodes_) node.io->Crash();
+  if (power) {
+    disk_.Crash(scene_.world.random());
+  } else {
+    disk_.Kill();
+  }
+  orderly_ = false;
+  state_ = State::kDown;
+  Bury();
+}
+
+void EngineModel::Bury() {
+  for (Node& node : nodes_) node.shard.reset();
+  for (Node& node : nodes_) {
+    if (node.io != nullptr) buried_.push_back(std::move(node.io));
+  }
+  nodes_.clear();
+  calls_.clear();
+}
+
+bool EngineModel::Empty() const {
+  if (state_ != State::kRunning) return false;
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
+    return node.shard->home().messages() == 0 && node.shard->intake().sessions() == 0 &&
+           node.shard->dispatcher().connections() == 0;
+  });
+}
+
+std::string EngineModel::Leftovers() const {
+  std::string text;
+  for (uint32_t number = 0; number < shards(); ++number) {
+    shard::Shard& shard = *nodes_[number].shard;
+    const auto say = [&](const char* what, uint64_t count) {
+      if (count > 0) absl::StrAppend(&text, "shard ", number, ": ", count, " ", what, "; ");
+    };
+    say("messages", shard.home().messages());
+    say("parcels at home", shard.home().parcels());
+    say("body blocks", shard.home().blocks_taken());
+    say("sessions", shard.intake().sessions());
+    say("connections", shard.dispatcher().connections());
+    say("parcels at destinations", shard.dispatcher().parcels());
+    say("destinations", shard.dispatcher().destinations());
+    say("operations", nodes_[number].io->operations() - 1);  // The accept.
+    say("sockets", nodes_[number].io->sockets() - 1);        // The listener.
+  }
+  return text;
+}
+
+const policy::Controls& EngineModel::InForce(const std::string& domain) const {
+  const uint32_t owner = shard::Shard::OwnerOf(domain, shards());
+  return tables_[post_->table_version(owner).load() - 1]->Lookup(domain);
+}
+
+const SocketAddress* EngineModel::DrawListener() {
+  if (state_ != State::kRunning) return nullptr;
+  return &nodes_[scene_.world.random().Below(nodes_.size())].listener;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Calls.
+
+CallObserver::Answer EngineModel::OnCalling(uint32_t shard, int32_t descriptor,
+                                            const SocketAddress& to) {
+  const auto host = hosts_.find(to.ToString());
+  CHECK(host != hosts_.end());
+  const uint64_t call = next_call_++;
+  calls_[{shard, descriptor}] = call;
+  called_[call] = host->second;
+  scene_.limits.OnCalling(call, host->second->domain());
+  if (!scene_.faults_on) return Answer::kTaken;
+  if (scene_.world.Chance(scene_.options.faults.hang_call)) return Answer::kHangs;
+  if (scene_.world.Chance(scene_.options.faults.refuse_call)) return Answer::kRefused;
+  return Answer::kTaken;
+}
+
+void EngineModel::OnConnected(uint32_t shard, int32_t descriptor, Connection& connection) {
+  const uint64_t call = calls_.at({shard, descriptor});
+  called_.at(call)->ExpectCall(call);
+}
+
+void EngineModel::OnClosed(uint32_t shard, int32_t descriptor) {
+  const auto found = calls_.find({shard, descriptor});
+  if (found == calls_.end()) return;  // Opened, and never called.
+  scene_.limits.OnClosed(found->second);
+  calls_.erase(found);
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,439 @@
+#include "tests/sim/sim_peer.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/base/check.h"
+
+namespace sluice::sim {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+template <size_t kCount>
+const char* Draw(World& world, const char* const (&choices)[kCount]) {
+  return choices[world.random().Below(kCount)];
+}
+
+// The message as it was before it was stuffed; nothing if it was not stuffed right.
+bool Unstuff(absl::string_view wire, std::string& message) {
+  while (!wire.empty()) {
+    const size_t end = wire.find("\r\n");
+    if (end == absl::string_view::npos) return false;
+    absl::string_view line = wire.substr(0, end);
+    wire.remove_prefix(end + 2);
+    if (line.find_first_of("\r\n") != absl::string_view::npos) return false;
+    if (absl::ConsumePrefix(&line, ".") && line.empty()) return false;
+    absl::StrAppend(&message, line, "\r\n");
+  }
+  return true;
+}
+
+}  // namespace
+
+void PeerHost::OnCall(Connection& connection) {
+  sessions_.push_back(
+      std::make_unique<PeerSession>(scene_, manners_, domain_, next_call_, connection));
+}
+
+PeerSession::PeerSession(Scene& scene, const Manners& manners, const std::string& domain,
+                         uint64_t call, Connection& connection)
+    : scene_(scene), manners_(manners), domain_(domain), call_(call), connection_(connection) {
+  connection_.Attach(1, this);
+  Greet();
+}
+
+void PeerSession::Judge(bool fine, absl::string_view fault) {
+  if (fine) return;
+  scene_.world.Violated("peer",
+                        absl::StrCat(domain_, ", connection ", connection_.number(), ": ", fault));
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Answering.
+
+void PeerSession::Answer(std::string text, State then, bool closes) {
+  Duration delay = scene_.world.Delay(microseconds(10), manners_.answer_max);
+  if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.slow * 0.2)) {
+    delay = scene_.world.Delay(seconds(1), minutes(15));
+  }
+  if (manners_.multi_line && text.size() > 4 && scene_.world.Chance(0.5)) {
+    text = absl::StrCat(text.substr(0, 3), "-first of two lines\r\n", text);
+  }
+  AnswerAfter(delay, std::move(text), then, closes);
+}
+
+void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool closes) {
+  CHECK(!answering_);
+  answering_ = true;
+  scene_.world.After(delay, [this, text = std::move(text), then, closes] {
+    if (state_ == State::kGone) return;
+    answering_ = false;
+    state_ = then;
+    scene_.world.Note("peer says", connection_.number(), call_, text);
+    connection_.Write(1, text + "\r\n");
+    last_reply_ = connection_.bytes_written(1);
+    if (barrier_next_) barrier_ = last_reply_;
+    barrier_next_ = false;
+    for (const uint32_t number : deliveries_) {
+      scene_.ledger.deliveries[number].reply_end = last_reply_;
+    }
+    deliveries_.clear();
+    if (closes) return Close(scene_.world.Chance(0.2));
+    Process();
+  });
+}
+
+void PeerSession::Close(bool reset) {
+  if (state_ == State::kGone) return;
+  scene_.world.Note("peer closes", connection_.number(), reset);
+  state_ = State::kGone;
+  if (reset) {
+    connection_.Reset(1);
+  } else {
+    connection_.Finish(1);
+  }
+}
+
+void PeerSession::Greet() {
+  World& world = scene_.world;
+  barrier_next_ = true;
+  const Faults& faults = scene_.options.faults;
+  if (scene_.faults_on && world.Chance(faults.greeting)) {
+    switch (world.Between(0, 5)) {
+      case 0:
+        return Answer("421 4.3.2 not now", State::kStart, /*closes=*/true);
+      case 1:
+        return Answer("554 5.7.1 not you", State::kStart);
+      case 2:
+        scene_.ledger.domains.at(domain_).may_bounce = true;
+        return Answer("521 5.3.2 takes no mail", State::kStart, /*closes=*/true);
+      case 3:
+        garbled_ = true;
+        return Answer("hello, who is there", State::kStart);
+      case 4:
+        deaf_ = true;
+        return;
+      default:
+        return Close(world.Chance(0.5));
+    }
+  }
+  Answer("220 mx.test ESMTP model", State::kStart);
+}
+
+// A fault that is not an answer. True: it has happened.
+bool PeerSession::MisbehavesAt(Stage stage) {
+  if (!scene_.faults_on) return false;
+  World& world = scene_.world;
+  const Faults& faults = scene_.options.faults;
+  if (world.Chance(faults.command_close * 0.3)) {
+    Close(world.Chance(0.5));
+    return true;
+  }
+  if (world.Chance(faults.silence * 0.2)) {
+    deaf_ = true;
+    return true;
+  }
+  if (world.Chance(faults.garbage * 0.3)) {
+    garbled_ = true;
+    Answer(Draw(world, {"what", "25 0", "250-a\r\n550 b", "2500 ok", "199 early", "250ok"}), state_,
+           /*closes=*/world.Chance(0.5));
+    return true;
+  }
+  if (world.Chance(faults.command_421 * 0.3)) {
+    Answer("421 4.3.2 closing", state_, /*closes=*/true);
+    return true;
+  }
+  return false;
+}
+
+// An answer that refuses; empty: none.
+std::string PeerSession::RefusalAt(Stage stage) {
+  if (!scene_.faults_on) return "";
+  World& world = scene_.world;
+  const Faults& faults = scene_.options.faults;
+  if (world.Chance(faults.command_later * 0.5)) {
+    return Draw(world, {"451 4.7.1 later", "450 4.2.1 later", "452 4.2.2 full", "454 later"});
+  }
+  if (sender_.empty()) return "";  // Bounces are not refused for good: they are what we count.
+  if (world.Chance(faults.command_never * 0.5)) {
+    return Draw(world, {"550 5.7.1 never", "554 never", "553 5.1.3 never"});
+  }
+  return "";
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Reading.
+
+void PeerSession::OnArrival(Connection&) {
+  if (deaf_ && state_ != State::kBody) {
+    if (connection_.reset(1) || connection_.finished(1)) Close(/*reset=*/false);
+    return;
+  }
+  if (deaf_) return;
+  const absl::string_view unread = connection_.Unread(1);
+  input_.append(unread.data(), unread.size());
+  connection_.Take(1, unread.size());
+  if (state_ == State::kGreeting) Judge(input_.empty(), "talks before the greeting");
+  Process();
+  if (state_ == State::kGone) return;
+  if (connection_.reset(1)) return Close(/*reset=*/true);
+  if (connection_.finished(1) && !answering_) Close(/*reset=*/false);
+}
+
+void PeerSession::Process() {
+  while (!answering_ && !deaf_ && state_ != State::kGone && !scene_.world.violated()) {
+    if (!(state_ == State::kBody ? TakeBody() : TakeCommand())) break;
+  }
+  if (state_ != State::kGone && !answering_ && connection_.finished(1)) Close(/*reset=*/false);
+}
+
+bool PeerSession::TakeCommand() {
+  const size_t end = input_.find("\r\n");
+  if (end == std::string::npos) {
+    Judge(input_.size() < 2000, "a command line without end");
+    return false;
+  }
+  const std::string line = input_.substr(0, end);
+  const uint64_t at = input_at_;
+  input_.erase(0, end + 2);
+  input_at_ += end + 2;
+  scene_.world.Note("peer hears", connection_.number(), call_, line);
+  Judge(line.find_first_of("\r\n") == std::string::npos, "a bare CR or LF in a command");
+  const bool may_pipeline = offered_ && manners_.pipelining;
+  const uint64_t must_have_read = may_pipeline ? barrier_ : last_reply_;
+  Judge(connection_.ReadWhenWriting(0, at) >= must_have_read,
+        absl::StrCat("did not wait for the answer before \"", line, "\""));
+  if (absl::StartsWithIgnoreCase(line, "MAIL ")) mail_written_ = connection_.WrittenAt(0, at);
+  Obey(line);
+  return true;
+}
+
+bool PeerSession::TakeBody() {
+  if (body_scanned_ == 0 && !input_.empty()) {
+    Judge(connection_.ReadWhenWriting(0, input_at_) >= barrier_, "sends the body before the 354");
+  }
+  if (input_.size() >= body_refused_after_) {
+    body_refused_after_ = UINT64_MAX;
+    const bool forever = scene_.world.Chance(0.5) && !sender_.empty();
+    if (forever) scene_.ledger.RefusedForGood(sender_, domain_);
+    Answer(forever ? "554 5.6.0 enough" : "451 4.3.0 enough", State::kGone, /*closes=*/false);
+    // What was said is said; the connection goes a little later.
+    scene_.world.After(scene_.world.Delay(microseconds(10), seconds(2)),
+                       [this] { connection_.Finish(1); });
+    return false;
+  }
+  size_t end = absl::StartsWith(input_, ".\r\n") ? 0 : std::string::npos;
+  if (end == std::string::npos) {
+    end = input_.find("\r\n.\r\n", body_scanned_ < 4 ? 0 : body_scanned_ - 4);
+    body_scanned_ = input_.size();
+    if (end == std::string::npos) return false;
+    end += 2;
+  }
+  const std::string wire = input_.substr(0, end);
+  input_.erase(0, end + 3);
+  input_at_ += end + 3;
+  EndBody(wire);
+  return true;
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Commands.
+
+void PeerSession::Obey(absl::string_view line) {
+  const std::string verb = absl::AsciiStrToUpper(line.substr(0, 4));
+  const bool ready = state_ == State::kReady;
+  if (verb == "EHLO" || verb == "HELO") return ObeyHello(line);
+  if (verb == "MAIL") {
+    Judge(ready, "MAIL out of turn");
+    Judge(!reset_owed_, "MAIL without RSET after a transaction that failed (K21)");
+    return ObeyMail(line);
+  }
+  if (verb == "RCPT") return ObeyRecipient(line);
+  if (verb == "DATA") return ObeyData();
+  if (verb == "RSET") {
+    Judge(mail_seen_, "RSET before the first MAIL (K22)");
+    barrier_next_ = true;
+    if (MisbehavesAt(Stage::kOther)) return;
+    if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.rset_refusal)) {
+      return Answer("502 5.5.1 what is RSET", state_);
+    }
+    reset_owed_ = false;
+    return Answer("250 2.0.0 reset", State::kReady);
+  }
+  if (verb == "QUIT") {
+    Judge(input_.empty(), "talks on after QUIT");
+    if (scene_.faults_on && scene_.world.Chance(0.1)) return Close(scene_.world.Chance(0.5));
+    return Answer("221 2.0.0 bye", state_, /*closes=*/true);
+  }
+  Judge(false, absl::StrCat("says \"", line, "\""));
+}
+
+void PeerSession::ObeyHello(absl::string_view line) {
+  const bool extended = absl::StartsWithIgnoreCase(line, "EHLO ");
+  Judge(state_ == State::kStart, "EHLO or HELO out of turn");
+  barrier_next_ = true;
+  if (MisbehavesAt(Stage::kHello)) return;
+  const double rate = scene_.faults_on ? scene_.options.faults.ehlo : 0;
+  if (scene_.world.Chance(rate * 0.5)) return Answer("451 4.3.0 later", State::kStart);
+  if (extended && (manners_.helo_only || scene_.world.Chance(rate))) {
+    return Answer("502 5.5.1 what is EHLO", State::kStart);
+  }
+  std::string text = "250 mx.test";
+  if (extended) {
+    offered_ = true;
+    text = "250-mx.test greets\r\n";
+    if (manners_.pipelining) text += "250-PIPELINING\r\n";
+    if (manners_.size) absl::StrAppend(&text, "250-SIZE ", kPeerSizeMax, "\r\n");
+    if (manners_.eight_bit) text += "250-8BITMIME\r\n";
+    text += "250 HELP";
+  }
+  scene_.limits.OnOpened(call_);
+  Answer(text, State::kReady);
+  if (!scene_.faults_on || !scene_.world.Chance(scene_.options.faults.idle_421 * 0.3)) return;
+  scene_.world.After(scene_.world.Delay(seconds(0), seconds(10)), [this] {
+    if (state_ != State::kReady || answering_) return;
+    connection_.Write(1, "421 4.4.2 idle\r\n");
+    Close(/*reset=*/false);
+  });
+}
+
+void PeerSession::ObeyMail(absl::string_view line) {
+  mail_seen_ = true;
+  scene_.limits.OnMail(call_);
+  Judge(absl::ConsumePrefix(&line, "MAIL FROM:<"), "MAIL is not MAIL FROM:<");
+  sender_ = std::string(line.substr(0, line.find('>')));
+  line.remove_prefix(std::min(line.size(), sender_.size() + 1));
+  accepted_.clear();
+  seen_.clear();
+  declared_bytes_ = UINT64_MAX;
+  eight_bit_declared_ = absl::StrContains(line, " BODY=8BITMIME");
+  Judge(!eight_bit_declared_ || (offered_ && manners_.eight_bit), "BODY= was not offered");
+  const size_t size_at = line.find(" SIZE=");
+  if (size_at != absl::string_view::npos) {
+    Judge(offered_ && manners_.size, "SIZE= was not offered");
+    absl::string_view number = line.substr(size_at + 6);
+    Judge(absl::SimpleAtoi(number.substr(0, number.find(' ')), &declared_bytes_), "a bad SIZE=");
+    Judge(declared_bytes_ <= kPeerSizeMax, "a message over our SIZE");
+  }
+  reset_owed_ = true;  // Unless it ends well.
+  if (MisbehavesAt(Stage::kMail)) return;
+  const std::string refusal = RefusalAt(Stage::kMail);
+  if (refusal.empty()) return Answer("250 2.1.0 sender ok", State::kMail);
+  if (refusal.front() == '5') scene_.ledger.RefusedForGood(sender_, domain_);
+  Answer(refusal, State::kReady);
+}
+
+void PeerSession::ObeyRecipient(absl::string_view line) {
+  const bool in_turn = state_ == State::kMail || state_ == State::kRecipients;
+  Judge(absl::ConsumePrefix(&line, "RCPT TO:<"), "RCPT is not RCPT TO:<");
+  const std::string given(line.substr(0, line.find('>')));
+  const size_t at = given.find('@');
+  Judge(at != std::string::npos, "a recipient without domain");
+  if (at == std::string::npos) return;
+  const std::string address = given.substr(0, at) + absl::AsciiStrToLower(given.substr(at));
+  Judge(address.substr(at + 1) == domain_, absl::StrCat(address, " is not ours"));
+  Judge(seen_.insert(address).second, absl::StrCat(address, " twice in one transaction"));
+  Judge(seen_.size() <= 100, "more than 100 recipients in one transaction");
+  scene_.limits.OnRecipient(call_, mail_written_);
+  if (!in_turn) {
+    // Only as the rest of a group whose MAIL was refused.
+    Judge(offered_ && manners_.pipelining && state_ == State::kReady && reset_owed_,
+          "RCPT out of turn");
+    return Answer("503 5.5.1 MAIL first", state_);
+  }
+  const bool report = scene_.ledger.FindBySender(address) != nullptr;
+  RecipientFacts* recipient = scene_.ledger.FindRecipient(address);
+  Judge(report ? sender_.empty() : recipient != nullptr, absl::StrCat(address, " is nobody"));
+  if (MisbehavesAt(Stage::kRecipient)) return;
+  if (recipient != nullptr && recipient->unknown) return Answer("550 5.1.1 no such user", state_);
+  if (accepted_.size() >= manners_.recipients_max) {
+    return Answer(Draw(scene_.world, {"452 4.5.3 too many", "452 too many", "552 too many"}),
+                  state_);
+  }
+  const std::string refusal = RefusalAt(Stage::kRecipient);
+  if (refusal.empty()) {
+    accepted_.push_back(address);
+    return Answer("250 2.1.5 recipient ok", State::kRecipients);
+  }
+  if (refusal.front() == '5' && recipient != nullptr) recipient->may_bounce = true;
+  Answer(refusal, state_);
+}
+
+void PeerSession::ObeyData() {
+  barrier_next_ = true;
+  const bool in_turn = state_ == State::kRecipients || state_ == State::kMail;
+  if (!in_turn) {
+    Judge(offered_ && manners_.pipelining && state_ == State::kReady && reset_owed_,
+          "DATA out of turn");
+    return Answer("503 5.5.1 MAIL first", state_);
+  }
+  if (accepted_.empty()) {
+    Judge(offered_ && manners_.pipelining, "DATA without a recipient");
+    // Some servers say 354 all the same (C41).
+    if (scene_.world.Chance(0.3)) return Answer("354 go ahead", State::kBody);
+    return Answer("554 5.5.1 no valid recipients", state_);
+  }
+  if (MisbehavesAt(Stage::kData)) return;
+  const std::string refusal = RefusalAt(Stage::kData);
+  if (!refusal.empty()) {
+    if (refusal.front() == '5') scene_.ledger.RefusedForGood(sender_, domain_);
+    return Answer(refusal, State::kReady);
+  }
+  body_scanned_ = 0;
+  body_refused_after_ = UINT64_MAX;
+  if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.body_refusal * 0.5)) {
+    body_refused_after_ = scene_.world.Between(0, 3000);
+  }
+  if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.stall * 0.3)) deaf_ = true;
+  Answer("354 go ahead", State::kBody);
+}
+
+// ---------------------------------------------------------------------------------------------------
+// The message.
+
+void PeerSession::EndBody(absl::string_view wire) {
+  barrier_next_ = true;
+  body_scanned_ = 0;
+  if (accepted_.empty()) {
+    Judge(wire.empty(), "a body for nobody (C41)");
+    return Answer("554 5.5.1 for nobody", State::kReady);
+  }
+  World& world = scene_.world;
+  const Faults& faults = scene_.options.faults;
+  if (scene_.faults_on && world.Chance(faults.dot_lost * 0.5)) {
+    if (world.Chance(0.5)) TookIt(wire);
+    deliveries_.clear();  // Nobody will say so.
+    if (world.Chance(0.3)) {
+      deaf_ = true;
+      return;
+    }
+    return Close(world.Chance(0.5));
+  }
+  if (MisbehavesAt(Stage::kDot)) return;
+  const std::string refusal = RefusalAt(Stage::kDot);
+  if (!refusal.empty()) {
+    if (refusal.front() == '5') scene_.ledger.RefusedForGood(sender_, domain_);
+    return Answer(refusal, State::kReady);
+  }
+  TookIt(wire);
+  reset_owed_ = false;
+  Answer("250 2.0.0 taken", State::kReady);
+}
+
+void PeerSession::TookIt(absl::string_view wire) {
+  std::string message;
+  if (!Unstuff(wire, message)) return Judge(false, "a body that is not stuffed right");
+  Judge(declared_bytes_ == UINT64_MAX || declared_bytes_ == message.size(),
+        absl::StrCat("SIZE=", declared_bytes_, " for a message of ", message.size()));
+  scene_.world.Note("peer takes", connection_.number(), message.size(), accepted_.front());
+  deliveries_ = scene_.ledger.Took(connection_, sender_, accepted_, message, garbled_);
+}
+
+}  // namespace sluice::sim

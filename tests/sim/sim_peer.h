@@ -1,0 +1,127 @@
+// A model SMTP server, written without engine/smtp, which also judges us: no command out of turn,
+// nothing pipelined unasked, no body before the 354, dots stuffed right, no RSET before the first
+// MAIL and one after every transaction that failed, sizes as declared, limits kept.
+//
+// It answers as a drawn fault says, or as its manners are.
+
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/check_limits.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/network.h"
+#include "tests/sim/options.h"
+#include "tests/sim/sim_io.h"
+#include "tests/sim/world.h"
+
+namespace sluice::sim {
+
+// What a peer that offers SIZE says.
+inline constexpr uint64_t kPeerSizeMax = 40000;
+
+// What everybody in a simulation works with.
+struct Scene {
+  World& world;
+  Network& network;
+  Ledger& ledger;
+  LimitsChecker& limits;
+  const Options& options;
+  bool faults_on = true;
+};
+
+// How one host is, as long as the simulation lasts.
+struct Manners {
+  bool pipelining = true;
+  bool helo_only = false;
+  bool size = true;
+  bool eight_bit = true;
+  uint32_t recipients_max = UINT32_MAX;  // Of a transaction: then 452.
+  bool multi_line = false;
+  Duration answer_max = std::chrono::milliseconds(1);
+};
+
+class PeerSession : public End {
+ public:
+  PeerSession(Scene& scene, const Manners& manners, const std::string& domain, uint64_t call,
+              Connection& connection);
+  void OnArrival(Connection& connection) override;
+
+ private:
+  enum class State : uint8_t { kGreeting, kStart, kReady, kMail, kRecipients, kBody, kGone };
+  enum class Stage : uint8_t { kHello, kMail, kRecipient, kData, kDot, kOther };
+
+  void Greet();
+  void Process();
+  bool TakeCommand();
+  bool TakeBody();
+  void Obey(absl::string_view line);
+  void ObeyHello(absl::string_view line);
+  void ObeyMail(absl::string_view argument);
+  void ObeyRecipient(absl::string_view argument);
+  void ObeyData();
+  void EndBody(absl::string_view wire);
+  bool MisbehavesAt(Stage stage);
+  std::string RefusalAt(Stage stage);
+
+  // `then`: what the answer makes of the state, when it is written.
+  void Answer(std::string text, State then, bool closes = false);
+  void AnswerAfter(Duration delay, std::string text, State then, bool closes);
+  void Close(bool reset);
+  void Judge(bool fine, absl::string_view fault);
+  void TookIt(absl::string_view wire);
+
+  Scene& scene_;
+  const Manners manners_;
+  const std::string domain_;
+  const uint64_t call_;
+  Connection& connection_;
+
+  State state_ = State::kGreeting;
+  std::string input_;
+  uint64_t input_at_ = 0;  // Where in the stream it begins.
+  bool answering_ = false;
+  bool deaf_ = false;  // Reads nothing more.
+  bool garbled_ = false;
+  bool offered_ = false;     // EHLO was answered with our extensions.
+  uint64_t last_reply_ = 0;  // Where our last answer ends,
+  uint64_t barrier_ = 0;     // and the last one that must be awaited with PIPELINING too.
+  bool barrier_next_ = false;
+  bool reset_owed_ = false;
+  bool mail_seen_ = false;
+
+  std::string sender_;
+  uint64_t declared_bytes_ = UINT64_MAX;
+  bool eight_bit_declared_ = false;
+  std::vector<std::string> accepted_;
+  std::set<std::string> seen_;
+  Instant mail_written_{};
+  uint64_t body_refused_after_ = UINT64_MAX;
+  size_t body_scanned_ = 0;
+  std::vector<uint32_t> deliveries_;
+};
+
+class PeerHost : public Callee {
+ public:
+  PeerHost(Scene& scene, std::string domain, const SocketAddress& address, const Manners& manners)
+      : scene_(scene), domain_(std::move(domain)), address_(address), manners_(manners) {
+    scene_.network.Listen(address_, this);
+  }
+  const std::string& domain() const { return domain_; }
+  void OnCall(Connection& connection) override;
+  // The number of the call that OnCall will get next.
+  void ExpectCall(uint64_t call) { next_call_ = call; }
+
+ private:
+  Scene& scene_;
+  const std::string domain_;
+  const SocketAddress address_;
+  const Manners manners_;
+  uint64_t next_call_ = 0;
+  std::vector<std::unique_ptr<PeerSession>> sessions_;
+};
+
+}  // namespace sluice::sim

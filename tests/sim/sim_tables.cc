@@ -1,0 +1,46 @@
+#include "tests/sim/sim_tables.h"
+
+#include <set>
+
+namespace sluice::sim {
+namespace {
+
+policy::ControlsEntry DrawEntry(World& world, const Options& options, std::string domain,
+                                bool may_hold) {
+  policy::ControlsEntry entry = {.domain = std::move(domain)};
+  if (world.Chance(0.6)) {
+    entry.connections_max = world.Chance(0.4) ? 1 : static_cast<uint32_t>(world.Between(1, 20));
+  }
+  if (world.Chance(0.6)) {
+    entry.messages_per_connection_max =
+        world.Chance(0.4) ? 1 : static_cast<uint32_t>(world.Between(1, 50));
+  }
+  if (world.Chance(0.4)) {
+    // So many that all of the mail could pass within some hours.
+    const uint64_t all = uint64_t{options.messages} * options.recipients_max;
+    entry.recipients_max = static_cast<uint32_t>(world.Between(1, 30) + all / 100);
+    if (may_hold && world.Chance(0.1)) entry.recipients_max = 0;
+    entry.recipient_minutes = static_cast<uint32_t>(world.Between(1, 2));
+  }
+  return entry;
+}
+
+}  // namespace
+
+std::vector<policy::ControlsEntry> DrawTable(World& world, const Options& options,
+                                             const std::vector<std::string>& domains,
+                                             bool may_hold) {
+  std::vector<policy::ControlsEntry> entries;
+  entries.push_back(DrawEntry(world, options, "", may_hold));
+  std::set<std::string> parents;
+  for (const std::string& domain : domains) {
+    parents.insert(domain.substr(domain.find('.')));
+    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, domain, may_hold));
+  }
+  for (const std::string& parent : parents) {
+    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, parent, may_hold));
+  }
+  return entries;
+}
+
+}  // namespace sluice::sim

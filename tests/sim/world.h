@@ -1,0 +1,77 @@
+// The simulated world: its clock, what is going to happen, its one source of chance, and the trace.
+//
+// The next event is the one of the least (instant, sequence): events of one instant happen in the
+// order in which they were asked for. Nothing else moves the clock. Everything random comes from
+// random(), so that a seed replays; the hash of the trace says whether it did.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "engine/base/random.h"
+#include "engine/base/time.h"
+
+namespace sluice::sim {
+
+class World {
+ public:
+  explicit World(uint64_t seed, bool prints_trace = false);
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  Now now() const { return {now_, WallTime(kWallStart + now_.time_since_epoch())}; }
+  Instant instant() const { return now_; }
+  Random& random() { return random_; }
+
+  // --- What is going to happen.
+  using Act = std::function<void()>;
+  void At(Instant when, Act act);
+  void After(Duration delay, Act act) { At(now_ + delay, std::move(act)); }
+  // Lets everything up to `end` happen, or until `enough` says so (asked after each event). The
+  // clock is at `end` then, or where it was enough. False: a checker has been violated.
+  bool RunUntil(Instant end, const std::function<bool()>& enough = nullptr);
+
+  // --- Chance, in the terms of a simulation.
+  bool Chance(double probability) { return probability > 0 && random_.Chance(probability); }
+  uint64_t Between(uint64_t low, uint64_t high) { return random_.Between(low, high); }
+  // Between the two, small ones far more often than large ones.
+  Duration Delay(Duration low, Duration high);
+
+  // --- The trace. `what` is a literal; the numbers say of what.
+  void Note(absl::string_view what, uint64_t a = 0, uint64_t b = 0, absl::string_view text = "");
+  uint64_t trace_hash() const { return hash_; }
+
+  // --- Checkers. The first violation counts, and ends the run.
+  void Violated(absl::string_view checker, std::string what);
+  bool violated() const { return !violation_.empty(); }
+  const std::string& violation() const { return violation_; }
+
+ private:
+  static constexpr Duration kWallStart = std::chrono::seconds(1'767'225'600);  // 2026-01-01.
+
+  struct Event {
+    Instant when;
+    uint64_t sequence = 0;
+    Act act;
+  };
+  static bool Later(const Event& a, const Event& b) {
+    return a.when != b.when ? a.when > b.when : a.sequence > b.sequence;
+  }
+
+  Instant now_ = Instant(std::chrono::seconds(1000));
+  Random random_;
+  std::vector<Event> events_;  // A heap, the next one in front.
+  uint64_t sequence_ = 0;
+  bool prints_trace_;
+  uint64_t hash_ = 0x9e3779b97f4a7c15;
+  std::string violation_;
+};
+
+// "12 d 03:04:05.678901" since the simulation began.
+std::string TimeText(Instant instant);
+
+}  // namespace sluice::sim

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""A full disk: 452 and never 250 without storage; delivery goes on; space that returns is used.
+
+Usage: full_disk_test.py BUILD_DIR
+
+The spool is a small file system in memory, mounted in a mount namespace of this program's own, so
+that it is gone with it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from engine_run import (Run, Skipped, build_folder, expect, expect_equal, expect_once_and_intact,
+                        run_scenarios)
+
+# One shard's log: a segment of 64 MiB in use and one made ready are the least it works with.
+SPOOL_MIB = 200
+NAMESPACE = "SLUICE_TEST_OWN_MOUNTS"
+
+
+def enter_own_mounts():
+    """Runs this program again in a mount namespace of its own; False if there can be none."""
+    if os.environ.get(NAMESPACE):
+        return True
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        return False
+    os.environ[NAMESPACE] = "1"
+    os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
+
+
+class SmallSpool:
+    def __init__(self, run):
+        if not os.environ.get(NAMESPACE):
+            raise Skipped("no mount namespace can be made")
+        self.path = run.folder / "spool"
+        self.path.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SPOOL_MIB}m", "tmpfs",
+                                  self.path], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            raise Skipped(f"no tmpfs can be mounted: {mounted.stderr.strip()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        subprocess.run(["umount", "--lazy", self.path], check=True)
+
+    def fill(self):
+        """Leaves no free byte."""
+        free = shutil.disk_usage(self.path).free
+        with open(self.path / "filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, free)
+
+    def make_room(self):
+        (self.path / "filler").unlink()
+
+
+def refused_codes(load):
+    return set(load.report["refused"])
+
+
+def mail_fills_the_disk(build):
+    """Mail that cannot be delivered fills the spool; when it is delivered, there is room again."""
+    with Run(build) as run, SmallSpool(run):
+        engine = run.engine(shards=1, routes="ALL 127.0.0.1:1\n")  # Nobody listens there.
+        load = run.load(engine.address, "--messages", "3000", "--size", "100k",
+                        "--allow-refusals")
+        load.end()
+        expect_equal(refused_codes(load), {"452"}, "codes of refusals")
+        kept = load.report["accepted"]
+        expect(0 < kept * 100 * 1024 < SPOOL_MIB << 20, f"{kept} messages of 100k in the spool")
+        sink = run.sink()
+        engine.set_routes(f"ALL 127.0.0.1:{sink.ports[0]}\n")
+        engine.reload("tables version 2 in use")
+        engine.wait_events(kept, "Delivery", timeout_s=120)
+        again = run.load(engine.address, "--messages", "500", "--size", "100k", "--retry-refused",
+                         "--retry-after", "0.2")
+        again.end()
+        engine.wait_events(kept + 500, "Delivery", timeout_s=120)
+        engine.drain()
+        sink.end()
+        expect_equal(sink.totals["damaged"], 0, "damaged messages")
+        expect_equal(sink.received(), load.ledger() + again.ledger(), "received")
+        return f"{kept} messages kept, {load.report['given_up']} refused with 452"
+
+
+def disk_filled_by_others(build):
+    """The last byte is gone while mail comes in; it comes back, and mail is taken again."""
+    with Run(build) as run, SmallSpool(run) as spool:
+        sink = run.sink()
+        engine = run.engine(shards=1, routes=f"ALL 127.0.0.1:{sink.ports[0]}\n")
+        spool.fill()
+        load = run.load(engine.address, "--messages", "2500", "--size", "100k",
+                        "--allow-refusals", "--rate", "1000")
+        load.end()
+        expect(refused_codes(load) <= {"452"}, f"codes of refusals: {refused_codes(load)}")
+        spool.make_room()
+        again = run.load(engine.address, "--messages", "200", "--size", "100k", "--retry-refused",
+                         "--retry-after", "0.2")
+        again.end()
+        engine.wait_events(load.report["accepted"] + 200, "Delivery", timeout_s=120)
+        engine.drain()
+        sink.end()
+        expect_equal(sink.totals["damaged"], 0, "damaged messages")
+        expect_equal(sink.received(), load.ledger() + again.ledger(), "received")
+        return f"{load.report['accepted']} taken and {load.report['given_up']} refused meanwhile"
+
+
+def kept_over_a_restart(build):
+    """What was taken before the disk was full is there after a kill."""
+    with Run(build) as run, SmallSpool(run):
+        engine = run.engine(shards=1, routes="ALL 127.0.0.1:1\n")
+        load = run.load(engine.address, "--messages", "2500", "--size", "100k",
+                        "--allow-refusals")
+        load.end()
+        engine.kill()
+        sink = run.sink("--expect", load.report["accepted"])
+        engine.set_routes(f"ALL 127.0.0.1:{sink.ports[0]}\n")
+        expect_equal(engine.start(), load.report["accepted"], "messages in the spool")
+        sink.expected()
+        expect_once_and_intact(load, sink)
+        engine.drain()
+
+
+if __name__ == "__main__":
+    enter_own_mounts()
+    run_scenarios(build_folder(__doc__), mail_fills_the_disk, disk_filled_by_others,
+                  kept_over_a_restart)
