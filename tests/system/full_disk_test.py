@@ -15,7 +15,8 @@ import sys
 from engine_run import (Run, Skipped, build_folder, expect, expect_equal, expect_once_and_intact,
                         run_scenarios)
 
-# One shard's log: a segment of 64 MiB in use and one made ready are the least it works with.
+# One shard's log: a segment in use and one made ready are the least it works with.
+SEGMENT_BYTES = 64 << 20
 SPOOL_MIB = 200
 NAMESPACE = "SLUICE_TEST_OWN_MOUNTS"
 
@@ -55,6 +56,9 @@ class SmallSpool:
 
     def make_room(self):
         (self.path / "filler").unlink()
+
+    def enlarge(self):
+        subprocess.run(["mount", "-o", f"remount,size={2 * SPOOL_MIB}m", self.path], check=True)
 
 
 def refused_codes(load):
@@ -109,13 +113,18 @@ def disk_filled_by_others(build):
 
 
 def kept_over_a_restart(build):
-    """What was taken before the disk was full is there after a kill."""
-    with Run(build) as run, SmallSpool(run):
+    """A start needs room for a segment; without it, it says so, and with it, all mail is there."""
+    with Run(build) as run, SmallSpool(run) as spool:
         engine = run.engine(shards=1, routes="ALL 127.0.0.1:1\n")
         load = run.load(engine.address, "--messages", "2500", "--size", "100k",
                         "--allow-refusals")
         load.end()
         engine.kill()
+        if shutil.disk_usage(spool.path).free < SEGMENT_BYTES:
+            refused = engine.launch()
+            expect_equal(refused.wait(), 1, "exit of a start without room")
+            expect("make room" in refused.said(), f"it said: {refused.said()}")
+        spool.enlarge()
         sink = run.sink("--expect", load.report["accepted"])
         engine.set_routes(f"ALL 127.0.0.1:{sink.ports[0]}\n")
         expect_equal(engine.start(), load.report["accepted"], "messages in the spool")
