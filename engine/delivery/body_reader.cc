@@ -56,7 +56,7 @@ void BodyReader::OnCompletion(const io::Completion& completion) {
 void BodyReader::Finish(Read& read, bool good) {
   Message& message = *read.message;
   if (!good) {
-    if (message.failed_reads++ == 0) {
+    if (message.failed_reads == 0) {
       std::fprintf(stderr, "sluice: message %s cannot be read back from the spool\n",
                    message.id.ToString().c_str());
     }

@@ -71,6 +71,7 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
   connection->destination = destination;
   connection->was_ready = false;
   connection->counted_ready = false;
+  connection->unneeded = false;
   connection->granted = 0;
   connection->successes = 0;
   connection->final = whole_route;
@@ -165,16 +166,12 @@ void Connections::Quit(Connection& connection, Now now) {
 }
 
 void Connections::Abort(Connection& connection, Now now) {
-  if (connection.state == ConnectionState::kClosing) {
-    connection.retry_step = false;
-    return;
-  }
+  if (connection.state == ConnectionState::kClosing) return;  // kBetween is asked again.
   if (connection.state != ConnectionState::kConnecting) {
     connection.session.Abort();
     Drive(connection, now);
   }
   if (connection.state != ConnectionState::kClosing) BeginClose(connection, now);
-  connection.retry_step = false;
 }
 
 void Connections::OnCompletion(const io::Completion& completion, Now now) {
@@ -401,10 +398,20 @@ void Connections::JoinClose(Connection& connection, Now now) {
   connection.body_piece = 0;
   TellHeld(connection);
   CHECK(!connection.attempt.active());
-  if (connection.retry_step) {
-    ++connection.step;
-    return TryStep(connection, now);
-  }
+  Push(connection.retry_step ? ConnectionEventKind::kBetween : ConnectionEventKind::kEnded,
+       connection);
+}
+
+void Connections::Continue(Connection& connection, Now now) {
+  CHECK(connection.retry_step);
+  CHECK(!connection.socket);
+  ++connection.step;
+  TryStep(connection, now);
+}
+
+void Connections::End(Connection& connection) {
+  CHECK(connection.retry_step);
+  connection.retry_step = false;
   Push(ConnectionEventKind::kEnded, connection);
 }
 

@@ -39,6 +39,7 @@ enum class ConnectionEventKind : uint8_t {
   kAttempted,  // `parcel` is back, its outcome written in.
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
   kStepFailed,  // An address did not answer, or its host refused the session: `address`.
+  kBetween,     // Closed, with another address to try: Continue, or End.
   kEnded,       // Over. The dispatcher must Release the connection.
 };
 
@@ -82,6 +83,7 @@ struct Connection {
   // --- The dispatcher's.
   ListHook hook;               // Among the destination's ready ones.
   bool counted_ready = false;  // No longer among the destination's opening ones.
+  bool unneeded = false;       // Ended between two addresses: it says nothing of the hosts.
   uint32_t granted = 0;        // Recipients taken out of the budget for it.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
@@ -115,6 +117,9 @@ class Connections {
   void Quit(Connection& connection, Now now);
   // Ends any connection now; what its attempt did stays undecided unless the session can say it.
   void Abort(Connection& connection, Now now);
+  // After kBetween: tries the next address, or ends.
+  void Continue(Connection& connection, Now now);
+  void End(Connection& connection);
   void Release(Connection& connection);
 
   void OnCompletion(const io::Completion& completion, Now now);

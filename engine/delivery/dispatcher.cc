@@ -252,9 +252,14 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
 
 // A connection is worth opening when the mail that waits is more than those being opened will take.
 bool Dispatcher::WantsAnother(const Destination& destination) const {
+  return destination.ready.empty() && Useful(destination, destination.opening);
+}
+
+// Beside `opening` others.
+bool Dispatcher::Useful(const Destination& destination, uint64_t opening) const {
   const uint64_t worth =
       std::min(limits::kMessagesWorthAConnection, destination.controls.messages_per_connection_max);
-  return destination.ready.empty() && destination.queue.size() > destination.opening * worth;
+  return destination.queue.size() > opening * worth;
 }
 
 void Dispatcher::OpenConnections(Destination& destination, Now now) {

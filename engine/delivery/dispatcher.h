@@ -90,6 +90,7 @@ class Dispatcher {
   void StartTransactions(Destination& destination, Now now);
   void OpenConnections(Destination& destination, Now now);
   bool WantsAnother(const Destination& destination) const;
+  bool Useful(const Destination& destination, uint64_t opening) const;
   void LookAgainAt(Destination& destination, Instant when);
   void ForgetIfIdle(Destination& destination, Now now);
   void FailQueue(Destination& destination, Now now);
@@ -110,6 +111,7 @@ class Dispatcher {
   void OnAttempted(Connection& connection, Parcel& parcel, Now now);
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
   void EndTransaction(Connection& connection, uint32_t seen, Now now);
+  void OnBetween(Connection& connection, Now now);
   void OnEnded(Connection& connection, Now now);
   void NoteStepFailed(Destination& destination, const SocketAddress& address, Now now);
   void NoteStepWorks(Destination& destination, const SocketAddress& address);

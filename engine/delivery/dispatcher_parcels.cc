@@ -176,6 +176,9 @@ void Dispatcher::HandleEvents(Now now) {
       case ConnectionEventKind::kStepFailed:
         NoteStepFailed(DestinationOf(connection), event.address, now);
         break;
+      case ConnectionEventKind::kBetween:
+        OnBetween(connection, now);
+        break;
       case ConnectionEventKind::kEnded:
         OnEnded(connection, now);
         break;
@@ -226,12 +229,23 @@ void Dispatcher::EndTransaction(Connection& connection, uint32_t seen, Now now) 
   LookAt(destination);
 }
 
+// One address has failed. The next is worth trying only while mail still waits for it, and within
+// the limits as they are now: a new table may have lowered them.
+void Dispatcher::OnBetween(Connection& connection, Now now) {
+  const Destination& destination = DestinationOf(connection);
+  const bool allowed = destination.budget.connections() <= destination.controls.connections_max;
+  connection.unneeded = !allowed || !Useful(destination, destination.opening - 1);
+  if (draining_ || connection.unneeded) return connections_.End(connection);
+  connections_.Continue(connection, now);
+}
+
 void Dispatcher::OnEnded(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
   if (connection.hook.linked()) destination.ready.Remove(connection);
   timers_.Disarm(connection.timer);
   if (connection.granted > 0) EndTransaction(connection, /*seen=*/0, now);  // It waited for a body.
   const bool never_ready = !connection.counted_ready;
+  const bool unneeded = connection.unneeded;
   const smtp::Reply failure = connection.failure;
   const bool final = connection.final;
   const bool our_fault = connection.our_fault;
@@ -245,7 +259,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   if (!draining_) {
     if (our_fault) {  // Descriptors or memory: soon again, and nobody's attempt.
       destination.not_before = std::max(destination.not_before, now.instant + kShortageWait);
-    } else if (never_ready) {
+    } else if (never_ready && !unneeded) {
       destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
       // Not one session is up or coming up: the destination cannot be reached now.
       if (destination.budget.connections() == 0) BackOff(destination, failure, final, now);

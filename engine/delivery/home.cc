@@ -148,6 +148,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   message.reading = false;
   message.moving = false;
   message.failed_reads = 0;
+  message.move_not_before = Instant::min();
 
   LogBody(message.id, incoming.body, incoming.logged_bytes, incoming.log_bytes, incoming.extents,
           now);

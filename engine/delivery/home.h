@@ -187,7 +187,9 @@ class Home {
   static constexpr uint64_t kRecordOverheadBytes = 256;
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
-  // A body that could not be read so often in a row is lost.
+  // When a message that is to be moved could not be read.
+  static constexpr Duration kMoveAgainAfter = std::chrono::seconds(60);
+  // A body that could not be read for so many attempts in a row is lost.
   static constexpr uint32_t kFailedReadsMax = 3;
 
   const Options options_;

@@ -156,7 +156,7 @@ void Home::MoveSome(Now now) {
     Message* next = list.Next(*message);
     const bool last = next == nullptr;  // Then moving it frees the list.
     const bool may_move = message->promised && !message->moving && !message->move_wanted &&
-                          !message->dead && message->failed_reads < kFailedReadsMax;
+                          !message->dead && now.instant >= message->move_not_before;
     if (may_move) {
       if (!message->body.empty() && !message->reading) {
         MoveMessage(*message, now);

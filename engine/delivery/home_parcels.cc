@@ -97,7 +97,13 @@ void Home::OnBodiesRead(Now now) {
   BodyReader::Result result;
   while (reader_.Take(result)) {
     Message& message = *result.message;
-    if (result.good) message.failed_reads = 0;
+    if (result.good) {
+      message.failed_reads = 0;
+    } else {
+      message.move_not_before = now.instant + kMoveAgainAfter;
+      // Only tries to deliver count: they are a retry apart, and a fault of the disk may pass.
+      message.failed_reads += message.body_waiters.empty() ? 0 : 1;
+    }
     for (Parcel* parcel : message.body_waiters) {
       parcel->body_state = result.good                              ? BodyState::kLent
                            : message.failed_reads < kFailedReadsMax ? BodyState::kDamaged
@@ -184,6 +190,7 @@ void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
   message.parcels = 0;
   message.lends = 0;
   message.failed_reads = 0;
+  message.move_not_before = Instant::min();
   message.accepted_at = accepted.accepted_at;
   message.envelope.sender = accepted.sender;
   message.envelope.body_type = static_cast<smtp::BodyType>(accepted.body_type);

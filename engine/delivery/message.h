@@ -64,6 +64,7 @@ struct Message {
   Body body;
   uint32_t lends = 0;                 // Parcels that hold the body now.
   bool reading = false;               // It is being read back (body_reader.h).
+  Instant move_not_before{};          // After a read that failed.
   uint32_t failed_reads = 0;          // In a row.
   bool move_wanted = false;           // It is being read back to be moved.
   bool moving = false;                // Its new place in the log is not durable yet.

@@ -74,6 +74,7 @@ bool SimEvents::RefusedByUs(const std::string& address, const Event& event) cons
   if (event.reply == nullptr) return false;
   const std::string& content = scene_.ledger.MessageOf(address).content;
   const smtp::EnhancedCode code = event.reply->enhanced;
+  if (code == smtp::EnhancedCode{5, 3, 0}) return scene_.options.faults.read_errors > 0;
   if (code == smtp::EnhancedCode{5, 3, 4}) return content.size() + kTraceBytesMax > kPeerSizeMax;
   const auto eight_bit = [](char c) { return (c & 0x80) != 0; };
   return code == smtp::EnhancedCode{5, 6, 3} &&

@@ -223,10 +223,7 @@ bool PeerSession::TakeBody() {
     body_refused_after_ = UINT64_MAX;
     const bool forever = scene_.world.Chance(0.5) && !sender_.empty();
     if (forever) scene_.ledger.RefusedForGood(sender_, domain_);
-    Answer(forever ? "554 5.6.0 enough" : "451 4.3.0 enough", State::kGone, /*closes=*/false);
-    // What was said is said; the connection goes a little later.
-    scene_.world.After(scene_.world.Delay(microseconds(10), seconds(2)),
-                       [this] { connection_.Finish(1); });
+    Answer(forever ? "554 5.6.0 enough" : "451 4.3.0 enough", state_, /*closes=*/true);
     return false;
   }
   size_t end = absl::StartsWith(input_, ".\r\n") ? 0 : std::string::npos;
