@@ -1,6 +1,6 @@
-// CHECK: what must be true, in release too. A false one is a fault of this program, never of a peer,
-// a disk or an operator; it names itself on stderr and ends the process, since going on from a state
-// that cannot be would put mail at risk.
+// CHECK: what must be true, in release too. A false one is a fault of this program, never of a
+// peer, a disk or an operator; it names itself on stderr and ends the process, since going on from
+// a state that cannot be would put mail at risk.
 
 #pragma once
 
@@ -16,7 +16,6 @@ namespace sluice {
 
 }  // namespace sluice
 
-#define CHECK(condition)             \
-  (__builtin_expect(!!(condition), 1) \
-       ? static_cast<void>(0)        \
-       : ::sluice::CheckFailed(#condition, __FILE__, __LINE__))
+#define CHECK(condition)                                     \
+  (__builtin_expect(!!(condition), 1) ? static_cast<void>(0) \
+                                      : ::sluice::CheckFailed(#condition, __FILE__, __LINE__))

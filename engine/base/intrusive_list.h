@@ -1,5 +1,5 @@
-// A doubly linked list whose links live in its members: joining and leaving allocate nothing and are
-// O(1). A hook is in at most one list at a time; the list owns nothing. Not thread-safe.
+// A doubly linked list whose links live in its members: joining and leaving allocate nothing and
+// are O(1). A hook is in at most one list at a time; the list owns nothing. Not thread-safe.
 
 #pragma once
 

@@ -1,10 +1,10 @@
 // The name of a message, unique over shards and restarts.
 //
-//   bits 63..8   microseconds since 1970-01-01 UTC at which it was made, never the same twice on a shard
-//   bits  7..0   the shard that made it
+//   bits 63..8   microseconds since 1970-01-01 UTC at which it was made, never the same twice on a
+//   shard bits  7..0   the shard that made it
 //
-// Later ids of one shard are greater. As text it is 13 characters of Crockford's base 32 (no I, L, O,
-// U), which sorts as the number does: "05ZKQ3J8V0A04".
+// Later ids of one shard are greater. As text it is 13 characters of Crockford's base 32 (no I, L,
+// O, U), which sorts as the number does: "05ZKQ3J8V0A04".
 
 #pragma once
 

@@ -1,13 +1,13 @@
 // Slots of one type, at most `capacity` of them, named by slot and generation.
 //
-// The memory is reserved whole at the start and becomes resident only as slots are first used; a slot
-// never moves. A slot is constructed at its first use and is *not* destroyed when it is released: the
-// next user finds the buffers (strings, vectors) of the last one with their capacity, so a busy slab
-// stops allocating. Who takes a slot resets it.
+// The memory is reserved whole at the start and becomes resident only as slots are first used; a
+// slot never moves. A slot is constructed at its first use and is *not* destroyed when it is
+// released: the next user finds the buffers (strings, vectors) of the last one with their capacity,
+// so a busy slab stops allocating. Who takes a slot resets it.
 //
-// A handle names one use of a slot: after Release every older handle finds nothing. Generations are 24
-// bits, since they travel in a completion's id (engine/io/io.h), and are never 0.
-// Free slots are reused last in, first out, so that they stay in the cache. Not thread-safe.
+// A handle names one use of a slot: after Release every older handle finds nothing. Generations are
+// 24 bits, since they travel in a completion's id (engine/io/io.h), and are never 0. Free slots are
+// reused last in, first out, so that they stay in the cache. Not thread-safe.
 
 #pragma once
 

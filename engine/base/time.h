@@ -1,7 +1,7 @@
 // Time as a value that is handed in.
 //
-// Two clocks, both without now(): only engine/io/clock.cc reads the machine's clocks, so a core cannot
-// take a stray look at the time, and the simulator decides what time it is.
+// Two clocks, both without now(): only engine/io/clock.cc reads the machine's clocks, so a core
+// cannot take a stray look at the time, and the simulator decides what time it is.
 //
 //   Instant   monotonic, for timers and limits. It means nothing in another process.
 //   WallTime  since 1970-01-01 UTC, for what outlives the process (the spool) or is read by people

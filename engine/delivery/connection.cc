@@ -57,7 +57,7 @@ bool Connections::TakeEvent(ConnectionEvent& event) {
   return true;
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Opening.
 
 Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> steps,
@@ -142,7 +142,7 @@ void Connections::OnConnected(Connection& connection, int32_t result, Now now) {
   Drive(connection, now);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Talking.
 
 void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now) {
@@ -370,7 +370,7 @@ void Connections::ArmDeadline(Connection& connection, Now now) {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Closing: begin, join, close.
 
 void Connections::BeginClose(Connection& connection, Now now) {

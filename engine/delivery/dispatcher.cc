@@ -64,7 +64,7 @@ Dispatcher::Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolv
       connections_({.ehlo_name = options.hostname, .connections_max = options.connections_max}, io,
                    timers) {}
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Destinations.
 
 Destination* Dispatcher::FindDestination(absl::string_view domain) {
@@ -320,7 +320,7 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   destinations_.Release(destination);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The end.
 
 void Dispatcher::BeginDrain(Now now) {

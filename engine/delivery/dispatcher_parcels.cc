@@ -25,7 +25,7 @@ constexpr Duration kAfterPartialFailure = std::chrono::seconds(5);
 
 }  // namespace
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Parcels.
 
 void Dispatcher::Take(Parcel& parcel, Now now) {
@@ -146,7 +146,7 @@ void Dispatcher::OnTimer(Timer& timer, Now now) {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Connections.
 
 Destination& Dispatcher::DestinationOf(const Connection& connection) {

@@ -153,7 +153,7 @@ void Home::OnReturned(Parcel& parcel, Now now) {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // After a restart.
 
 absl::Status Home::Restore(std::vector<spool::RecoveredMessage> messages, MessageId greatest,

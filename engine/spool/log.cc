@@ -79,7 +79,7 @@ absl::Status Log::Begin(WallTime now) {
   return absl::OkStatus();
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Appending.
 
 Extent Log::AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes> parts,
@@ -186,7 +186,7 @@ uint64_t Log::piece_bytes_max() const {
   return std::min<uint64_t>(kRecordPayloadBytesMax, options_.segment_bytes / 4);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Space.
 
 bool Log::MayAccept(uint64_t bytes, WallTime now) {
@@ -241,7 +241,7 @@ bool Log::HalfFull() const {
   return row_.back().used_bytes > row_.back().segment.bytes / 2;
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Writing.
 
 Step Log::NextStep() {
@@ -275,7 +275,7 @@ void Log::OnDone(int32_t result) {
   CHECK(durable_ + 1 == open_batch_);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // What lives, and what is given back.
 
 void Log::Lives(SegmentId first_segment, uint64_t bytes) {

@@ -67,7 +67,7 @@ void Ledger::RefusedForGood(absl::string_view sender, absl::string_view domain) 
   }
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // What peers took.
 
 uint32_t Ledger::NewDelivery(const Connection& connection, bool garbled) {

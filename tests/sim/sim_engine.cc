@@ -32,7 +32,7 @@ EngineModel::~EngineModel() {
   Bury();
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Starting.
 
 bool EngineModel::Start(uint32_t shards) {
@@ -138,7 +138,7 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   return options;
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Turns.
 
 void EngineModel::ScheduleTurn(uint32_t number, Instant when) {
@@ -160,7 +160,10 @@ void EngineModel::TakeTurn(uint32_t number) {
   ++node.turn_serial;
   post_->EndSleep(number);
   node.io->TakeCompletions(completions_);
-  node.idle_turns = completions_.empty() ? node.idle_turns + 1 : 0;
+  // A turn for a timer's sake is no spin: the wheel ticks by the millisecond.
+  const bool at_once = now.instant - node.last_turn < std::chrono::microseconds(500);
+  node.idle_turns = completions_.empty() && at_once ? node.idle_turns + 1 : 0;
+  node.last_turn = now.instant;
   Instant until = node.shard->Step(now, completions_);
   node.io->EndTurn();
   scene_.world.Note("turn", number, completions_.size());
@@ -225,7 +228,7 @@ void EngineModel::Abort() {
   Tell({.kind = shard::MailKind::kAbort});
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Ending.
 
 void EngineModel::Crash(bool power) {
@@ -289,7 +292,7 @@ const SocketAddress* EngineModel::DrawListener() {
   return &nodes_[scene_.world.random().Below(nodes_.size())].listener;
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Calls.
 
 CallObserver::Answer EngineModel::OnCalling(uint32_t shard, int32_t descriptor,

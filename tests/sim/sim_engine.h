@@ -67,6 +67,7 @@ class EngineModel : public CallObserver {
     bool ended = false;
     // Turns that changed nothing, one after another: a shard that spins.
     uint64_t idle_turns = 0;
+    Instant last_turn{};
   };
 
   bool StartShard(uint32_t number, shard::Shard::Inheritance inheritance);

@@ -25,7 +25,7 @@ SimIo::SimIo(const Options& options, World& world, Network& network, spool::Memo
       observer_(observer),
       wake_(std::move(wake)) {}
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Operations.
 
 uint64_t SimIo::Key(io::OpId op) {
@@ -132,7 +132,7 @@ void SimIo::Wait(Instant, std::vector<io::Completion>&) {
   CHECK(!"the simulation takes the turns");
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Sockets.
 
 SimIo::Socket& SimIo::SocketOf(int32_t descriptor) {
@@ -406,7 +406,7 @@ void SimIo::OnRoom(Connection& connection) {
   Later(operation, Duration(0), microseconds(100), &SimIo::DoSend);
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // Files.
 
 void SimIo::Write(io::OpId op, io::File file, std::span<const io::Bytes> parts, uint64_t offset) {

@@ -160,11 +160,11 @@ def own(folder, user):
     os.chown(folder, user, -1)
 
 
-def mail_folder(run):
-    """Where the receiver, as nobody, puts its mail."""
+def mail_folder(run, user):
+    """Where the receiver, as that user, puts its mail."""
     folder = run.folder / "mail"
     folder.mkdir()
-    own(folder, have_user("nobody"))
+    own(folder, user)
     return folder
 
 
@@ -207,7 +207,7 @@ def to_smtp_sink(build):
     packages = Packages(build, "postfix")
     port = free_port()
     with Run(build) as run:
-        folder, mails = mail_folder(run), make_mails()
+        folder, mails = mail_folder(run, have_user("nobody")), make_mails()
         command = (packages.program("usr/sbin/smtp-sink"), "-u", "nobody", "-d", folder / "m.",
                    f"127.0.0.1:{port}", "128")
         with Server(run, packages, port, *command) as server:
@@ -290,10 +290,73 @@ def to_postfix(build):
     packages = Packages(build, "postfix")
     port = free_port()
     with Run(build) as run:
-        folder = mail_folder(run)
+        folder = mail_folder(run, have_user("nobody"))
         write_postfix(run, port, packages.root, folder)
         server = Server(run, packages, port, packages.program("usr/lib/postfix/sbin/master"), "-d",
                         "-c", run.folder / "postfix")
+        return deliver_to_maildirs(run, server, folder)
+
+
+# --- Exim.
+
+EXIM = """\
+exim_path = {program}
+keep_environment = LD_LIBRARY_PATH
+spool_directory = {folder}/spool-exim
+log_file_path = {folder}/spool-exim/%slog
+pid_file_path =
+primary_hostname = exim.example
+domainlist local_domains = far.example
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+host_lookup =
+rfc1413_query_timeout = 0s
+tls_advertise_hosts =
+# Deliveries begin at once, by the process that took the message.
+deliver_drop_privilege = true
+smtp_accept_max = 0
+smtp_accept_queue_per_connection = 0
+recipients_max = 100
+acl_smtp_rcpt = accept_local
+acl_smtp_data =
+
+begin acl
+accept_local:
+  accept domains = +local_domains
+
+begin routers
+mailboxes:
+  driver = accept
+  domains = +local_domains
+  transport = maildir
+
+begin transports
+maildir:
+  driver = appendfile
+  maildir_format
+  directory = {mail}/${{lookup{{$local_part}}lsearch{{{folder}/mailboxes}}}}
+  create_directory
+  user = Debian-exim
+  return_path_add
+
+begin retry
+* * F,1h,1m
+"""
+
+
+def to_exim(build):
+    packages = Packages(build, "exim4-daemon-light")
+    program = packages.program("usr/sbin/exim4")
+    user, port = have_user("Debian-exim"), free_port()
+    with Run(build) as run:
+        folder = mail_folder(run, user)
+        (run.folder / "spool-exim").mkdir()
+        own(run.folder / "spool-exim", user)
+        # Exim uses no name that came from outside in a path, but what it looked up.
+        run.write("mailboxes", "".join(f"r{i}: r{i}\n" for i in range(MAILBOXES)))
+        run.write("exim.conf", EXIM.format(program=program, folder=run.folder, mail=folder,
+                                           port=port))
+        server = Server(run, packages, port, program, "-C", run.folder / "exim.conf", "-bdf")
         return deliver_to_maildirs(run, server, folder)
 
 
@@ -347,4 +410,5 @@ def from_swaks(build):
 
 
 if __name__ == "__main__":
-    run_scenarios(build_folder(__doc__), to_smtp_sink, from_smtp_source, from_swaks, to_postfix)
+    run_scenarios(build_folder(__doc__), to_smtp_sink, from_smtp_source, from_swaks, to_postfix,
+                  to_exim)

@@ -139,7 +139,7 @@ def forbidden(names):
 
 def columns(names):
     for name in names:
-        if not name.endswith((".cc", ".h", ".py")):
+        if not is_source(name):
             continue
         for number, line in enumerate(lines(name), 1):
             if len(line) > LINE_COLUMNS_MAX:
