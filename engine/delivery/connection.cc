@@ -73,6 +73,7 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
   connection->counted_ready = false;
   connection->unneeded = false;
   connection->granted = 0;
+  connection->tried = false;
   connection->successes = 0;
   connection->final = whole_route;
   connection->our_fault = false;

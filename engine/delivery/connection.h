@@ -85,6 +85,7 @@ struct Connection {
   bool counted_ready = false;  // No longer among the destination's opening ones.
   bool unneeded = false;       // Ended between two addresses: it says nothing of the hosts.
   uint32_t granted = 0;        // Recipients taken out of the budget for it.
+  bool tried = false;          // The server may have seen them.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
 };

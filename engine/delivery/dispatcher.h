@@ -110,7 +110,8 @@ class Dispatcher {
   void OnReady(Connection& connection, Now now);
   void OnAttempted(Connection& connection, Parcel& parcel, Now now);
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
-  void EndTransaction(Connection& connection, uint32_t seen, Now now);
+  void OnTried(Connection& connection, Now now);
+  void EndTransaction(Connection& connection, Now now);
   void OnBetween(Connection& connection, Now now);
   void OnEnded(Connection& connection, Now now);
   void NoteStepFailed(Destination& destination, const SocketAddress& address, Now now);

@@ -97,7 +97,7 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     return connections_.Offer(*connection, parcel, connection->granted, now);
   }
   if (usable) {
-    EndTransaction(*connection, /*seen=*/0, now);
+    EndTransaction(*connection, now);
     OnReady(*connection, now);
   }
   switch (parcel.body_state) {
@@ -188,6 +188,7 @@ void Dispatcher::HandleEvents(Now now) {
 
 void Dispatcher::OnReady(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
+  if (connection.granted > 0) EndTransaction(connection, now);
   if (!connection.counted_ready) {
     connection.counted_ready = true;
     CHECK(destination.opening > 0);
@@ -211,19 +212,29 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
     destination.failure = smtp::Reply{};
     destination.not_before = now.instant;
   }
-  EndTransaction(connection, connection.granted, now);
+  OnTried(connection, now);
   GiveBack(parcel, ParcelResult::kAttempted);
 }
 
 // The session was lost before it could try the parcel: it goes home with the body's memory, and
 // comes back to the front at once for another connection.
 void Dispatcher::OnReturned(Connection& connection, Parcel& parcel, Now now) {
-  EndTransaction(connection, connection.granted, now);
+  OnTried(connection, now);
   GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
 }
 
-void Dispatcher::EndTransaction(Connection& connection, uint32_t seen, Now now) {
+// The parcel is decided, but its recipients are in flight until the server has answered all that
+// was pipelined: a server that is slow with the rest of a refused group sees them only then. If it
+// has not, they end when the session is ready again or its connection is over.
+void Dispatcher::OnTried(Connection& connection, Now now) {
+  connection.tried = true;
+  if (connection.session.all_answered()) EndTransaction(connection, now);
+}
+
+void Dispatcher::EndTransaction(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
+  const uint32_t seen = connection.tried ? connection.granted : 0;
+  connection.tried = false;
   destination.budget.TransactionEnded(destination.controls, connection.granted, seen, now.instant);
   connection.granted = 0;
   LookAt(destination);
@@ -243,7 +254,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
   if (connection.hook.linked()) destination.ready.Remove(connection);
   timers_.Disarm(connection.timer);
-  if (connection.granted > 0) EndTransaction(connection, /*seen=*/0, now);  // It waited for a body.
+  if (connection.granted > 0) EndTransaction(connection, now);
   const bool never_ready = !connection.counted_ready;
   const bool unneeded = connection.unneeded;
   const smtp::Reply failure = connection.failure;

@@ -39,7 +39,7 @@ Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& time
 
 Incoming* Home::Begin(Now now) {
   if (messages_.taken() + incoming_.taken() >= messages_.capacity()) return nullptr;
-  if (pool_.taken() == pool_.capacity()) return nullptr;
+  if (pool_.taken() == pool_.capacity() && !Squeeze()) return nullptr;
   if (!log_.MayAccept(limits::kBodyBlockBytes, now.wall)) return nullptr;
   Incoming* incoming = incoming_.Take();
   if (incoming == nullptr) return nullptr;

@@ -168,6 +168,7 @@ class Home {
   void Bury(Message& message, Now now);
   void Forget(Message& message);
   void ReleaseBody(Message& message);
+  bool Squeeze();
 
   // The log.
   void OnDurable(Now now);
@@ -185,6 +186,9 @@ class Home {
 
   // What a message's other records take in the log, roughly, beside its body and addresses.
   static constexpr uint64_t kRecordOverheadBytes = 256;
+  // Bodies that nobody holds are given up for want of memory at most so often: it looks at every
+  // message.
+  static constexpr Duration kSqueezeInterval = std::chrono::seconds(1);
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
@@ -212,6 +216,8 @@ class Home {
   using SegmentMessages = IntrusiveList<Message, &Message::segment_hook>;
   absl::flat_hash_map<uint64_t, std::unique_ptr<SegmentMessages>> by_segment_;
 
+  Instant turned_at_{};  // When the last turn was.
+  Instant next_squeeze_{};
   bool step_in_flight_ = false;
   bool told_failed_ = false;
 

@@ -125,6 +125,7 @@ void Home::OnLogFailed() {
 }
 
 void Home::Turn(Now now) {
+  turned_at_ = now.instant;
   OnBodiesRead(now);
   OnDurable(now);
   if (log_.failed()) {

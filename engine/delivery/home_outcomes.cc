@@ -255,6 +255,17 @@ void Home::Forget(Message& message) {
   messages_.Release(message);
 }
 
+// Memory has run out: bodies that are kept for later make room for those that are wanted now.
+// Without this, messages that wait for a connection could keep the memory from those that have one,
+// for ever. True: try again.
+bool Home::Squeeze() {
+  if (turned_at_ < next_squeeze_) return false;
+  next_squeeze_ = turned_at_ + kSqueezeInterval;
+  const uint32_t before = pool_.taken();
+  messages_.ForEach([this](Message& message) { ReleaseBody(message); });
+  return pool_.taken() < before;
+}
+
 // Gives the body's memory back if nobody needs it there.
 void Home::ReleaseBody(Message& message) {
   if (message.lends > 0 || message.reading || message.moving || !message.promised) return;

@@ -86,7 +86,7 @@ void Home::WantBody(Parcel& parcel) {
     parcel.body_state = BodyState::kLent;
     return bodies_.PushBack(parcel);
   }
-  if (!reader_.Start(message)) {
+  if (!reader_.Start(message) && !(Squeeze() && reader_.Start(message))) {
     parcel.body_state = BodyState::kNoRoom;
     return bodies_.PushBack(parcel);
   }

@@ -193,6 +193,8 @@ class ClientSession {
   absl::string_view close_reason() const { return close_reason_; }
   // MAIL commands sent: counts against the limit.
   uint32_t transactions() const { return transactions_; }
+  // Every command that was written has its reply, also those of a group that was refused.
+  bool all_answered() const { return unanswered_ == 0; }
 
  private:
   bool closed() const { return awaiting_ == ClientState::kClosed; }
