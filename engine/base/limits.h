@@ -20,6 +20,10 @@ inline constexpr uint32_t kMessagesPerShardMax = 1 << 20;
 // One for each destination of a message; more than messages, since a message has many recipients.
 inline constexpr uint32_t kParcelsPerShardMax = 1 << 21;
 
+// Of both, one in so many is kept for bounces: a shard that is full of mail to be bounced could
+// otherwise never end any of it.
+inline constexpr uint32_t kShareKeptForBounces = 16;
+
 // Destinations with mail, connections, or counted recipients. Beyond: the parcel waits at home for
 // its next retry.
 inline constexpr uint32_t kDestinationsPerShardMax = 1 << 20;

@@ -37,12 +37,26 @@ Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& time
       parcels_(options.parcels_max),
       reader_(io, log, pool_) {}
 
-Incoming* Home::Begin(Now now) {
-  if (messages_.taken() + incoming_.taken() >= messages_.capacity()) return nullptr;
+// A bounce ends the recipients that it reports, and they may be all that a full shard is waiting
+// for: some slots, and half of the log's reserve, are kept for bounces.
+bool Home::HasRoom(Origin origin, uint32_t messages, uint32_t parcels, uint64_t log_bytes,
+                   Now now) {
+  const bool bounce = origin == Origin::kBounce;
+  const uint32_t share = limits::kShareKeptForBounces;
+  const uint32_t messages_kept = bounce ? 0 : messages_.capacity() / share;
+  const uint32_t parcels_kept = bounce ? 0 : parcels_.capacity() / share;
+  if (messages + messages_kept > messages_.capacity()) return false;
+  if (parcels + parcels_kept > parcels_.capacity()) return false;
+  return bounce ? log_.MayMove(log_bytes, now.wall) : log_.MayAccept(log_bytes, now.wall);
+}
+
+Incoming* Home::Begin(Origin origin, Now now) {
   if (pool_.taken() == pool_.capacity() && !Squeeze()) return nullptr;
-  if (!log_.MayAccept(limits::kBodyBlockBytes, now.wall)) return nullptr;
+  const uint32_t messages = messages_.taken() + incoming_.taken() + 1;
+  if (!HasRoom(origin, messages, 0, limits::kBodyBlockBytes, now)) return nullptr;
   Incoming* incoming = incoming_.Take();
   if (incoming == nullptr) return nullptr;
+  incoming->origin = origin;
   incoming->id = ids_.Next(now.wall);
   CHECK(incoming->body.empty());
   incoming->logged_bytes = 0;
@@ -61,7 +75,7 @@ void Home::Append(Incoming& incoming, absl::string_view bytes, Now now) {
     return;
   }
   if (incoming.body.bytes() < limits::kBodyBlocksBeforeLog * limits::kBodyBlockBytes) return;
-  if (!log_.MayAccept(incoming.body.bytes(), now.wall)) {
+  if (!HasRoom(incoming.origin, 0, 0, incoming.body.bytes(), now)) {
     Fail(incoming);
     return;
   }
@@ -113,9 +127,8 @@ void Home::Commit(Incoming& incoming, smtp::Envelope& envelope, const IncomingSu
   const uint32_t destinations = CountDestinations(envelope);
   const uint64_t bytes =
       incoming.body.bytes() + kRecordOverheadBytes * (1 + envelope.recipients.size());
-  if (incoming.failed ||
-      parcels_.taken() + parcels_promised_ + destinations > parcels_.capacity() ||
-      messages_.full() || !log_.MayAccept(bytes, now.wall)) {
+  const uint32_t parcels = parcels_.taken() + parcels_promised_ + destinations;
+  if (incoming.failed || messages_.full() || !HasRoom(incoming.origin, 0, parcels, bytes, now)) {
     return Refuse(incoming, session);
   }
   Message& message = MakeMessage(incoming, envelope, summary, now);
@@ -138,7 +151,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   std::swap(message.envelope, envelope);
   message.outcomes.clear();
   message.outcomes.resize(message.envelope.recipients.size());
-  message.bounce = summary.bounce;
+  message.bounce = incoming.origin == Origin::kBounce;
   message.eight_bit = summary.eight_bit;
   message.promised = false;
   message.message_bytes = summary.message_bytes;

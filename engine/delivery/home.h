@@ -43,8 +43,12 @@
 
 namespace sluice::delivery {
 
+// Where a message comes from: an injector, or ourselves.
+enum class Origin : uint8_t { kInjected, kBounce };
+
 // A message while it arrives.
 struct Incoming {
+  Origin origin = Origin::kInjected;
   MessageId id;
   Body body;                  // What the log does not have yet.
   uint64_t logged_bytes = 0;  // Of a large body: already appended to the log.
@@ -58,7 +62,6 @@ struct Incoming {
 struct IncomingSummary {
   uint64_t message_bytes = 0;  // Without stuffing and dot, with our Received line.
   bool eight_bit = false;
-  bool bounce = false;            // Made by us.
   absl::string_view client_name;  // For the reception event.
   SocketAddress client_address;
 };
@@ -94,7 +97,7 @@ class Home {
   // --- Arriving messages.
 
   // Null when none can be taken (slots, memory, disk, a failed log): answer 452.
-  Incoming* Begin(Now now);
+  Incoming* Begin(Origin origin, Now now);
   // Takes body bytes in wire form. After a failure it takes no more and Commit will answer so.
   void Append(Incoming& incoming, absl::string_view bytes, Now now);
   void Abandon(Incoming& incoming);
@@ -144,6 +147,7 @@ class Home {
   void LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_t& log_bytes,
                std::vector<spool::Extent>& extents, Now now);
   void Fail(Incoming& incoming);
+  bool HasRoom(Origin origin, uint32_t messages, uint32_t parcels, uint64_t log_bytes, Now now);
   uint32_t CountDestinations(const smtp::Envelope& envelope) const;
   void Refuse(Incoming& incoming, Handle session);
   Message& MakeMessage(Incoming& incoming, smtp::Envelope& envelope, const IncomingSummary& summary,

@@ -166,7 +166,7 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
   absl::StatusOr<smtp::Mailbox> sender = smtp::ParseForwardPath(path_view, options_.hostname);
   if (!sender.ok()) return true;  // Nobody to tell; the log has the outcome.
 
-  Incoming* bounce = Begin(now);
+  Incoming* bounce = Begin(Origin::kBounce, now);
   if (bounce == nullptr) return false;
   const std::string bounce_id = bounce->id.ToString();
   const std::string message_id = message.id.ToString();
@@ -182,9 +182,7 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
   envelope.recipients.push_back({.address = sender->address, .destination = sender->destination});
   const uint64_t promises = awaited_promises_.size();
   Commit(*bounce, envelope,
-         {.message_bytes = text.size() - kFinalDot.size(),
-          .bounce = true,
-          .client_name = options_.hostname},
+         {.message_bytes = text.size() - kFinalDot.size(), .client_name = options_.hostname},
          Handle{}, now);
   return awaited_promises_.size() > promises;
 }

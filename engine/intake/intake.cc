@@ -366,7 +366,7 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
 
 void Intake::BeginMessage(Session& session, Now now) {
   CHECK(session.incoming == nullptr);
-  delivery::Incoming* incoming = home_.Begin(now);
+  delivery::Incoming* incoming = home_.Begin(delivery::Origin::kInjected, now);
   if (incoming == nullptr) return session.dialogue.Refuse(kNoStorage);
 
   const smtp::Envelope& envelope = session.dialogue.envelope();
@@ -393,7 +393,6 @@ void Intake::CommitMessage(Session& session, Now now) {
   const delivery::IncomingSummary summary = {
       .message_bytes = dialogue.message_bytes() + session.received_line_bytes,
       .eight_bit = dialogue.eight_bit(),
-      .bounce = false,
       .client_name = dialogue.helo(),
       .client_address = session.client,
   };

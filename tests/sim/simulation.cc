@@ -237,8 +237,9 @@ void Simulation::Quiet() {
   }
   CheckConservation(ledger_);
   limits_.CheckWindows();
-  // Destinations are forgotten when their windows are empty.
-  world_.RunUntil(world_.instant() + minutes(20));
+  // Destinations are forgotten when their windows are empty, and when what they know of a host's
+  // failures (for up to the longest retry) is too old to be of use.
+  world_.RunUntil(world_.instant() + minutes(90));
   const std::string left = engine_->Leftovers();
   if (!left.empty()) world_.Violated("bounds", absl::StrCat("still held: ", left));
 }
