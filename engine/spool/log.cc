@@ -279,6 +279,7 @@ void Log::OnDone(int32_t result) {
 // What lives, and what is given back.
 
 void Log::Lives(SegmentId first_segment, uint64_t bytes) {
+  if (failed()) return;  // The record that the message begins with may have found no place.
   RowSegment* segment = Find(first_segment);
   CHECK(segment != nullptr);
   ++segment->living_messages;
@@ -289,6 +290,7 @@ void Log::Lives(SegmentId first_segment, uint64_t bytes) {
 // The open batch is waited for even while it is empty: what ends the message may be about to be
 // appended to it.
 void Log::Died(SegmentId first_segment, uint64_t bytes) {
+  if (failed()) return;
   RowSegment* segment = Find(first_segment);
   CHECK(segment != nullptr);
   CHECK(segment->living_messages > 0);

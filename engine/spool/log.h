@@ -112,7 +112,9 @@ class Log {
   bool failed() const { return !failure_.ok(); }
   const absl::Status& failure() const { return failure_; }
 
-  // --- What lives. The owner says where a message begins and when it has died.
+  // --- What lives. The owner says where a message begins and when it has died. Ignored once the
+  // log has failed: nothing is given back any more, and the message may have found no place to
+  // begin in.
 
   // The oldest segment that holds any of the message's records (its first body's) gets a living
   // message. Said in the turn in which that record was appended, also when the rest of the body is

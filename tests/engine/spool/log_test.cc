@@ -396,7 +396,10 @@ TEST_P(FailingStep, EndsTheLogForGood) {
   EXPECT_FALSE(log->MayAccept(1, At(10)));
   EXPECT_FALSE(log->MayMove(1, At(10)));
   log->AppendDone({1}, At(10));
-  EXPECT_EQ(log.AppendBodyOf(1).value, 0u);
+  const SegmentId nowhere = log.AppendBodyOf(1);
+  EXPECT_EQ(nowhere.value, 0u);
+  log->Lives(nowhere, 100);  // As its owner says before it looks.
+  log->Died(nowhere, 100);
   log->Reclaim();
   EXPECT_EQ(log->NextStep().kind, StepKind::kNone);
   EXPECT_EQ(log->MoveWanted(), std::nullopt);
