@@ -318,7 +318,6 @@ smtp_accept_max = 0
 smtp_accept_queue_per_connection = 0
 recipients_max = 100
 acl_smtp_rcpt = accept_local
-acl_smtp_data =
 
 begin acl
 accept_local:
