@@ -15,9 +15,9 @@ import random
 import re
 import smtplib
 
-from engine_run import (Run, build_folder, expect, expect_equal, route, run_scenarios, wait_until)
+from engine_run import Run, build_folder, expect, expect_equal, route, run_scenarios, wait_until
 from mail_catcher import Catcher
-from mail_peers import (Packages, Server, free_port, have_group, have_user, run_to_end)
+from mail_peers import Packages, Server, free_port, have_group, have_user, run_to_end
 
 MESSAGES = 1000
 CONNECTIONS = 8
@@ -359,6 +359,44 @@ def to_exim(build):
         return deliver_to_maildirs(run, server, folder)
 
 
+# --- OpenSMTPD.
+
+OPENSMTPD = """\
+listen on 127.0.0.1 port {port} hostname opensmtpd.example
+table mailboxes {{ "@" = "nobody" }}
+action "maildirs" maildir "{mail}/%{{dest.user}}" virtual <mailboxes> user nobody
+match from any for domain far.example action "maildirs"
+"""
+
+# Its paths are built in: in a view of its own of the file system, they lead to the scenario's.
+OPENSMTPD_START = """\
+set -e
+mount --bind {folder}/var-spool /var/spool
+mount --bind {folder}/var-lib /var/lib
+mount --bind {folder}/run /run
+mount --bind {root}/usr/libexec /usr/libexec
+exec {program} -d -f {folder}/smtpd.conf
+"""
+
+
+def to_opensmtpd(build):
+    packages = Packages(build, "opensmtpd")
+    program = packages.program("usr/sbin/smtpd")
+    for user in ("opensmtpd", "opensmtpq"):
+        have_user(user)
+    port = free_port()
+    with Run(build) as run:
+        folder = mail_folder(run, have_user("nobody"))
+        for name in ("var-spool", "var-lib/opensmtpd/empty", "run"):
+            (run.folder / name).mkdir(parents=True)
+        fields = {"folder": run.folder, "root": packages.root, "program": program, "mail": folder,
+                  "port": port}
+        run.write("smtpd.conf", OPENSMTPD.format(**fields))
+        run.write("start", OPENSMTPD_START.format(**fields))
+        server = Server(run, packages, port, "unshare", "--mount", "sh", run.folder / "start")
+        return deliver_to_maildirs(run, server, folder)
+
+
 # --- Injectors.
 
 def from_smtp_source(build):
@@ -410,4 +448,4 @@ def from_swaks(build):
 
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), to_smtp_sink, from_smtp_source, from_swaks, to_postfix,
-                  to_exim)
+                  to_exim, to_opensmtpd)

@@ -6,10 +6,10 @@ its own configuration and folders, on a port of 127.0.0.1; the programs' names a
 """
 
 import contextlib
+import grp
 import os
 import pathlib
 import pwd
-import grp
 import re
 import signal
 import socket
@@ -50,11 +50,13 @@ class Packages:
 
     def fetch(self, names):
         for name in names:
-            if self.archive(name):
+            unpacked = self.archives / f"{name}.unpacked"
+            if unpacked.exists():
                 continue
             output_of("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", name,
                       folder=self.archives)
             output_of("dpkg", "-x", self.archive(name), self.root)
+            unpacked.touch()
         # A program that changes its user ignores LD_LIBRARY_PATH, and would be root for anybody.
         output_of("find", self.root, "-type", "f", "-perm", "/6000", "-exec", "chmod", "ug-s", "{}",
                   "+")
