@@ -13,7 +13,8 @@ void CheckConservation(Ledger& ledger) {
       if (!recipient.deliveries.empty() || recipient.reports > 0) continue;
       // The report itself may have been refused or have expired; then nobody is told (RFC 5321
       // 6.1), but the engine knows.
-      if (recipient.bounced && message.report_died) continue;
+      if (recipient.given_up && message.report_died) continue;
+      if (recipient.given_up && !recipient.wants_reports()) continue;  // RFC 3461 4.1.
       ledger.world().Violated("conservation",
                               absl::StrCat(recipient.address, " of message ", message.id,
                                            " was neither delivered nor reported"));

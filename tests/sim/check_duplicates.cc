@@ -15,7 +15,8 @@ void CheckSecondDelivery(Ledger& ledger, absl::string_view what,
   for (const uint32_t number : deliveries) {
     const Delivery& earlier = ledger.deliveries[number];
     if (!ledger.Confirmed(earlier)) continue;
-    if (earlier.life < ledger.life) continue;  // Its outcome was not released: else `final`.
+    // Its outcome was not released (else `final`), and was lost with the machine.
+    if (earlier.life <= ledger.unclean_life) continue;
     ledger.world().Violated(
         "duplicates", absl::StrCat(what, " was delivered and confirmed at ", TimeText(earlier.when),
                                    " and is delivered again"));
@@ -25,13 +26,18 @@ void CheckSecondDelivery(Ledger& ledger, absl::string_view what,
 // A recipient is reported once, and not one that was delivered. After a crash it may come again:
 // the bounce stands in the log before the outcome that it reports.
 void CheckReport(Ledger& ledger, const RecipientFacts& recipient) {
-  bool restarted = ledger.life > 1;
-  if (recipient.reports > 1 && !restarted) {
+  if (!recipient.wants_reports()) {
+    ledger.world().Violated(
+        "conservation",
+        absl::StrCat(recipient.address, " is reported, with NOTIFY=", recipient.notify));
+  }
+  const bool crashed = ledger.unclean_life > 0;
+  if (recipient.reports > 1 && !crashed) {
     ledger.world().Violated("duplicates",
                             absl::StrCat(recipient.address, " is reported a second time"));
   }
   for (const uint32_t number : recipient.deliveries) {
-    if (!ledger.Confirmed(ledger.deliveries[number]) || restarted) continue;
+    if (!ledger.Confirmed(ledger.deliveries[number]) || crashed) continue;
     ledger.world().Violated("conservation",
                             absl::StrCat(recipient.address, " was delivered and is reported"));
   }

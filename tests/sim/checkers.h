@@ -12,6 +12,8 @@
 
 namespace sluice::sim {
 
+class EngineModel;
+
 // check_duplicates.cc: a peer takes something for the second time (or the first: nothing to say).
 // `final`: the engine has released an event that says it is done.
 void CheckSecondDelivery(Ledger& ledger, absl::string_view what,
@@ -24,5 +26,11 @@ void CheckRecovered(Ledger& ledger, const spool::Recovered& recovered);
 
 // check_conservation.cc: at the end, when nothing is queued any more.
 void CheckConservation(Ledger& ledger);
+
+// check_liveness.cc: after a day without faults.
+void CheckDrained(World& world, const EngineModel& engine);
+
+// check_bounds.cc: when there has been no mail for long enough.
+void CheckNothingHeld(World& world, const EngineModel& engine);
 
 }  // namespace sluice::sim

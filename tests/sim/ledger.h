@@ -20,6 +20,7 @@ namespace sluice::sim {
 // A peer has taken a message for a recipient.
 struct Delivery {
   uint32_t connection = 0;
+  uint32_t transaction = 0;  // On it, from 1.
   uint64_t reply_end = 0;  // Where in the peer's stream its 250 ends; 0: it was never said.
   bool garbled = false;    // The peer said something on this connection that breaks off a session.
   uint32_t life = 0;       // Of the engine.
@@ -35,7 +36,13 @@ struct RecipientFacts {
   uint32_t reports = 0;              // Bounces about it that a peer took, each counted once.
   bool bounced = false;              // The engine said so in an event that was released,
   bool final = false;                // or that it was delivered.
+  bool given_up = false;             // It bounced, by an event that a crash may have swallowed.
   uint32_t final_life = 0;           // In which it said so first, released or not.
+  std::string notify;                // RFC 3461, as injected; empty: not given.
+  Instant greylisted_until{};        // Once it has been tried.
+  Delivery refusal;                  // Where its peer said that it does not know it.
+
+  bool wants_reports() const { return notify.empty() || notify == "FAILURE"; }
 };
 
 enum class MessageState : uint8_t { kComing, kSent, kAccepted, kRefused, kBrokenOff };
@@ -49,6 +56,8 @@ struct MessageFacts {
   std::string id;  // As the 250 says it.
   uint32_t life = 0;
   bool report_died = false;  // A bounce to its sender was given up by the engine.
+  std::string ret;           // RFC 3461, as injected: "HDRS" and so on; empty: not given.
+  std::string envelope_id;
 };
 
 struct ReportFacts {
@@ -78,8 +87,10 @@ class Ledger {
   std::vector<MessageFacts> messages;  // By number.
   std::vector<Delivery> deliveries;
   std::map<std::string, ReportFacts> reports;
-  uint32_t life = 0;         // Of the engine; grows with each start.
-  bool disk_failed = false;  // Some time, so that a refused message may stand in a log.
+  uint32_t life = 0;          // Of the engine; grows with each start.
+  uint32_t unclean_life = 0;  // The last one that ended without having written all outcomes.
+  Duration clock_steps{};     // By how much the wall clock was moved, in all.
+  bool disk_failed = false;   // Some time, so that a refused message may stand in a log.
 
   MessageFacts& NewMessage(const std::string& sender_domain);
   RecipientFacts& AddRecipient(MessageFacts& message, const std::string& domain, bool unknown);

@@ -1,4 +1,4 @@
-// simulate --seed N [--seeds COUNT] [--trace] [--twice]
+// simulate --seed N [--seeds COUNT] [--known FILE] [--trace] [--twice]
 //
 // Runs COUNT simulations from seed N on, and says which failed. --trace prints everything that
 // happens; --twice runs each seed twice and fails one whose trace differs.
@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "tests/sim/options.h"
 #include "tests/sim/simulation.h"
@@ -29,6 +31,7 @@ void SayWhichSeed(int) {
 struct Arguments {
   uint64_t seed = 1;
   uint64_t seeds = 1;
+  std::string known;  // A file of seeds, one in front of each line, which are run first.
   bool trace = false;
   bool twice = false;
 };
@@ -41,12 +44,14 @@ bool Parse(int argc, char** argv, Arguments& arguments) {
       value = word.substr(equals + 1);
       word.resize(equals);
     }
-    const bool takes_value = word == "--seed" || word == "--seeds";
+    const bool takes_value = word == "--seed" || word == "--seeds" || word == "--known";
     if (takes_value && value.empty() && i + 1 < argc) value = argv[++i];
     if (word == "--seed") {
       arguments.seed = std::strtoull(value.c_str(), nullptr, 10);
     } else if (word == "--seeds") {
       arguments.seeds = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (word == "--known") {
+      arguments.known = value;
     } else if (word == "--trace") {
       arguments.trace = true;
     } else if (word == "--twice") {
@@ -56,6 +61,16 @@ bool Parse(int argc, char** argv, Arguments& arguments) {
     }
   }
   return true;
+}
+
+std::vector<uint64_t> Seeds(const Arguments& arguments) {
+  std::vector<uint64_t> seeds;
+  std::ifstream known(arguments.known);
+  for (std::string line; std::getline(known, line);) {
+    if (!line.empty() && line[0] != '#') seeds.push_back(std::strtoull(line.c_str(), nullptr, 10));
+  }
+  for (uint64_t i = 0; i < arguments.seeds; ++i) seeds.push_back(arguments.seed + i);
+  return seeds;
 }
 
 bool RunSeed(uint64_t seed, const Arguments& arguments, SimulationResult& total) {
@@ -86,24 +101,23 @@ bool RunSeed(uint64_t seed, const Arguments& arguments, SimulationResult& total)
 int main(int argc, char** argv) {
   Arguments arguments;
   if (!Parse(argc, argv, arguments)) {
-    std::fprintf(stderr, "usage: simulate --seed N [--seeds COUNT] [--trace] [--twice]\n");
+    std::fprintf(stderr,
+                 "usage: simulate --seed N [--seeds COUNT] [--known FILE] [--trace] [--twice]\n");
     return 2;
   }
   std::signal(SIGABRT, SayWhichSeed);
   std::signal(SIGSEGV, SayWhichSeed);
   uint64_t failed = 0;
   SimulationResult total;
-  for (uint64_t i = 0; i < arguments.seeds; ++i) {
-    failed += RunSeed(arguments.seed + i, arguments, total) ? 0 : 1;
-  }
+  const std::vector<uint64_t> seeds = Seeds(arguments);
+  for (const uint64_t seed : seeds) failed += RunSeed(seed, arguments, total) ? 0 : 1;
   std::printf(
       "%llu messages injected, %llu taken by peers over %llu connections, %llu starts, %.0f days\n",
       static_cast<unsigned long long>(total.messages),
       static_cast<unsigned long long>(total.deliveries),
       static_cast<unsigned long long>(total.calls), static_cast<unsigned long long>(total.starts),
       total.virtual_seconds / 86400);
-  std::printf("simulate: %llu seeds, %llu failed\n",
-              static_cast<unsigned long long>(arguments.seeds),
+  std::printf("simulate: %llu seeds, %llu failed\n", static_cast<unsigned long long>(seeds.size()),
               static_cast<unsigned long long>(failed));
   return failed == 0 ? 0 : 1;
 }

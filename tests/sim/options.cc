@@ -41,6 +41,7 @@ void ForEachCount(Faults& faults, Visit visit) {
   visit("power_cuts", faults.power_cuts);
   visit("restarts", faults.restarts);
   visit("aborts", faults.aborts);
+  visit("clock_steps", faults.clock_steps);
 }
 
 void DrawFaults(Random& random, Faults& faults) {
@@ -86,6 +87,7 @@ Options DrawOptions(uint64_t seed) {
   options.small_slabs = random.Chance(0.2);
   options.slow_turns = random.Chance(0.2);
   DrawFaults(random, options.faults);
+  options.notifications = random.Chance(0.3);
   return options;
 }
 
@@ -109,7 +111,7 @@ std::string Options::ToString() const {
                   " short_queue=", short_queue, " cut=", cut);
   absl::StrAppend(&text, " tight_rooms=", tight_rooms, " reorders=", reorders,
                   " small_slabs=", small_slabs, " slow_turns=", slow_turns,
-                  " segment_bytes=", segment_bytes);
+                  " notifications=", notifications, " segment_bytes=", segment_bytes);
   Faults copy = faults;
   ForEachRate(copy, [&](const char* name, double rate) {
     if (rate > 0) absl::StrAppend(&text, " ", name, "=", rate);

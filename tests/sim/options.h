@@ -43,6 +43,7 @@ struct Faults {
   int restarts = 0;  // Drained first.
   int aborts = 0;    // Drained, and then cut off.
   double accept_error = 0;
+  int clock_steps = 0;  // Of the wall clock, forth and back.
 };
 
 struct Options {
@@ -67,6 +68,7 @@ struct Options {
   bool reorders = false;
   bool small_slabs = false;
   bool slow_turns = false;
+  bool notifications = false;  // Injectors ask for them, and some peers offer DSN (RFC 3461).
   uint64_t segment_bytes = 256 << 10;
   Faults faults;
 

@@ -39,6 +39,7 @@ bool EngineModel::Start(uint32_t shards) {
   CHECK(state_ == State::kDown);
   ++starts_;
   ++scene_.ledger.life;
+  log_failed_ = false;
   scene_.world.Note("engine starts", shards, scene_.ledger.life);
   absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
   CHECK(recovered.ok());
@@ -176,12 +177,13 @@ void EngineModel::TakeTurn(uint32_t number) {
   if (node.idle_turns > kIdleTurnsMax) {
     return scene_.world.Violated("liveness", absl::StrCat("shard ", number, " spins"));
   }
-  if (node.shard->log_failed()) scene_.ledger.disk_failed = true;
+  if (node.shard->log_failed()) scene_.ledger.disk_failed = log_failed_ = true;
   if (post_->failed(number).load() && state_ == State::kRunning) BeginDrain();
   if (node.shard->AtRest()) {
     node.ended = true;
     if (std::all_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.ended; })) {
-      orderly_ = !scene_.ledger.disk_failed;
+      orderly_ = !log_failed_;
+      if (log_failed_) scene_.ledger.unclean_life = scene_.ledger.life;
       scene_.world.Note("engine ends");
       for (Node& each : nodes_) each.io->End();
       disk_.Kill();
@@ -241,6 +243,7 @@ void EngineModel::Crash(bool power) {
     disk_.Kill();
   }
   orderly_ = false;
+  scene_.ledger.unclean_life = scene_.ledger.life;
   state_ = State::kDown;
   Bury();
 }
@@ -267,7 +270,8 @@ std::string EngineModel::Leftovers() const {
   for (uint32_t number = 0; number < shards(); ++number) {
     shard::Shard& shard = *nodes_[number].shard;
     const auto say = [&](const char* what, uint64_t count) {
-      if (count > 0) absl::StrAppend(&text, "shard ", number, ": ", count, " ", what, "; ");
+      if (static_cast<int64_t>(count) > 0)
+        absl::StrAppend(&text, "shard ", number, ": ", count, " ", what, "; ");
     };
     say("messages", shard.home().messages());
     say("parcels at home", shard.home().parcels());

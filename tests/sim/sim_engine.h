@@ -86,7 +86,8 @@ class EngineModel : public CallObserver {
   std::map<std::string, PeerHost*> hosts_;
 
   State state_ = State::kDown;
-  bool orderly_ = true;  // How the last life ended.
+  bool orderly_ = true;      // How the last life ended.
+  bool log_failed_ = false;  // In this one.
   uint32_t starts_ = 0;
   std::unique_ptr<shard::Post> post_;
   std::vector<Node> nodes_;

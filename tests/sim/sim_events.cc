@@ -51,6 +51,7 @@ void SimEvents::Emit(const Event& event, uint64_t batch) {
   if (final) {
     scene_.limits.Outstanding(destination, -1);
     if (!held.report && recipient->final_life == 0) recipient->final_life = scene_.ledger.life;
+    if (!held.report && event.type != EventType::kDelivery) recipient->given_up = true;
   }
   held_.push_back(std::move(held));
 }
@@ -103,8 +104,8 @@ void SimEvents::OnExpiration(const Held& held, const Event& event) {
   const std::optional<MessageId> id = MessageId::Parse(held.id);
   CHECK(id.has_value());
   const WallTime accepted{std::chrono::microseconds(id->value >> 8)};
-  const bool old =
-      event.timestamp - accepted >= scene_.ledger.options.max_queue - std::chrono::seconds(1);
+  const bool old = event.timestamp - accepted + scene_.ledger.clock_steps >=
+                   scene_.ledger.options.max_queue - std::chrono::seconds(1);
   if (old || event.attempts >= scene_.ledger.options.max_retries) return;
   scene_.world.Violated("conservation", absl::StrCat(held.recipient, " expires after ",
                                                      Seconds(event.timestamp - accepted), " s and ",

@@ -24,6 +24,12 @@ std::string Stuffed(absl::string_view content) {
   return wire;
 }
 
+std::string RecipientCommand(absl::string_view address, const RecipientFacts& recipient) {
+  const std::string notify =
+      recipient.notify.empty() ? "" : absl::StrCat(" NOTIFY=", recipient.notify);
+  return absl::StrCat("RCPT TO:<", address, ">", notify, "\r\n");
+}
+
 }  // namespace
 
 Injector::Injector(Scene& scene, std::vector<uint32_t> messages, const SocketAddress& listener)
@@ -138,10 +144,13 @@ void Injector::BeginMessage() {
   recipients_said_ = 0;
   recipients_accepted_ = 0;
   Expect(Waits::kMail);
-  std::string group = absl::StrCat("MAIL FROM:<", message().sender, ">\r\n");
+  std::string group = absl::StrCat("MAIL FROM:<", message().sender, ">");
+  if (!message().ret.empty()) absl::StrAppend(&group, " RET=", message().ret);
+  if (!message().envelope_id.empty()) absl::StrAppend(&group, " ENVID=", message().envelope_id);
+  group += "\r\n";
   if (pipelines_) {
     for (const RecipientFacts& recipient : message().recipients) {
-      absl::StrAppend(&group, "RCPT TO:<", recipient.address, ">\r\n");
+      absl::StrAppend(&group, RecipientCommand(recipient.address, recipient));
       Expect(Waits::kRecipient);
     }
     group += "DATA\r\n";
@@ -153,13 +162,14 @@ void Injector::BeginMessage() {
 void Injector::Continue() {
   if (!waits_.empty()) return;
   if (recipients_said_ < message().recipients.size()) {
-    std::string address = message().recipients[recipients_said_++].address;
+    const RecipientFacts& recipient = message().recipients[recipients_said_++];
+    std::string address = recipient.address;
     if (scene_.world.Chance(0.1)) {  // Domains have no case.
       const size_t at = address.find('@');
       address = address.substr(0, at) + absl::AsciiStrToUpper(address.substr(at));
     }
     Expect(Waits::kRecipient);
-    return Say(absl::StrCat("RCPT TO:<", address, ">\r\n"));
+    return Say(RecipientCommand(address, recipient));
   }
   Expect(Waits::kData);
   Say("DATA\r\n");
@@ -234,8 +244,21 @@ uint32_t Injectors::DrawMessage() {
     scene_.ledger.AddRecipient(message, world.Chance(0.5) ? usual : DrawDomain(false),
                                world.Chance(scene_.options.unknown_recipients));
   }
+  DrawNotifications(message);
   message.content = DrawContent(message.number);
   return message.number;
+}
+
+// What the sender wants to hear (RFC 3461).
+void Injectors::DrawNotifications(MessageFacts& message) {
+  World& world = scene_.world;
+  if (!scene_.options.notifications || world.Chance(0.5)) return;
+  if (world.Chance(0.5)) message.ret = world.Chance(0.5) ? "HDRS" : "FULL";
+  if (world.Chance(0.5)) message.envelope_id = absl::StrCat("e+2B", message.number);
+  const char* const choices[] = {"", "NEVER", "FAILURE", "SUCCESS"};
+  for (RecipientFacts& recipient : message.recipients) {
+    recipient.notify = choices[world.random().Below(4)];
+  }
 }
 
 std::string Injectors::DrawContent(uint32_t number) {

@@ -59,6 +59,7 @@ class Injectors {
   void Inject(uint32_t count);
   uint32_t DrawMessage();
   std::string DrawDomain(bool existing);
+  void DrawNotifications(MessageFacts& message);
   std::string DrawContent(uint32_t number);
 
   Scene& scene_;

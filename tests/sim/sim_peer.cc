@@ -85,6 +85,15 @@ void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool
       scene_.ledger.deliveries[number].reply_end = last_reply_;
     }
     deliveries_.clear();
+    if (refused_ != nullptr) {
+      refused_->refusal = {.connection = connection_.number(),
+                           .transaction = transactions_,
+                           .reply_end = last_reply_,
+                           .garbled = garbled_,
+                           .life = scene_.ledger.life,
+                           .when = scene_.world.instant()};
+    }
+    refused_ = nullptr;
     if (closes) return Close(scene_.world.Chance(0.2));
     Process();
   });
@@ -255,7 +264,7 @@ void PeerSession::Obey(absl::string_view line) {
   if (verb == "RCPT") return ObeyRecipient(line);
   if (verb == "DATA") return ObeyData();
   if (verb == "RSET") {
-    Judge(mail_seen_, "RSET before the first MAIL (K22)");
+    Judge(transactions_ > 0, "RSET before the first MAIL (K22)");
     barrier_next_ = true;
     if (MisbehavesAt(Stage::kOther)) return;
     if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.rset_refusal)) {
@@ -289,6 +298,7 @@ void PeerSession::ObeyHello(absl::string_view line) {
     if (manners_.pipelining) text += "250-PIPELINING\r\n";
     if (manners_.size) absl::StrAppend(&text, "250-SIZE ", kPeerSizeMax, "\r\n");
     if (manners_.eight_bit) text += "250-8BITMIME\r\n";
+    if (manners_.notifications) text += "250-DSN\r\n";
     text += "250 HELP";
   }
   scene_.limits.OnOpened(call_);
@@ -301,8 +311,18 @@ void PeerSession::ObeyHello(absl::string_view line) {
   });
 }
 
+// A parameter is there with this value, or, when it is empty, is not there.
+void PeerSession::JudgeParameter(absl::string_view parameters, absl::string_view name,
+                                 absl::string_view value) {
+  const size_t at = parameters.find(name);
+  absl::string_view found;
+  if (at != absl::string_view::npos) found = parameters.substr(at + name.size());
+  found = found.substr(0, found.find(' '));
+  Judge(found == value, absl::StrCat("says", name, found, " and should say \"", value, "\""));
+}
+
 void PeerSession::ObeyMail(absl::string_view line) {
-  mail_seen_ = true;
+  ++transactions_;
   scene_.limits.OnMail(call_);
   Judge(absl::ConsumePrefix(&line, "MAIL FROM:<"), "MAIL is not MAIL FROM:<");
   sender_ = std::string(line.substr(0, line.find('>')));
@@ -318,6 +338,11 @@ void PeerSession::ObeyMail(absl::string_view line) {
     absl::string_view number = line.substr(size_at + 6);
     Judge(absl::SimpleAtoi(number.substr(0, number.find(' ')), &declared_bytes_), "a bad SIZE=");
     Judge(declared_bytes_ <= kPeerSizeMax, "a message over our SIZE");
+  }
+  if (const MessageFacts* message = scene_.ledger.FindBySender(sender_)) {
+    const bool passed = offered_ && manners_.notifications;
+    JudgeParameter(line, " RET=", passed ? message->ret : "");
+    JudgeParameter(line, " ENVID=", passed ? message->envelope_id : "");
   }
   reset_owed_ = true;  // Unless it ends well.
   if (MisbehavesAt(Stage::kMail)) return;
@@ -348,8 +373,20 @@ void PeerSession::ObeyRecipient(absl::string_view line) {
   const bool report = scene_.ledger.FindBySender(address) != nullptr;
   RecipientFacts* recipient = scene_.ledger.FindRecipient(address);
   Judge(report ? sender_.empty() : recipient != nullptr, absl::StrCat(address, " is nobody"));
+  if (recipient != nullptr) {
+    const bool passed = offered_ && manners_.notifications;
+    JudgeParameter(line, " NOTIFY=", passed ? recipient->notify : "");
+    JudgeAgain(*recipient);
+  }
   if (MisbehavesAt(Stage::kRecipient)) return;
-  if (recipient != nullptr && recipient->unknown) return Answer("550 5.1.1 no such user", state_);
+  if (recipient != nullptr && recipient->unknown) {
+    refused_ = recipient;
+    return Answer("550 5.1.1 no such user", state_);
+  }
+  if (recipient != nullptr && scene_.faults_on) {
+    const std::string greylisted = Greylisted(*recipient);
+    if (!greylisted.empty()) return Answer(greylisted, state_);
+  }
   if (accepted_.size() >= manners_.recipients_max) {
     return Answer(Draw(scene_.world, {"452 4.5.3 too many", "452 too many", "552 too many"}),
                   state_);
@@ -361,6 +398,36 @@ void PeerSession::ObeyRecipient(absl::string_view line) {
   }
   if (refusal.front() == '5' && recipient != nullptr) recipient->may_bounce = true;
   Answer(refusal, state_);
+}
+
+// Case H11: who was refused for good, in a transaction that delivered to others, is not tried
+// again. Where there is no room for the bounce, it is, and so are outcomes that a crash has lost.
+void PeerSession::JudgeAgain(const RecipientFacts& recipient) {
+  const Delivery& refusal = recipient.refusal;
+  const Ledger& ledger = scene_.ledger;
+  if (!ledger.Confirmed(refusal) || refusal.life <= ledger.unclean_life) return;
+  if (mail_written_ < refusal.when + seconds(2)) return;  // It was on its way by then.
+  if (scene_.options.small_slabs || ledger.disk_failed || scene_.options.faults.disk_full > 0)
+    return;
+  for (const RecipientFacts& other : ledger.MessageOf(recipient.address).recipients) {
+    for (const uint32_t number : other.deliveries) {
+      const Delivery& delivery = ledger.deliveries[number];
+      const bool same =
+          delivery.connection == refusal.connection && delivery.transaction == refusal.transaction;
+      Judge(!same || !ledger.Confirmed(delivery),
+            absl::StrCat(recipient.address, " again, though it was refused for good (H11)"));
+    }
+  }
+}
+
+// Some recipients are told to come again, until they do so late enough.
+std::string PeerSession::Greylisted(RecipientFacts& recipient) {
+  World& world = scene_.world;
+  const Instant now = world.instant();
+  const bool known = recipient.greylisted_until != Instant{};
+  if (!known && !world.Chance(scene_.options.faults.greylist * 3)) return "";
+  if (!known) recipient.greylisted_until = now + world.Delay(seconds(30), minutes(10));
+  return now < recipient.greylisted_until ? "451 4.7.1 greylisted, come again" : "";
 }
 
 void PeerSession::ObeyData() {
@@ -431,6 +498,9 @@ void PeerSession::TookIt(absl::string_view wire) {
         absl::StrCat("SIZE=", declared_bytes_, " for a message of ", message.size()));
   scene_.world.Note("peer takes", connection_.number(), message.size(), accepted_.front());
   deliveries_ = scene_.ledger.Took(connection_, sender_, accepted_, message, garbled_);
+  for (const uint32_t number : deliveries_) {
+    scene_.ledger.deliveries[number].transaction = transactions_;
+  }
 }
 
 }  // namespace sluice::sim

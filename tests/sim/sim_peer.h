@@ -39,6 +39,7 @@ struct Manners {
   bool helo_only = false;
   bool size = true;
   bool eight_bit = true;
+  bool notifications = false;            // DSN (RFC 3461).
   uint32_t recipients_max = UINT32_MAX;  // Of a transaction: then 452.
   bool multi_line = false;
   Duration answer_max = std::chrono::milliseconds(1);
@@ -62,6 +63,10 @@ class PeerSession : public End {
   void ObeyHello(absl::string_view line);
   void ObeyMail(absl::string_view argument);
   void ObeyRecipient(absl::string_view argument);
+  void JudgeParameter(absl::string_view parameters, absl::string_view name,
+                      absl::string_view value);
+  void JudgeAgain(const RecipientFacts& recipient);
+  std::string Greylisted(RecipientFacts& recipient);
   void ObeyData();
   void EndBody(absl::string_view wire);
   bool MisbehavesAt(Stage stage);
@@ -91,7 +96,7 @@ class PeerSession : public End {
   uint64_t barrier_ = 0;     // and the last one that must be awaited with PIPELINING too.
   bool barrier_next_ = false;
   bool reset_owed_ = false;
-  bool mail_seen_ = false;
+  uint32_t transactions_ = 0;
 
   std::string sender_;
   uint64_t declared_bytes_ = UINT64_MAX;
@@ -101,7 +106,8 @@ class PeerSession : public End {
   Instant mail_written_{};
   uint64_t body_refused_after_ = UINT64_MAX;
   size_t body_scanned_ = 0;
-  std::vector<uint32_t> deliveries_;
+  std::vector<uint32_t> deliveries_;   // That the next answer confirms,
+  RecipientFacts* refused_ = nullptr;  // and whom it says to be unknown.
 };
 
 class PeerHost : public Callee {

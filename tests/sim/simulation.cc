@@ -35,6 +35,7 @@ class Simulation {
   void AtSomeTime(std::function<void()> act);
   template <class Value>
   void ForAWhile(Value& value, Value trouble, Value normal);
+  void MustEndWithin(Duration time);
   uint32_t DrawShards();
   void OnEnded();
   void StartAgain();
@@ -138,6 +139,7 @@ Manners Simulation::DrawManners() {
     manners.recipients_max = static_cast<uint32_t>(world_.Between(1, 5));
   }
   manners.multi_line = world_.Chance(0.2);
+  manners.notifications = options_.notifications && world_.Chance(0.5);
   manners.answer_max = world_.Delay(milliseconds(1), seconds(4));
   return manners;
 }
@@ -174,8 +176,12 @@ void Simulation::ScheduleTrouble() {
     AtSomeTime([this, aborts = i >= faults.restarts] {
       if (!active_) return;
       engine_->BeginDrain();
+      MustEndWithin(kDrainTime);
       if (!aborts) return;
-      world_.After(world_.Delay(milliseconds(1), seconds(60)), [this] { engine_->Abort(); });
+      world_.After(world_.Delay(milliseconds(1), seconds(60)), [this] {
+        engine_->Abort();
+        MustEndWithin(kAbortTime);
+      });
     });
   }
   for (int i = 0; i < faults.disk_errors; ++i) {
@@ -190,9 +196,26 @@ void Simulation::ScheduleTrouble() {
       ForAWhile(disk_.faults.capacity_bytes, disk_.allocated_bytes() + room, UINT64_MAX);
     });
   }
+  for (int i = 0; i < faults.clock_steps; ++i) {
+    AtSomeTime([this] {
+      const Duration step = world_.Delay(milliseconds(1), minutes(10));
+      ledger_.clock_steps += step;
+      world_.StepWall(world_.Chance(0.5) ? step : -step);
+    });
+  }
   for (int i = 0; i < faults.read_errors; ++i) {
     AtSomeTime([this] { ForAWhile(disk_.faults.read_error, EIO, 0); });
   }
+}
+
+// What is ending now.
+void Simulation::MustEndWithin(Duration time) {
+  if (engine_->state() != EngineModel::State::kEnding) return;
+  world_.After(time, [this, life = engine_->number_of_starts()] {
+    if (engine_->number_of_starts() != life) return;
+    if (engine_->state() != EngineModel::State::kEnding) return;
+    world_.Violated("liveness", absl::StrCat("it does not end: ", engine_->Leftovers()));
+  });
 }
 
 uint32_t Simulation::DrawShards() {
@@ -231,17 +254,14 @@ void Simulation::Quiet() {
   if (options_.controls) engine_->UseTable(DrawTable(world_, options_, domains_, false));
   const Instant last = world_.instant() + hours(24);
   if (!world_.RunUntil(last, [this] { return engine_->Empty(); })) return;
-  if (!engine_->Empty()) {
-    return world_.Violated(
-        "liveness", absl::StrCat("after a quiet day there is still: ", engine_->Leftovers()));
-  }
+  CheckDrained(world_, *engine_);
+  if (world_.violated()) return;
   CheckConservation(ledger_);
   limits_.CheckWindows();
   // Destinations are forgotten when their windows are empty, and when what they know of a host's
   // failures (for up to the longest retry) is too old to be of use.
   world_.RunUntil(world_.instant() + minutes(90));
-  const std::string left = engine_->Leftovers();
-  if (!left.empty()) world_.Violated("bounds", absl::StrCat("still held: ", left));
+  CheckNothingHeld(world_, *engine_);
 }
 
 void Simulation::EndAll() {

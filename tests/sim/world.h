@@ -23,7 +23,9 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  Now now() const { return {now_, WallTime(kWallStart + now_.time_since_epoch())}; }
+  Now now() const { return {now_, WallTime(kWallStart + wall_step_ + now_.time_since_epoch())}; }
+  // Somebody sets the wall clock.
+  void StepWall(Duration step) { wall_step_ += step; }
   Instant instant() const { return now_; }
   Random& random() { return random_; }
 
@@ -62,6 +64,7 @@ class World {
     return a.when != b.when ? a.when > b.when : a.sequence > b.sequence;
   }
 
+  Duration wall_step_{};
   Instant now_ = Instant(std::chrono::seconds(1000));
   Random random_;
   std::vector<Event> events_;  // A heap, the next one in front.
