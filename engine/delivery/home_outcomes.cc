@@ -155,7 +155,8 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
     if (recipient.notify != 0 && (recipient.notify & smtp::kNotifyFailure) == 0) continue;
     facts.failed.push_back({.address = recipient.address,
                             .reply = outcome.own_reply ? &outcome.reply : &parcel.reply,
-                            .command = outcome.own_reply ? "RCPT TO" : parcel.command,
+                            .command = outcome.own_reply ? absl::string_view("RCPT TO")
+                                                         : absl::string_view(parcel.command),
                             .peer_name = parcel.peer_name,
                             .expired = expired});
   }
