@@ -135,6 +135,15 @@ absl::string_view Between(absl::string_view text, absl::string_view before,
   return text.substr(0, text.find(after));
 }
 
+// What a bounce may say was answered; empty: no server answered anything.
+bool IsCommand(absl::string_view text) {
+  for (const absl::string_view command : {"", "us", "EHLO", "HELO", "MAIL FROM", "RCPT TO", "DATA",
+                                          "the message body", "the final dot"}) {
+    if (text == command) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void Ledger::TookReport(const Connection& connection, const std::string& to,
@@ -156,6 +165,10 @@ void Ledger::TookReport(const Connection& connection, const std::string& to,
       }
     }
     if (report.failed.empty()) world_.Violated("peer", absl::StrCat("an empty bounce ", id));
+    const absl::string_view command = Between(list, " answered to ", ":\r\n");
+    if (!IsCommand(command)) {
+      world_.Violated("peer", absl::StrCat("a bounce quotes an answer to \"", command, "\""));
+    }
   }
   CheckSecondDelivery(*this, absl::StrCat("bounce ", id), report.deliveries, report.final);
   taken.push_back(NewDelivery(connection, garbled));
