@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a message costs: CPU microseconds through Sluice, beside the same dialogue straight to the sink.
+"""What a message costs in CPU microseconds: through Sluice, and straight to the sink.
 
     end_to_end.py BUILD_DIR [--messages N] [--size BYTES] [--runs R]
 
-One shard pinned to the first core; injector and sink pinned to the second. Every message is synced before
-its 250. Two dialogues: pipelined and not. The runs are interleaved and their medians printed, since the
-machine's speed drifts; the ratio to the bare dialogue drifts less.
+One shard pinned to the first core; injector and sink pinned to the second. Every message is synced
+before its 250. Two dialogues: pipelined and not. The runs are interleaved and their medians
+printed, since the machine's speed drifts; the ratio to the bare dialogue drifts less.
 """
 
 import argparse
@@ -69,7 +69,7 @@ class Run:
         return process
 
     def sink_listening(self):
-        """Waits for the sink's word, and does not connect: its clock starts with the first connection."""
+        """Waits for the sink's word, and does not connect: that would start the sink's clock."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with open(os.path.join(self.folder, "sluice-sink.log")) as log:
@@ -170,6 +170,19 @@ def median(runs, key):
     return statistics.median(run[key] for run in runs)
 
 
+def print_medians(dialogue, bare, through):
+    sends, receives = median(bare, "load"), median(bare, "sink")
+    user, system = median(through, "user"), median(through, "system")
+    times = (user + system) / (sends + receives)
+    print(f"{dialogue}:")
+    print(f"  bare dialogue   sends {sends:5.1f} us, receives {receives:5.1f} us")
+    print(
+        f"  through Sluice  {user + system:5.1f} CPU us a message (user {user:.1f}, system "
+        f"{system:.1f}), {times:.2f} times the bare dialogue's two sides; "
+        f"{median(through, 'rate'):.0f} messages a second"
+    )
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     arguments.add_argument("build")
@@ -181,8 +194,8 @@ def main():
     arguments.add_argument("--load-core", type=int, default=1)
     options = arguments.parse_args()
     print(
-        f"{options.messages} messages of {options.size} bytes, {options.connections} injecting connections, "
-        f"10 destinations, one shard, sync on; medians of {options.runs}"
+        f"{options.messages} messages of {options.size} bytes, {options.connections} injecting "
+        f"connections, 10 destinations, one shard, sync on; medians of {options.runs}"
     )
     with tempfile.TemporaryDirectory(
         prefix="end-to-end-", dir=os.path.abspath(options.build)
@@ -194,17 +207,7 @@ def main():
                 for _ in range(options.runs):
                     bare.append(run.one(False, pipelining))
                     through.append(run.one(True, pipelining))
-                sides = median(bare, "load") + median(bare, "sink")
-                engine = median(through, "user") + median(through, "system")
-                print(f"{'pipelined' if pipelining else 'not pipelined'}:")
-                print(
-                    f"  bare dialogue   sends {median(bare, 'load'):5.1f} us, receives {median(bare, 'sink'):5.1f} us"
-                )
-                print(
-                    f"  through Sluice  {engine:5.1f} CPU us a message (user {median(through, 'user'):.1f}, system "
-                    f"{median(through, 'system'):.1f}), {engine / sides:.2f} times the bare dialogue's two sides; "
-                    f"{median(through, 'rate'):.0f} messages a second"
-                )
+                print_medians("pipelined" if pipelining else "not pipelined", bare, through)
         finally:
             run.clean_up()
 

@@ -3,8 +3,9 @@
 
 Usage: kill_test.py BUILD_DIR [--kills N]
 
-A message may come twice only if its delivery was not in the delivery log before the kill: a line of the
-log is written after its outcome is on the disk. So no message and recipient has two Delivery lines.
+A message may come twice only if its delivery was not in the delivery log before the kill: a line of
+the log is written after its outcome is on the disk. So no message and recipient has two Delivery
+lines.
 """
 
 import argparse

@@ -11,7 +11,7 @@ SLOW_DOT = ["--fault", "stage=dot,action=delay,delay_ms=10,probability=0.3"]
 
 
 def deliver(run, limits, messages, sink_options=(), load_options=()):
-    """Sends the messages to one domain with these limits; returns the sink's totals and the engine."""
+    """Sends the messages to one domain with these limits; the sink's totals, and the engine."""
     sink = run.sink("--expect", messages, "--window", "60", *sink_options)
     engine = run.engine(routes=f"ALL 127.0.0.1:{sink.ports[0]}\n",
                         table=f"[dest-0000.example]\n{limits}\n"

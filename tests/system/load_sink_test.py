@@ -3,8 +3,8 @@
 
 Usage: load_sink_test.py BUILD_DIR
 
-Runs with and without faults and compares the two reports, the ledger and the list of what was received.
-Also: command lines that must be refused, and the end by signal and by timeout.
+Runs with and without faults and compares the two reports, the ledger and the list of what was
+received. Also: command lines that must be refused, and the end by signal and by timeout.
 """
 
 import collections
@@ -125,7 +125,8 @@ def plain(build):
 
 
 def many_domains(build):
-    print("5,000 messages to 3 recipients each, mixed sizes, 50 domains, 20 on a connection, in step")
+    print("5,000 messages to 3 recipients each, mixed sizes, 50 domains, 20 on a connection, "
+          "in step")
     sink, load = run_pair(
         build, ["--no-pipelining", "--no-8bitmime", "--window", "1", "--window", "60"],
         ["--messages", "5000", "--connections", "10", "--sizes", "512:2,1k:5,10k:3,200k:1",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SIGHUP: new tables are used at once, by the mail that waits too; broken ones are told and not used.
+"""SIGHUP: new tables are used at once, by waiting mail too; broken ones are told and not used.
 
 Usage: reload_test.py BUILD_DIR
 """

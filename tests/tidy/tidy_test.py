@@ -13,8 +13,8 @@ import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
-# Who may include whom: what stands to the right, and itself. The middle six know nothing of each other,
-# but tls may use policy's enums.
+# Who may include whom: what stands to the right, and itself. The middle six know nothing of each
+# other, but tls may use policy's enums.
 BELOW = {
     "engine/base": [],
     "policy": ["engine/base"],
@@ -83,6 +83,14 @@ def is_source(name):
     return name.endswith((".cc", ".h"))
 
 
+def is_script(name):
+    """Python or shell; a command has no ending, but names its interpreter."""
+    if name.endswith((".py", ".sh")):
+        return True
+    with open(os.path.join(ROOT, name), "rb") as file:
+        return file.read(2) == b"#!"
+
+
 def arrows(names):
     for name in filter(is_source, names):
         mine = layer(name)
@@ -139,7 +147,7 @@ def forbidden(names):
 
 def columns(names):
     for name in names:
-        if not is_source(name):
+        if not is_source(name) and not is_script(name):
             continue
         for number, line in enumerate(lines(name), 1):
             if len(line) > LINE_COLUMNS_MAX:

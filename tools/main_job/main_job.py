@@ -3,9 +3,10 @@
 
     main_job.py BUILD_DIR [--messages N]
 
-Starts sluice-sink (a port for each domain) and sluiced with the configuration beside this file, injects
-with sluice-load, and compares the injector's ledger with what the sink received. Exits 0 only if every
-message that got 250 arrived exactly once with its bytes intact and no limit was passed.
+Starts sluice-sink (a port for each domain) and sluiced with the configuration beside this file,
+injects with sluice-load, and compares the injector's ledger with what the sink received. Exits 0
+only if every message that got 250 arrived exactly once with its bytes intact and no limit was
+passed.
 """
 
 import argparse
@@ -209,15 +210,15 @@ class Job:
         totals = sink["totals"]
         more = len(received) - len(set(received))
         print(
-            f"\n{len(accepted)} messages got 250; the sink received {len(received)}: {missing} missing, "
-            f"{more} more than once, {totals['damaged']} damaged"
+            f"\n{len(accepted)} messages got 250; the sink received {len(received)}: "
+            f"{missing} missing, {more} more than once, {totals['damaged']} damaged"
         )
         with open(os.path.join(self.folder, "load.json")) as report:
             accepted_rate = json.load(report)["messages_per_s"]
         print(
-            f"accepted, each synced to disk, at {accepted_rate:.0f} messages a second while delivering; all "
-            f"delivered in {seconds:.0f} s, as the limits by the minute allow; {cpu_us:.0f} CPU microseconds a "
-            "message"
+            f"accepted, each synced to disk, at {accepted_rate:.0f} messages a second while "
+            f"delivering; all delivered in {seconds:.0f} s, as the limits by the minute allow; "
+            f"{cpu_us:.0f} CPU microseconds a message"
         )
         faults += missing + more + totals["damaged"] + totals["without_probe"]
         faults += len(accepted) != self.messages
@@ -225,7 +226,8 @@ class Job:
             print("FAILED: not every message arrived once and intact within the limits")
             return 1
         print(
-            "every message that got 250 arrived exactly once with its bytes intact, and no limit was passed"
+            "every message that got 250 arrived exactly once with its bytes intact, "
+            "and no limit was passed"
         )
         return 0
 
@@ -250,8 +252,8 @@ class Job:
             passed += over
             cells = [f"{peak:5d}  {limit if limit is not None else '-':>5}" for peak, limit in row]
             print(
-                f"{domain:<22} {port['messages']:>9}  {cells[0]:>13}  {cells[1]:>13}  {cells[2]:>16}"
-                f"{'  PASSED' if over else ''}"
+                f"{domain:<22} {port['messages']:>9}  {cells[0]:>13}  {cells[1]:>13}  "
+                f"{cells[2]:>16}{'  PASSED' if over else ''}"
             )
         return passed
 
