@@ -6,6 +6,7 @@ its own configuration and folders, on a port of 127.0.0.1; the programs' names a
 """
 
 import contextlib
+import functools
 import grp
 import os
 import pathlib
@@ -53,13 +54,20 @@ class Packages:
             unpacked = self.archives / f"{name}.unpacked"
             if unpacked.exists():
                 continue
-            output_of("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", name,
-                      folder=self.archives)
+            self.download(name)
             output_of("dpkg", "-x", self.archive(name), self.root)
             unpacked.touch()
         # A program that changes its user ignores LD_LIBRARY_PATH, and would be root for anybody.
         output_of("find", self.root, "-type", "f", "-perm", "/6000", "-exec", "chmod", "ug-s", "{}",
                   "+")
+
+    def download(self, name):
+        command = ("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", name)
+        try:
+            output_of(*command, folder=self.archives)
+        except Skipped:
+            update_lists()
+            output_of(*command, folder=self.archives)
 
     def archive(self, name):
         return next(self.archives.glob(f"{name}_*.deb"), None)
@@ -88,6 +96,14 @@ class Packages:
 
     def environment(self):
         return {**os.environ, "LD_LIBRARY_PATH": self.library_path()}
+
+
+@functools.cache
+def update_lists():
+    """The machine may have none, or they name what its mirror has no longer. Once is enough; where
+    it fails, the download after it says why."""
+    with contextlib.suppress(Skipped):
+        output_of("apt-get", "update", "-qq")
 
 
 def installed(name):
