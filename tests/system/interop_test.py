@@ -11,13 +11,14 @@ Usage: interop_test.py BUILD_DIR
 import collections
 import concurrent.futures
 import os
+import pwd
 import random
 import re
 import smtplib
 
 from engine_run import Run, build_folder, expect, expect_equal, route, run_scenarios, wait_until
 from mail_catcher import Catcher
-from mail_peers import Packages, Server, free_port, have_group, have_user, run_to_end
+from mail_peers import Accounts, Packages, Server, free_port, run_to_end
 
 MESSAGES = 1000
 CONNECTIONS = 8
@@ -25,6 +26,7 @@ MAILBOXES = 20
 DOMAIN = "far.example"
 SENDER = "writer@near.example"
 ARRIVAL_TIME_S = 120
+NOBODY = pwd.getpwnam("nobody").pw_uid
 
 # --- What is sent.
 
@@ -207,7 +209,7 @@ def to_smtp_sink(build):
     packages = Packages(build, "postfix")
     port = free_port()
     with Run(build) as run:
-        folder, mails = mail_folder(run, have_user("nobody")), make_mails()
+        folder, mails = mail_folder(run, NOBODY), make_mails()
         command = (packages.program("usr/sbin/smtp-sink"), "-u", "nobody", "-d", folder / "m.",
                    f"127.0.0.1:{port}", "128")
         with Server(run, packages, port, *command) as server:
@@ -270,30 +272,30 @@ POSTFIX_QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "
 
 
 def write_postfix(run, port, root, mail):
-    """Its folders, and a configuration of the services that a delivery to a maildir needs."""
-    owner = have_user("postfix")
-    have_group("postdrop")
+    """Its folders, and a configuration of the services that a delivery to a maildir needs.
+    Returns its accounts."""
+    accounts = Accounts(run, "postfix", "postdrop")
     for name in ("queue", "postfix", "queue/pid"):
         (run.folder / name).mkdir()
     for name in ["data"] + [f"queue/{queue}" for queue in POSTFIX_QUEUES]:
         (run.folder / name).mkdir(mode=0o755)
-        own(run.folder / name, owner)
-    fields = {"folder": run.folder, "root": root, "mail": mail, "port": port,
-              "user": have_user("nobody")}
+        own(run.folder / name, accounts.numbers["postfix"])
+    fields = {"folder": run.folder, "root": root, "mail": mail, "port": port, "user": NOBODY}
     run.write("postfix/main.cf", POSTFIX_MAIN.format(**fields))
     run.write("postfix/master.cf", POSTFIX_MASTER.format(**fields))
     run.write("postfix/mailboxes",
               "".join(f"r{i}@{DOMAIN} r{i}/\n" for i in range(MAILBOXES)))
+    return accounts
 
 
 def to_postfix(build):
     packages = Packages(build, "postfix")
     port = free_port()
     with Run(build) as run:
-        folder = mail_folder(run, have_user("nobody"))
-        write_postfix(run, port, packages.root, folder)
+        folder = mail_folder(run, NOBODY)
+        accounts = write_postfix(run, port, packages.root, folder)
         server = Server(run, packages, port, packages.program("usr/lib/postfix/sbin/master"), "-d",
-                        "-c", run.folder / "postfix")
+                        "-c", run.folder / "postfix", mounts=accounts.mounts)
         return deliver_to_maildirs(run, server, folder)
 
 
@@ -346,8 +348,10 @@ begin retry
 def to_exim(build):
     packages = Packages(build, "exim4-daemon-light")
     program = packages.program("usr/sbin/exim4")
-    user, port = have_user("Debian-exim"), free_port()
+    port = free_port()
     with Run(build) as run:
+        accounts = Accounts(run, "Debian-exim")
+        user = accounts.numbers["Debian-exim"]
         folder = mail_folder(run, user)
         (run.folder / "spool-exim").mkdir()
         own(run.folder / "spool-exim", user)
@@ -355,7 +359,8 @@ def to_exim(build):
         run.write("mailboxes", "".join(f"r{i}: r{i}\n" for i in range(MAILBOXES)))
         run.write("exim.conf", EXIM.format(program=program, folder=run.folder, mail=folder,
                                            port=port))
-        server = Server(run, packages, port, program, "-C", run.folder / "exim.conf", "-bdf")
+        server = Server(run, packages, port, program, "-C", run.folder / "exim.conf", "-bdf",
+                        mounts=accounts.mounts)
         return deliver_to_maildirs(run, server, folder)
 
 
@@ -368,32 +373,22 @@ action "maildirs" maildir "{mail}/%{{dest.user}}" virtual <mailboxes> user nobod
 match from any for domain far.example action "maildirs"
 """
 
-# Its paths are built in: in a view of its own of the file system, they lead to the scenario's.
-OPENSMTPD_START = """\
-set -e
-mount --bind {folder}/var-spool /var/spool
-mount --bind {folder}/var-lib /var/lib
-mount --bind {folder}/run /run
-mount --bind {root}/usr/libexec /usr/libexec
-exec {program} -d -f {folder}/smtpd.conf
-"""
-
 
 def to_opensmtpd(build):
     packages = Packages(build, "opensmtpd")
     program = packages.program("usr/sbin/smtpd")
-    for user in ("opensmtpd", "opensmtpq"):
-        have_user(user)
     port = free_port()
     with Run(build) as run:
-        folder = mail_folder(run, have_user("nobody"))
+        folder = mail_folder(run, NOBODY)
         for name in ("var-spool", "var-lib/opensmtpd/empty", "run"):
             (run.folder / name).mkdir(parents=True)
-        fields = {"folder": run.folder, "root": packages.root, "program": program, "mail": folder,
-                  "port": port}
-        run.write("smtpd.conf", OPENSMTPD.format(**fields))
-        run.write("start", OPENSMTPD_START.format(**fields))
-        server = Server(run, packages, port, "unshare", "--mount", "sh", run.folder / "start")
+        run.write("smtpd.conf", OPENSMTPD.format(mail=folder, port=port))
+        # Its paths are built in.
+        mounts = {**Accounts(run, "opensmtpd", "opensmtpq").mounts,
+                  run.folder / "var-spool": "/var/spool", run.folder / "var-lib": "/var/lib",
+                  run.folder / "run": "/run", packages.root / "usr/libexec": "/usr/libexec"}
+        server = Server(run, packages, port, program, "-d", "-f", run.folder / "smtpd.conf",
+                        mounts=mounts)
         return deliver_to_maildirs(run, server, folder)
 
 

@@ -2,12 +2,14 @@
 
 The packages of Debian's mail servers exclude each other, so none is installed: they are unpacked
 into BUILD_DIR/peers, which is kept for the next run. A server runs as root in the foreground, with
-its own configuration and folders, on a port of 127.0.0.1; the programs' names are not in PATH.
+its own configuration, folders and users, on a port of 127.0.0.1; the programs' names are not in
+PATH, and the machine does not know the users.
 """
 
 import contextlib
 import functools
 import grp
+import itertools
 import os
 import pathlib
 import pwd
@@ -112,20 +114,26 @@ def installed(name):
     return "install ok installed" in done.stdout
 
 
-def have_user(name):
-    """Its number; servers know their users by name, and packages that are unpacked make none."""
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam(name).pw_uid
-    output_of("useradd", "--system", "--user-group", "--no-create-home", "--home-dir",
-              "/nonexistent", "--shell", "/usr/sbin/nologin", name)
-    return pwd.getpwnam(name).pw_uid
+class Accounts:
+    """The machine's users, and those that a server's package would have made if it had been
+    installed, each with a group of its name: in files that the server alone sees as the machine's.
+    """
 
+    def __init__(self, run, *names):
+        taken = {user.pw_uid for user in pwd.getpwall()}
+        taken |= {group.gr_gid for group in grp.getgrall()}
+        free = (number for number in range(200, 1000) if number not in taken)
+        self.numbers = dict(zip(names, free))
+        self.mounts = {run.folder / "passwd": "/etc/passwd", run.folder / "group": "/etc/group"}
+        run.write("passwd", self.extended("/etc/passwd", "x:{0}:{0}::/nonexistent:/bin/false"))
+        run.write("group", self.extended("/etc/group", "x:{0}:"))
 
-def have_group(name):
-    with contextlib.suppress(KeyError):
-        return grp.getgrnam(name).gr_gid
-    output_of("groupadd", "--system", name)
-    return grp.getgrnam(name).gr_gid
+    def extended(self, path, form):
+        """The machine's file, with lines of ours in place of those for the same names."""
+        lines = pathlib.Path(path).read_text().splitlines()
+        lines = [line for line in lines if line.split(":")[0] not in self.numbers]
+        lines += [f"{name}:{form.format(number)}" for name, number in self.numbers.items()]
+        return "".join(line + "\n" for line in lines)
 
 
 def free_port():
@@ -142,13 +150,33 @@ def answers(port):
     return False
 
 
-class Server:
-    """A mail server in the foreground, and all the processes it starts, until the block ends."""
+# In a view of its own of the file system: `SOURCE TARGET ... -- COMMAND ...`.
+WITH_MOUNTS = """
+set -e
+while [ "$1" != -- ]; do
+  mount --bind "$1" "$2"
+  shift 2
+done
+shift
+exec "$@"
+"""
 
-    def __init__(self, run, packages, port, *command):
+
+class Server:
+    """A mail server in the foreground, and all the processes it starts, until the block ends.
+
+    It alone sees the `mounts`, from what to where: paths that are built into it.
+    """
+
+    def __init__(self, run, packages, port, *command, mounts=None):
         self.port = port
+        view = ()
+        if mounts:
+            pairs = itertools.chain.from_iterable(mounts.items())
+            view = ("unshare", "--mount", "sh", "-c", WITH_MOUNTS, "sh", *pairs, "--")
         environment = f"LD_LIBRARY_PATH={packages.library_path()}"
-        self.program = run.start("setsid", "env", environment, *command)  # A group of its own.
+        # A group of its own.
+        self.program = run.start("setsid", *view, "env", environment, *command)
 
     def __enter__(self):
         try:
