@@ -8,6 +8,10 @@
 
 namespace sluice::admin {
 
+ShardLog::~ShardLog() {
+  if (!TellDropped()) writer_.Miss(dropped_);
+}
+
 void ShardLog::Emit(const delivery::Event& event, uint64_t batch) {
   if (held_bytes_ >= held_bytes_max_) return Drop(1, event.timestamp);
   Held& held = HeldOf(batch);
@@ -36,13 +40,10 @@ ShardLog::Held& ShardLog::HeldOf(uint64_t batch) {
 void ShardLog::HandOver(Held& held) {
   CHECK(held_bytes_ >= held.lines.size());
   held_bytes_ -= held.lines.size();
-  if (dropped_ > 0) {
-    dropped_line_.clear();
-    AppendDroppedLine(dropped_, shard_, last_dropped_, dropped_line_);
-    if (writer_.Give(shard_, dropped_line_)) dropped_ = 0;
-  }
   // While the gap could not be told, nothing goes through behind it.
-  if (dropped_ > 0 || !writer_.Give(shard_, held.lines)) Drop(held.events, held.last);
+  if (!TellDropped() || !writer_.Give(shard_, held.lines, held.events)) {
+    Drop(held.events, held.last);
+  }
   held.lines.clear();
   spare_ = std::move(held.lines);
 }
@@ -50,6 +51,16 @@ void ShardLog::HandOver(Held& held) {
 void ShardLog::Drop(uint64_t events, WallTime last) {
   dropped_ += events;
   last_dropped_ = last;
+}
+
+// False: there is a gap, and the writer does not take the line that tells of it.
+bool ShardLog::TellDropped() {
+  if (dropped_ == 0) return true;
+  dropped_line_.clear();
+  AppendDroppedLine(dropped_, shard_, last_dropped_, dropped_line_);
+  if (!writer_.Give(shard_, dropped_line_, dropped_)) return false;
+  dropped_ = 0;
+  return true;
 }
 
 }  // namespace sluice::admin

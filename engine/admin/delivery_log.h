@@ -3,8 +3,8 @@
 //
 // Bounded at both ends: lines that wait for their batch (the disk of the spool), and lines that
 // wait for the writer (the disk of the log). At a bound events are dropped and counted, and the
-// next line that goes through is one that says how many: {"type":"Dropped","count":N,…}. Mail is
-// never held up by its log.
+// next line that goes through is one that says how many: {"type":"Dropped","count":N,…}. What no
+// line could tell before the end, the writer says on stderr. Mail is never held up by its log.
 
 #pragma once
 
@@ -26,6 +26,9 @@ class ShardLog : public delivery::EventSink {
   // The writer must outlive it.
   ShardLog(uint32_t shard, DeliveryLogWriter& writer, uint64_t held_bytes_max = kHeldBytesMax)
       : shard_(shard), writer_(writer), held_bytes_max_(held_bytes_max) {}
+  ~ShardLog() override;  // Tells of what was dropped. What no batch made durable did not happen.
+  ShardLog(const ShardLog&) = delete;
+  ShardLog& operator=(const ShardLog&) = delete;
 
   void Emit(const delivery::Event& event, uint64_t batch) override;
   void Release(uint64_t durable_batch) override;
@@ -41,6 +44,7 @@ class ShardLog : public delivery::EventSink {
   Held& HeldOf(uint64_t batch);
   void HandOver(Held& held);
   void Drop(uint64_t events, WallTime last);
+  bool TellDropped();
 
   const uint32_t shard_;
   DeliveryLogWriter& writer_;

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -69,9 +71,11 @@ DeliveryLogWriter::~DeliveryLogWriter() {
   wake_.notify_one();
   thread_.join();
   close(descriptor_);
+  CountUnwritten();
+  if (missed_ > 0) SayMissed();
 }
 
-bool DeliveryLogWriter::Give(uint32_t shard, std::string& lines) {
+bool DeliveryLogWriter::Give(uint32_t shard, std::string& lines, uint64_t events) {
   CHECK(shard < options_.shards);
   if (lines.empty()) return true;
   {
@@ -79,7 +83,7 @@ bool DeliveryLogWriter::Give(uint32_t shard, std::string& lines) {
     CHECK(!stop_);
     if (waiting_bytes_[shard] + lines.size() > options_.waiting_bytes_max) return false;
     waiting_bytes_[shard] += lines.size();
-    given_.push_back({.shard = shard, .lines = std::move(lines)});
+    given_.push_back({.shard = shard, .events = events, .lines = std::move(lines)});
     lines.clear();
     if (!spares_.empty()) {
       lines = std::move(spares_.back());
@@ -88,6 +92,11 @@ bool DeliveryLogWriter::Give(uint32_t shard, std::string& lines) {
   }
   wake_.notify_one();
   return true;
+}
+
+void DeliveryLogWriter::Miss(uint64_t events) {
+  const std::lock_guard lock(mutex_);
+  missed_ += events;
 }
 
 void DeliveryLogWriter::Reopen() {
@@ -183,6 +192,23 @@ void DeliveryLogWriter::SayTrouble(const char* what, int error) {
                  std::strerror(error));
   }
   in_trouble_ = true;
+}
+
+// After the thread's end. A chunk is a line an event, or one line that tells of many: what was
+// written of it has a line's end for each event that is told.
+void DeliveryLogWriter::CountUnwritten() {
+  for (size_t i = next_; i < taken_.size(); ++i) missed_ += taken_[i].events;
+  for (const Chunk& chunk : given_) missed_ += chunk.events;
+  if (next_ == taken_.size()) return;
+  const std::string& lines = taken_[next_].lines;
+  const auto written = lines.begin() + static_cast<std::ptrdiff_t>(written_);
+  missed_ -= static_cast<uint64_t>(std::count(lines.begin(), written, '\n'));
+}
+
+void DeliveryLogWriter::SayMissed() const {
+  std::fprintf(stderr, "sluice: %llu %s missing at the end of the delivery log %s\n",
+               static_cast<unsigned long long>(missed_), missed_ == 1 ? "event is" : "events are",
+               options_.path.c_str());
 }
 
 }  // namespace sluice::admin

@@ -1,12 +1,13 @@
 // From a shard's events to the lines of the file: nothing is seen before its batch is durable, all
-// of it is seen afterwards, and what cannot be kept is counted. A real file in a temporary folder;
-// the writer is ended before the file is read, so nothing waits for time to pass.
+// of it is seen afterwards, and what cannot be kept is counted and told. A real file in a temporary
+// folder; the writer is ended before the file is read, so nothing waits for time to pass.
 
 #include "engine/admin/delivery_log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <fstream>
@@ -23,6 +24,7 @@ using delivery::Event;
 using delivery::EventType;
 using nlohmann::json;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 class DeliveryLog : public testing::Test {
@@ -207,19 +209,98 @@ TEST_F(DeliveryLog, CannotBeOpenedInAFolderThatIsNotThere) {
   const auto writer =
       DeliveryLogWriter::Open({.path = testing::TempDir() + "no-such-folder/delivery.jsonl"});
   ASSERT_FALSE(writer.ok());
-  EXPECT_THAT(std::string(writer.status().message()),
-              testing::HasSubstr("no-such-folder/delivery.jsonl"));
+  EXPECT_THAT(std::string(writer.status().message()), HasSubstr("no-such-folder/delivery.jsonl"));
+}
+
+TEST_F(DeliveryLog, TellsOfAGapAtItsEnd) {
+  Open(1, 1000);
+  testing::internal::CaptureStderr();
+  {
+    ShardLog log(0, *writer_);
+    log.Emit(About(std::string(2000, 'x')), 1);
+    log.Release(1);
+  }
+  EXPECT_THAT(Lines(), ElementsAre("Dropped 1"));
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+// No line is as short as one byte, so none goes through.
+TEST_F(DeliveryLog, SaysAtTheEndWhatNoLineCouldTell) {
+  Open(2, /*waiting_bytes_max=*/1);
+  testing::internal::CaptureStderr();
+  {
+    ShardLog first(0, *writer_);
+    ShardLog second(1, *writer_);
+    first.Emit(About("lost"), 1);
+    first.Emit(About("lost"), 1);
+    first.Release(1);
+    second.Emit(About("lost"), 1);
+    second.Release(1);
+    second.Emit(About("not durable, so it is not missing"), 2);
+  }
+  EXPECT_THAT(Lines(), IsEmpty());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "sluice: 3 events are missing at the end of the delivery log " + path_ + "\n");
 }
 
 // /dev/full refuses every write with ENOSPC: the writer gives up at the end instead of waiting
-// forever.
+// forever, and says what it had still to write.
 TEST_F(DeliveryLog, OfAFullDiskEndsWithTheEngine) {
+  testing::internal::CaptureStderr();
   auto writer = DeliveryLogWriter::Open({.path = "/dev/full", .shards = 1});
   ASSERT_TRUE(writer.ok());
-  ShardLog log(0, **writer);
-  log.Emit(About("lost"), 1);
-  log.Release(1);
+  {
+    ShardLog log(0, **writer, /*held_bytes_max=*/1);
+    log.Emit(About("lost"), 1);
+    log.Emit(About("dropped"), 1);
+    log.Emit(About("dropped"), 1);
+    log.Release(1);  // A line that tells of two, and one of its own.
+    log.Emit(About("lost"), 2);
+    log.Release(2);
+  }
   writer->reset();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("sluice: 4 events are missing at the end of the delivery log /dev/full\n"));
+}
+
+// A file may grow to here and no further, which a write sees as EFBIG after a part of the line.
+TEST_F(DeliveryLog, CountsALineThatWasCutAsMissing) {
+  Open();
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit limit = before;
+  limit.rlim_cur = 3000;  // A line of a short recipient, and not all of the long one.
+  const auto ignored = signal(SIGXFSZ, SIG_IGN);
+  testing::internal::CaptureStderr();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  {
+    ShardLog log(0, *writer_);
+    log.Emit(About("written"), 1);
+    log.Emit(About(std::string(3000, 'x')), 1);
+    log.Emit(About("behind it"), 1);
+    log.Release(1);
+  }
+  const std::vector<std::string> lines = Lines();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, ignored);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0], "written");
+  EXPECT_THAT(lines[1], HasSubstr("not JSON"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("sluice: 2 events are missing at the end of the delivery log " + path_));
+}
+
+TEST_F(DeliveryLog, SaysThatASingleEventIsMissing) {
+  Open(1, 1);
+  testing::internal::CaptureStderr();
+  {
+    ShardLog log(0, *writer_);
+    log.Emit(About("lost"), 1);
+    log.Release(1);
+  }
+  EXPECT_THAT(Lines(), IsEmpty());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "sluice: 1 event is missing at the end of the delivery log " + path_ + "\n");
 }
 
 }  // namespace
