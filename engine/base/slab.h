@@ -34,6 +34,8 @@ struct Handle {
 template <class T>
 class Slab {
  public:
+  static constexpr uint32_t kNoSlot = UINT32_MAX;
+
   explicit Slab(uint32_t capacity) : capacity_(capacity), bytes_(size_t{capacity} * sizeof(Slot)) {
     CHECK(capacity > 0);
     void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
@@ -97,12 +99,22 @@ class Slab {
     }
   }
 
+  // The same in parts: visits up to `slots` slots from `first` on, and returns where to go on;
+  // kNoSlot when all have been visited.
+  template <class Visit>
+  uint32_t VisitSome(uint32_t first, uint32_t slots, Visit visit) {
+    const uint32_t end = constructed_ - first > slots ? first + slots : constructed_;
+    for (uint32_t i = first; i < end; ++i) {
+      if (slots_[i].taken) visit(slots_[i].value);
+    }
+    return end < constructed_ ? end : kNoSlot;
+  }
+
   uint32_t taken() const { return taken_; }
   uint32_t capacity() const { return capacity_; }
   bool full() const { return taken_ == capacity_; }
 
  private:
-  static constexpr uint32_t kNoSlot = UINT32_MAX;
   static constexpr uint32_t kGenerationMax = (1u << 24) - 1;
 
   struct Slot {

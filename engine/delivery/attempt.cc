@@ -7,17 +7,6 @@ namespace sluice::delivery {
 
 using spool::RecipientState;
 
-namespace {
-
-// What is kept of a reply, for the log and for a bounce: a server may say 64 KiB to each recipient.
-smtp::Reply Shortened(const smtp::Reply& reply) {
-  smtp::Reply kept = reply;
-  if (kept.text.size() > limits::kReplyTextBytesMax) kept.text.resize(limits::kReplyTextBytesMax);
-  return kept;
-}
-
-}  // namespace
-
 uint32_t Attempt::Untried(const Parcel& parcel) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < parcel.recipients; ++i) {
@@ -128,6 +117,12 @@ void Attempt::Undo() {
   CHECK(active());
   for (const uint32_t index : indexes_) parcel_->outcome(index).verdict = Verdict::kUntried;
   parcel_ = nullptr;
+}
+
+smtp::Reply Shortened(const smtp::Reply& reply) {
+  smtp::Reply kept = reply;
+  if (kept.text.size() > limits::kReplyTextBytesMax) kept.text.resize(limits::kReplyTextBytesMax);
+  return kept;
 }
 
 smtp::Reply OwnReply(absl::string_view line) {

@@ -1,5 +1,6 @@
 #include "engine/delivery/connection.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -13,6 +14,12 @@ namespace {
 
 // How long an address may take to answer the connect: Postfix's smtp_connect_timeout.
 constexpr Duration kConnectTimeout = std::chrono::seconds(30);
+
+// Of a body in one send. Each one that the kernel has taken gives the server its time anew, so that
+// this over that time is the slowest server borne, beside the session's own rate.
+constexpr uint64_t kBodyPieceBytesMax = 64 << 10;
+constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes + 1;
+static_assert(kBodyPieceParts <= io::kSendPartsMax);
 
 // How long a server that has answered may take to let the rest of the body in.
 constexpr Duration kBodyTakenTimeout = std::chrono::seconds(30);
@@ -69,15 +76,13 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
   CHECK(!connection->hook.linked());
   connection->state = ConnectionState::kConnecting;
   connection->destination = destination;
-  connection->was_ready = false;
   connection->counted_ready = false;
+  connection->leaving = false;
   connection->unneeded = false;
   connection->granted = 0;
   connection->tried = false;
-  connection->successes = 0;
   connection->final = whole_route;
   connection->our_fault = false;
-  connection->host_failed = false;
   connection->holds_outcome = false;
   connection->holds_ready = false;
   connection->steps = std::move(steps);
@@ -92,6 +97,9 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
 
 void Connections::TryStep(Connection& connection, Now now) {
   connection.state = ConnectionState::kConnecting;
+  connection.was_ready = false;
+  connection.host_failed = false;
+  connection.successes = 0;
   connection.send_broken = false;
   connection.retry_step = false;
   connection.sending_body = false;
@@ -117,7 +125,7 @@ void Connections::FailStep(Connection& connection, const smtp::Reply& why) {
 }
 
 void Connections::NextStep(Connection& connection, const smtp::Reply& why) {
-  CHECK(!connection.was_ready);
+  connection.was_ready = false;
   connection.failure = why;
   connection.final &= why.code == 521 || why.code == 556;
   connection.retry_step = connection.step + 1 < connection.steps.size();
@@ -237,9 +245,9 @@ void Connections::OnTimer(Timer& timer, Now now) {
     case ConnectionState::kTalking:
       connection.session.OnDeadline(now);
       return Drive(connection, now);
-    case ConnectionState::kReady:
-      if (connection.holds_outcome) return BeginClose(connection, now);
-      return Quit(connection, now);  // Idle for long enough: nobody had a message for it.
+    case ConnectionState::kReady:  // The server does not let the rest of the body in.
+      CHECK(connection.holds_outcome);
+      return BeginClose(connection, now);
     case ConnectionState::kClosing:
       return;
   }
@@ -265,6 +273,7 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kReady:
         connection.state = ConnectionState::kReady;
         connection.was_ready = true;
+        timers_.Disarm(connection.timer);
         connection.holds_ready = connection.holds_outcome;
         if (!connection.holds_ready) Push(ConnectionEventKind::kReady, connection);
         break;
@@ -353,9 +362,9 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
     connection.sending_body = false;
     return;
   }
-  std::array<io::Bytes, io::kSendPartsMax> parts;
-  const size_t count = message.body.Gather(connection.body_sent, left, parts);
-  for (size_t i = 0; i < count; ++i) connection.body_piece += parts[i].size();
+  std::array<io::Bytes, kBodyPieceParts> parts;
+  connection.body_piece = std::min(left, kBodyPieceBytesMax);
+  const size_t count = message.body.Gather(connection.body_sent, connection.body_piece, parts);
   if (connection.body_piece == left) connection.session.OnBodyEnding(now);
   connection.send_in_flight = true;
   io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket,
@@ -374,11 +383,16 @@ void Connections::ArmDeadline(Connection& connection, Now now) {
 // -------------------------------------------------------------------------------------------------
 // Closing: begin, join, close.
 
+// A session that ended before its first message, other than by our QUIT, is a step that failed.
 void Connections::BeginClose(Connection& connection, Now now) {
-  if (connection.state == ConnectionState::kTalking && !connection.was_ready) {
+  const bool opened =
+      connection.state == ConnectionState::kTalking || connection.state == ConnectionState::kReady;
+  const absl::string_view reason = connection.session.close_reason();
+  const bool our_quit = connection.was_ready && reason.empty();
+  if (opened && connection.session.transactions() == 0 && !our_quit) {
     smtp::Reply why = connection.session.close_reply();
     if (!why.transient() && !why.permanent()) {
-      why = OwnReply(absl::StrCat("451 4.4.2 ", connection.session.close_reason()));
+      why = OwnReply(absl::StrCat("451 4.4.2 ", reason));
     }
     FailStep(connection, why);
   }

@@ -3,8 +3,8 @@
 //
 // This layer opens, talks and closes; which destination, how many, and what next is the
 // dispatcher's, which reads the events. A connection tries the steps of its route in order until a
-// host's session is ready; after that, its end is its end. It counts against the destination's
-// limit from Open to the kEnded event, at which its last socket has been closed.
+// host's session has begun its first transaction; after that, its end is its end. It counts against
+// the destination's limit from Open to the kEnded event, at which its last socket has been closed.
 //
 // One flag for each operation in flight: set where it is submitted, cleared first where it
 // completes. Closing is begin, join, close; the slot is free when nothing is in flight
@@ -38,7 +38,8 @@ enum class ConnectionEventKind : uint8_t {
   kReady,      // Offer a transaction, or Quit. After Open, and after each transaction but the last.
   kAttempted,  // `parcel` is back, its outcome written in.
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
-  kStepFailed,  // An address did not answer, or its host refused the session: `address`.
+  kStepFailed,  // An address did not answer, or its host refused the session or ended it before or
+                // under its first message: `address`.
   kBetween,     // Closed, with another address to try: Continue, or End.
   kEnded,       // Over. The dispatcher must Release the connection.
 };
@@ -46,7 +47,7 @@ enum class ConnectionEventKind : uint8_t {
 struct Connection {
   ConnectionState state = ConnectionState::kConnecting;
   Handle destination;      // The dispatcher's.
-  bool was_ready = false;  // A session has been ready: no further step will be tried.
+  bool was_ready = false;  // The session of this step has been ready, and not ended unused.
   uint32_t successes = 0;  // Transactions answered with 250.
   std::vector<dns::RouteStep> steps;
   size_t step = 0;
@@ -59,7 +60,7 @@ struct Connection {
   bool retry_step = false;   // Closing in order to try the next address.
   bool final = true;       // Every address of the route was tried, and refused for good (521, 556).
   bool our_fault = false;  // Descriptors or memory have run out here.
-  bool host_failed = false;  // The host ended a fresh session under its first message.
+  bool host_failed = false;  // The host ended the step's session under its first message.
 
   smtp::ClientSession session;
   Attempt attempt;
@@ -83,7 +84,9 @@ struct Connection {
   // --- The dispatcher's.
   ListHook hook;               // Among the destination's ready ones.
   bool counted_ready = false;  // No longer among the destination's opening ones.
-  bool unneeded = false;       // Ended between two addresses: it says nothing of the hosts.
+  bool leaving = false;        // Told to quit.
+  bool unneeded = false;       // Nothing was waiting for it: its end says nothing of the hosts.
+  uint64_t route_version = 0;  // Of the destination's route that its host was last found in.
   uint32_t granted = 0;        // Recipients taken out of the budget for it.
   bool tried = false;          // The server may have seen them.
 
@@ -124,6 +127,7 @@ class Connections {
   void Release(Connection& connection);
 
   void OnCompletion(const io::Completion& completion, Now now);
+  // Not of a connection that is ready for a transaction: its timer is the dispatcher's.
   void OnTimer(Timer& timer, Now now);
 
   // Takes the next event, in the order in which things happened.

@@ -39,19 +39,22 @@ struct AddressHealth {
 struct Destination {
   std::string domain;
   policy::Controls controls;
-  uint64_t table_version = 0;
+  uint64_t table_version = 0;  // Of `controls`; of the tables in use, once they are refreshed.
   policy::Budget budget;
 
   IntrusiveList<Parcel, &Parcel::hook> queue;
   IntrusiveList<Connection, &Connection::hook> ready;  // Connections that wait for a transaction.
   uint32_t opening = 0;                                // Connections that have not been ready yet.
+  uint32_t leaving = 0;                                // That have been told to quit.
 
   RouteState route_state = RouteState::kUnknown;
   dns::Route route;
+  uint64_t route_version = 0;  // Grows with each new route.
+  uint64_t route_tables = 0;   // The tables' version when it was asked for: older is outdated.
   Instant route_expires = kNever;
   Instant route_asked{};
-  bool route_outdated = false;  // The answer on its way may be of the routes table before.
-  Duration route_time{};        // Of the last look-up, until an attempt tells it.
+  uint64_t asked_tables = 0;  // Of the question under way.
+  Duration route_time{};      // Of the last look-up, until an attempt tells it.
 
   Instant not_before{};               // No connection is opened before.
   uint32_t failures = 0;              // Times in a row that no session could be had.

@@ -15,6 +15,9 @@ namespace {
 constexpr int kLooksPerTurnMax = 256;
 constexpr int kFailuresPerLookMax = 256;
 
+// Destinations that take up a new table in one turn.
+constexpr uint32_t kRefreshedPerTurnMax = 1024;
+
 // When no connection slot is left, or the route's answer was lost: the time to look again.
 constexpr Duration kShortWait = std::chrono::seconds(1);
 
@@ -80,13 +83,14 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   CHECK(destination->queue.empty());
   CHECK(destination->ready.empty());
   CHECK(destination->opening == 0);
+  CHECK(destination->leaving == 0);
   destination->domain.assign(domain.data(), domain.size());
   destination->controls = controls_->Lookup(domain);
   destination->table_version = controls_->version();
   destination->budget = policy::Budget();
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
-  destination->route_outdated = false;
+  destination->route_tables = 0;
   destination->route_time = Duration{};
   destination->not_before = now.instant;
   destination->failures = 0;
@@ -115,20 +119,21 @@ void Dispatcher::RefreshControls(Destination& destination) {
   destination.table_version = controls_->version();
 }
 
-void Dispatcher::UseControls(const policy::ControlsTable& controls, Now now) {
+void Dispatcher::UseControls(const policy::ControlsTable& controls) {
   controls_ = &controls;
-  destinations_.ForEach([&](Destination& destination) {
-    RefreshControls(destination);
-    // The routes table may be new as well: a route is asked for again, and so is one whose answer
-    // is on its way.
-    destination.route_expires = now.instant;
-    destination.route_outdated = destination.route_state == RouteState::kAsked;
-    LookAt(destination);
-  });
+  refresh_next_ = 0;
+}
+
+// A raised limit lets go what waits for a timer now.
+void Dispatcher::RefreshSome() {
+  if (refresh_next_ == Slab<Destination>::kNoSlot) return;
+  refresh_next_ = destinations_.VisitSome(refresh_next_, kRefreshedPerTurnMax,
+                                          [&](Destination& destination) { LookAt(destination); });
 }
 
 void Dispatcher::Turn(Now now) {
   HandleEvents(now);
+  RefreshSome();
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
     Advance(*to_look_at_.PopFront(), now);
     HandleEvents(now);
@@ -139,6 +144,8 @@ void Dispatcher::Turn(Now now) {
 void Dispatcher::Advance(Destination& destination, Now now) {
   timers_.Disarm(destination.timer);
   destination.binding = "";
+  RefreshControls(destination);
+  EndExcess(destination, now);
   if (draining_ || destination.queue.empty()) return ForgetIfIdle(destination, now);
   if (!HaveRoute(destination, now)) return;
   if (Permanent(destination.route.result)) return FailQueue(destination, now);
@@ -147,12 +154,11 @@ void Dispatcher::Advance(Destination& destination, Now now) {
 }
 
 // Whether the destination knows where to go. Asks when it does not, and again when the answer is
-// old; meanwhile an old answer serves (K11).
+// old or of the tables before; meanwhile an old answer serves (K11).
 bool Dispatcher::HaveRoute(Destination& destination, Now now) {
   const bool known = destination.route_state == RouteState::kKnown;
-  if (known && now.instant < destination.route_expires) {
-    return destination.route.result != dns::RouteResult::kTemporary;
-  }
+  const bool current = destination.route_tables == controls_->version();
+  if (known && current && now.instant < destination.route_expires) return true;
   if (destination.route_state != RouteState::kAsked) {
     if (now.instant < destination.not_before && !known) {
       destination.binding = "route";
@@ -164,6 +170,7 @@ bool Dispatcher::HaveRoute(Destination& destination, Now now) {
                    .domain = destination.domain});
     destination.route_state = RouteState::kAsked;
     destination.route_asked = now.instant;
+    destination.asked_tables = controls_->version();
   }
   if (destination.route.result == dns::RouteResult::kFound && !destination.route.hosts.empty())
     return true;
@@ -174,24 +181,28 @@ bool Dispatcher::HaveRoute(Destination& destination, Now now) {
 void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
   Destination* destination = destinations_.Find(answer.destination);
   if (destination == nullptr) return;
-  if (answer.route.result == dns::RouteResult::kTemporary &&
+  destination->route_state = RouteState::kKnown;
+  LookAt(*destination);
+  // Asked before the tables changed: it will be asked again.
+  if (destination->asked_tables != controls_->version()) return;
+  const bool current = destination->route_tables == destination->asked_tables;
+  if (current && answer.route.result == dns::RouteResult::kTemporary &&
       destination->route.result == dns::RouteResult::kFound && !destination->route.hosts.empty()) {
     // The name servers are away for now: what they said last still serves.
     answer.route = std::move(destination->route);
     answer.route.ttl = kStaleRouteServes;
   }
   destination->route = std::move(answer.route);
-  destination->route_state = RouteState::kKnown;
+  destination->route_tables = destination->asked_tables;
+  ++destination->route_version;
   destination->route_time = now.instant - destination->route_asked;
   const Duration ttl = destination->route.ttl;
   destination->route_expires = ttl == Duration::max() ? kNever : now.instant + ttl;
-  if (destination->route_outdated) destination->route_expires = now.instant;
-  destination->route_outdated = false;
+  EndStrayed(*destination, now);
   if (destination->route.result == dns::RouteResult::kTemporary) {
     destination->route_state = RouteState::kUnknown;
     BackOff(*destination, RouteReply(destination->route), /*final=*/false, now);
   }
-  LookAt(*destination);
 }
 
 // Nothing can be delivered there, says the route: all that waits is refused, some each turn.
@@ -219,10 +230,43 @@ void Dispatcher::BackOff(Destination& destination, const smtp::Reply& why, bool 
 
 // No connection for a while, longer each time in a row.
 void Dispatcher::Pause(Destination& destination, const smtp::Reply& why, Now now) {
-  destination.failure = why;
+  destination.failure = Shortened(why);
   ++destination.failures;
   destination.not_before =
       now.instant + options_.bounce_profile.RetryDelay(destination.failures, random_);
+}
+
+// A new table may have lowered the limit under the connections that are up: those that are idle
+// leave at once, the others when their transaction has ended (OnReady).
+void Dispatcher::EndExcess(Destination& destination, Now now) {
+  while (Excess(destination) && !destination.ready.empty()) Leave(*destination.ready.Front(), now);
+}
+
+bool Dispatcher::Excess(const Destination& destination) const {
+  return destination.budget.connections() - destination.leaving >
+         destination.controls.connections_max;
+}
+
+// A new route may have left the hosts of some connections.
+void Dispatcher::EndStrayed(Destination& destination, Now now) {
+  for (Connection* connection = destination.ready.Front(); connection != nullptr;) {
+    Connection* next = destination.ready.Next(*connection);
+    if (!StillServes(destination, *connection)) Leave(*connection, now);
+    connection = next;
+  }
+}
+
+bool Dispatcher::StillServes(const Destination& destination, Connection& connection) const {
+  if (connection.route_version == destination.route_version) return true;
+  const SocketAddress& address = connection.current_step().address;
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    if (host.port != address.port) continue;
+    if (std::find(host.addresses.begin(), host.addresses.end(), address.ip) == host.addresses.end())
+      continue;
+    connection.route_version = destination.route_version;
+    return true;
+  }
+  return false;
 }
 
 void Dispatcher::StartTransactions(Destination& destination, Now now) {
@@ -231,6 +275,7 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
     if (connection == nullptr) return;
     if (connection->state != ConnectionState::kReady) {  // The host has just ended it.
       destination.ready.Remove(*connection);
+      connection->unneeded = true;
       continue;
     }
     const policy::Permit permit =
@@ -241,8 +286,7 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
       continue;
     }
     if (permit.binds == policy::Limit::kMessagesPerConnection) {
-      destination.ready.Remove(*connection);
-      connections_.Quit(*connection, now);
+      Leave(*connection, now);
       continue;
     }
     destination.binding = policy::LimitName(permit.binds);
@@ -252,14 +296,14 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
 
 // A connection is worth opening when the mail that waits is more than those being opened will take.
 bool Dispatcher::WantsAnother(const Destination& destination) const {
-  return destination.ready.empty() && Useful(destination, destination.opening);
+  return destination.ready.empty() && Useful(destination, 0, destination.opening);
 }
 
-// Beside `opening` others.
-bool Dispatcher::Useful(const Destination& destination, uint64_t opening) const {
+// Beside `opening` others, for what waits and `coming` more.
+bool Dispatcher::Useful(const Destination& destination, uint64_t coming, uint64_t opening) const {
   const uint64_t worth =
       std::min(limits::kMessagesWorthAConnection, destination.controls.messages_per_connection_max);
-  return destination.queue.size() > opening * worth;
+  return destination.queue.size() + coming > opening * worth;
 }
 
 void Dispatcher::OpenConnections(Destination& destination, Now now) {
@@ -281,20 +325,33 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
     ++destination.opening;
     std::vector<dns::RouteStep> steps = dns::OrderRoute(destination.route, random_);
     const bool whole_route = LeaveOutAvoided(destination, steps, now);
-    connections_.Open(destinations_.HandleOf(destination), std::move(steps), whole_route, now);
+    Connection* connection =
+        connections_.Open(destinations_.HandleOf(destination), std::move(steps), whole_route, now);
+    connection->route_version = destination.route_version;
     HandleEvents(now);  // It may have failed at once.
   }
 }
 
+bool Dispatcher::Avoided(Destination& destination, const SocketAddress& address, Now now) const {
+  const AddressHealth* health = HealthOf(destination, address);
+  return health != nullptr && now.instant < health->avoid_until;
+}
+
+bool Dispatcher::AllAvoided(Destination& destination, Now now) const {
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    for (const IpAddress& address : host.addresses) {
+      if (!Avoided(destination, {address, host.port}, now)) return false;
+    }
+  }
+  return true;
+}
+
 // Takes out the addresses that failed lately, unless none would be left. True: there were none.
-bool Dispatcher::LeaveOutAvoided(const Destination& destination, std::vector<dns::RouteStep>& steps,
+bool Dispatcher::LeaveOutAvoided(Destination& destination, std::vector<dns::RouteStep>& steps,
                                  Now now) const {
   CHECK(!steps.empty());
   const auto avoided = [&](const dns::RouteStep& step) {
-    for (const AddressHealth& health : destination.health) {
-      if (health.address == step.address) return now.instant < health.avoid_until;
-    }
-    return false;
+    return Avoided(destination, step.address, now);
   };
   const auto kept = std::stable_partition(steps.begin(), steps.end(), std::not_fn(avoided));
   if (kept == steps.begin() || kept == steps.end()) return true;
@@ -327,8 +384,12 @@ void Dispatcher::BeginDrain(Now now) {
   draining_ = true;
   destinations_.ForEach([&](Destination& destination) {
     while (Parcel* parcel = Dequeue(destination)) GiveBack(*parcel, ParcelResult::kRecalled);
-    while (Connection* connection = destination.ready.PopFront()) {
-      if (connection->state == ConnectionState::kReady) connections_.Quit(*connection, now);
+    while (Connection* connection = destination.ready.Front()) {
+      if (connection->state == ConnectionState::kReady) {
+        Leave(*connection, now);
+      } else {
+        destination.ready.Remove(*connection);
+      }
     }
     LookAt(destination);
   });

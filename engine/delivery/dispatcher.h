@@ -58,15 +58,16 @@ class Dispatcher {
   void OnCompletion(const io::Completion& completion, Now now);
   void OnTimer(Timer& timer, Now now);
   // From now on this table holds, and the routes table may be another. The old controls are not
-  // used any more when this returns.
-  void UseControls(const policy::ControlsTable& controls, Now now);
+  // used any more when this returns; destinations take the new ones up when they next do anything,
+  // and all of them within some turns.
+  void UseControls(const policy::ControlsTable& controls);
 
   // Once a turn.
   void Turn(Now now);
   // There is more to do at once.
   bool busy() const {
     return !to_look_at_.empty() || !returned_.empty() || !body_wanted_.empty() ||
-           connections_.has_events();
+           refresh_next_ != Slab<Destination>::kNoSlot || connections_.has_events();
   }
 
   // Transactions under way may end; nothing new is begun, all else is given back.
@@ -86,11 +87,16 @@ class Dispatcher {
   void LookAt(Destination& destination);
   void Advance(Destination& destination, Now now);
   void RefreshControls(Destination& destination);
+  void RefreshSome();
   bool HaveRoute(Destination& destination, Now now);
+  bool Excess(const Destination& destination) const;
+  void EndExcess(Destination& destination, Now now);
+  void EndStrayed(Destination& destination, Now now);
+  bool StillServes(const Destination& destination, Connection& connection) const;
   void StartTransactions(Destination& destination, Now now);
   void OpenConnections(Destination& destination, Now now);
   bool WantsAnother(const Destination& destination) const;
-  bool Useful(const Destination& destination, uint64_t opening) const;
+  bool Useful(const Destination& destination, uint64_t coming, uint64_t opening) const;
   void LookAgainAt(Destination& destination, Instant when);
   void ForgetIfIdle(Destination& destination, Now now);
   void FailQueue(Destination& destination, Now now);
@@ -104,6 +110,7 @@ class Dispatcher {
   void RefuseParcel(Destination& destination, Parcel& parcel, smtp::MessageResult result,
                     const smtp::Reply& reply, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
+  void OnConnectionLost(Parcel& parcel, Now now);
 
   // Connections.
   void HandleEvents(Now now);
@@ -112,12 +119,18 @@ class Dispatcher {
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
   void OnTried(Connection& connection, Now now);
   void EndTransaction(Connection& connection, Now now);
+  void Leave(Connection& connection, Now now);
+  void EndSession(Connection& connection, Now now);
   void OnBetween(Connection& connection, Now now);
   void OnEnded(Connection& connection, Now now);
-  void NoteStepFailed(Destination& destination, const SocketAddress& address, Now now);
+  void JudgeEnd(Destination& destination, const Connection& connection, Now now);
+  void NoteStepFailed(Destination& destination, const SocketAddress& address, uint32_t failures,
+                      Now now);
   void NoteStepWorks(Destination& destination, const SocketAddress& address);
-  bool LeaveOutAvoided(const Destination& destination, std::vector<dns::RouteStep>& steps,
-                       Now now) const;
+  AddressHealth* HealthOf(Destination& destination, const SocketAddress& address) const;
+  bool Avoided(Destination& destination, const SocketAddress& address, Now now) const;
+  bool AllAvoided(Destination& destination, Now now) const;
+  bool LeaveOutAvoided(Destination& destination, std::vector<dns::RouteStep>& steps, Now now) const;
   Destination& DestinationOf(const Connection& connection);
 
   const Options options_;
@@ -130,6 +143,7 @@ class Dispatcher {
   absl::flat_hash_map<std::string, Handle> by_domain_;  // Look-up only: its order decides nothing.
   Connections connections_;
   IntrusiveList<Destination, &Destination::hook> to_look_at_;
+  uint32_t refresh_next_ = Slab<Destination>::kNoSlot;  // A new table is taken up from here on.
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
   Attempt unsent_;  // For parcels that are refused without a transaction.

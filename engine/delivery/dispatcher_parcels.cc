@@ -101,8 +101,8 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     OnReady(*connection, now);
   }
   switch (parcel.body_state) {
-    case BodyState::kLent:  // The connection was lost meanwhile.
-      return GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
+    case BodyState::kLent:
+      return OnConnectionLost(parcel, now);
     case BodyState::kNoRoom:
       return GiveBack(parcel, ParcelResult::kRecalled);
     case BodyState::kDamaged:
@@ -121,14 +121,25 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
   }
 }
 
+// Its connection was lost while the body was fetched. Another one is tried at once, unless none is
+// to be had now: then this was its attempt.
+void Dispatcher::OnConnectionLost(Parcel& parcel, Now now) {
+  if (draining_) return GiveBack(parcel, ParcelResult::kRecalled);
+  Destination* destination = FindDestination(parcel.destination());
+  const bool hosts_fail = destination != nullptr && destination->budget.connections() == 0 &&
+                          destination->failure.code != 0 && now.instant < destination->not_before;
+  if (!hosts_fail) return GiveBack(parcel, ParcelResult::kAgain);
+  RefuseParcel(*destination, parcel, smtp::MessageResult::kSessionLost, destination->failure, now);
+}
+
 void Dispatcher::OnTimer(Timer& timer, Now now) {
   switch (static_cast<TimerKind>(timer.kind)) {
     case TimerKind::kDestination:
       return LookAt(*static_cast<Destination*>(timer.owner));
     case TimerKind::kConnection: {
       Connection& connection = *static_cast<Connection*>(timer.owner);
-      if (connection.hook.linked()) DestinationOf(connection).ready.Remove(connection);
-      return connections_.OnTimer(timer, now);
+      if (!connection.hook.linked()) return connections_.OnTimer(timer, now);
+      return Leave(connection, now);  // Idle for long enough: nobody had a message for it.
     }
     case TimerKind::kParcelExpiry: {
       Parcel& parcel = *static_cast<Parcel*>(timer.owner);
@@ -152,6 +163,7 @@ void Dispatcher::OnTimer(Timer& timer, Now now) {
 Destination& Dispatcher::DestinationOf(const Connection& connection) {
   Destination* destination = destinations_.Find(connection.destination);
   CHECK(destination != nullptr);  // It is kept while it has connections.
+  RefreshControls(*destination);
   return *destination;
 }
 
@@ -174,7 +186,9 @@ void Dispatcher::HandleEvents(Now now) {
         OnReturned(connection, *event.parcel, now);
         break;
       case ConnectionEventKind::kStepFailed:
-        NoteStepFailed(DestinationOf(connection), event.address, now);
+        // A host that takes sessions and drops them under the first message has failed for good.
+        NoteStepFailed(DestinationOf(connection), event.address,
+                       connection.host_failed ? kFailuresBeforeAvoided : 1, now);
         break;
       case ConnectionEventKind::kBetween:
         OnBetween(connection, now);
@@ -193,12 +207,12 @@ void Dispatcher::OnReady(Connection& connection, Now now) {
     connection.counted_ready = true;
     CHECK(destination.opening > 0);
     --destination.opening;
-    NoteStepWorks(destination, connection.current_step().address);
   }
   LookAt(destination);
-  if (draining_ ||
-      connection.session.transactions() >= destination.controls.messages_per_connection_max) {
-    return connections_.Quit(connection, now);
+  const bool spent =
+      connection.session.transactions() >= destination.controls.messages_per_connection_max;
+  if (draining_ || spent || Excess(destination) || !StillServes(destination, connection)) {
+    return Leave(connection, now);
   }
   CHECK(!connection.hook.linked());
   destination.ready.PushFront(connection);
@@ -210,7 +224,7 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
     Destination& destination = DestinationOf(connection);
     destination.failures = 0;
     destination.failure = smtp::Reply{};
-    destination.not_before = now.instant;
+    NoteStepWorks(destination, connection.current_step().address);
   }
   OnTried(connection, now);
   GiveBack(parcel, ParcelResult::kAttempted);
@@ -240,52 +254,83 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
   LookAt(destination);
 }
 
+// A polite end.
+void Dispatcher::Leave(Connection& connection, Now now) {
+  Destination& destination = DestinationOf(connection);
+  if (connection.hook.linked()) destination.ready.Remove(connection);
+  timers_.Disarm(connection.timer);
+  connection.leaving = true;
+  ++destination.leaving;
+  connections_.Quit(connection, now);
+}
+
+// The session is over: the connection is not ready any more, and what it carried is not under way.
+// One that was idle says nothing of its host by its end.
+void Dispatcher::EndSession(Connection& connection, Now now) {
+  if (connection.hook.linked()) {
+    DestinationOf(connection).ready.Remove(connection);
+    connection.unneeded = true;
+  }
+  timers_.Disarm(connection.timer);
+  if (connection.granted > 0) EndTransaction(connection, now);
+}
+
 // One address has failed. The next is worth trying only while mail still waits for it, and within
-// the limits as they are now: a new table may have lowered them.
+// the limits and the route as they are now: a new table may have changed them.
 void Dispatcher::OnBetween(Connection& connection, Now now) {
-  const Destination& destination = DestinationOf(connection);
-  const bool allowed = destination.budget.connections() <= destination.controls.connections_max;
-  connection.unneeded = !allowed || !Useful(destination, destination.opening - 1);
+  Destination& destination = DestinationOf(connection);
+  const uint32_t coming = connection.granted > 0 ? 1 : 0;  // The parcel that it was to carry.
+  EndSession(connection, now);
+  if (connection.counted_ready) {  // It opens anew.
+    connection.counted_ready = false;
+    ++destination.opening;
+  }
+  const bool allowed = !Excess(destination) && StillServes(destination, connection);
+  const bool useful = Useful(destination, coming, destination.opening - 1);
+  connection.unneeded |= !allowed || !useful;
   if (draining_ || connection.unneeded) return connections_.End(connection);
   connections_.Continue(connection, now);
 }
 
 void Dispatcher::OnEnded(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
-  if (connection.hook.linked()) destination.ready.Remove(connection);
-  timers_.Disarm(connection.timer);
-  if (connection.granted > 0) EndTransaction(connection, now);
-  const bool never_ready = !connection.counted_ready;
-  const bool unneeded = connection.unneeded;
-  const smtp::Reply failure = connection.failure;
-  const bool final = connection.final;
-  const bool our_fault = connection.our_fault;
-  const bool host_failed = connection.host_failed && connection.successes == 0;
-  if (never_ready) {
+  EndSession(connection, now);
+  if (!connection.counted_ready) {
     CHECK(destination.opening > 0);
     --destination.opening;
   }
-  connections_.Release(connection);
-  destination.budget.ConnectionClosed();
-  if (!draining_) {
-    if (our_fault) {  // Descriptors or memory: soon again, and nobody's attempt.
-      destination.not_before = std::max(destination.not_before, now.instant + kShortageWait);
-    } else if (never_ready && !unneeded) {
-      destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
-      // Not one session is up or coming up: the destination cannot be reached now.
-      if (destination.budget.connections() == 0) BackOff(destination, failure, final, now);
-    } else if (host_failed && destination.budget.connections() == 0) {
-      Pause(destination, failure, now);  // It takes sessions and ends them under the first message.
-    }
+  if (connection.leaving) {
+    CHECK(destination.leaving > 0);
+    --destination.leaving;
   }
+  destination.budget.ConnectionClosed();
+  if (!draining_) JudgeEnd(destination, connection, now);
+  connections_.Release(connection);
   LookAt(destination);
 }
 
-void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& address, Now now) {
-  for (AddressHealth& health : destination.health) {
-    if (health.address != address) continue;
-    if (++health.failures >= kFailuresBeforeAvoided)
-      health.avoid_until = now.instant + kAddressAvoided;
+// What the end of a connection says of the destination.
+void Dispatcher::JudgeEnd(Destination& destination, const Connection& connection, Now now) {
+  if (connection.our_fault) {  // Descriptors or memory: soon again, and nobody's attempt.
+    destination.not_before = std::max(destination.not_before, now.instant + kShortageWait);
+    return;
+  }
+  const bool no_session = !connection.was_ready && !connection.unneeded;
+  if (!no_session && !connection.host_failed) return;
+  destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
+  if (destination.budget.connections() > 0) return;
+  // Not one session is up or coming up: the destination cannot be reached now.
+  if (no_session) return BackOff(destination, connection.failure, connection.final, now);
+  // The message under it has had its attempt, or goes to the next address.
+  if (AllAvoided(destination, now)) Pause(destination, connection.failure, now);
+}
+
+void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& address,
+                                uint32_t failures, Now now) {
+  if (AddressHealth* health = HealthOf(destination, address)) {
+    health->failures += failures;
+    if (health->failures >= kFailuresBeforeAvoided)
+      health->avoid_until = now.instant + kAddressAvoided;
     return;
   }
   // What worked since, or may be tried again anyway, makes room.
@@ -295,15 +340,24 @@ void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& a
   destination.health.erase(
       std::remove_if(destination.health.begin(), destination.health.end(), stale),
       destination.health.end());
-  if (destination.health.size() < Destination::kHealthMax) {
-    destination.health.push_back({.address = address, .failures = 1, .avoid_until = now.instant});
-  }
+  if (destination.health.size() == Destination::kHealthMax) return;
+  const bool avoided = failures >= kFailuresBeforeAvoided;
+  destination.health.push_back(
+      {.address = address,
+       .failures = failures,
+       .avoid_until = avoided ? now.instant + kAddressAvoided : now.instant});
 }
 
 void Dispatcher::NoteStepWorks(Destination& destination, const SocketAddress& address) {
+  if (AddressHealth* health = HealthOf(destination, address)) health->failures = 0;
+}
+
+// Null: nothing is remembered of it.
+AddressHealth* Dispatcher::HealthOf(Destination& destination, const SocketAddress& address) const {
   for (AddressHealth& health : destination.health) {
-    if (health.address == address) health.failures = 0;
+    if (health.address == address) return &health;
   }
+  return nullptr;
 }
 
 }  // namespace sluice::delivery

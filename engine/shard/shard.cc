@@ -156,7 +156,7 @@ void Shard::OnMail(const Mail& mail, Now now) {
       return dispatcher_->OnBody(*mail.parcel, now);
     case MailKind::kControls:
       controls_ = mail.controls;
-      dispatcher_->UseControls(*controls_, now);
+      dispatcher_->UseControls(*controls_);
       world_.post->table_version(options_.number)
           .store(controls_->version(), std::memory_order_release);
       return;
@@ -223,7 +223,7 @@ void Shard::KeepPromises(Now now) {
 // Mail to one shard stays in order: what finds no room waits here, and all that comes after it.
 void Shard::Send(uint32_t to, const Mail& mail) {
   CHECK(to != options_.number);
-  std::vector<Mail>& unsent = unsent_[to];
+  std::deque<Mail>& unsent = unsent_[to];
   if (unsent.empty() && world_.post->Box(options_.number, to).Put(mail)) return;
   unsent.push_back(mail);
 }
@@ -233,10 +233,8 @@ void Shard::FlushMail() {
   for (uint32_t to = 0; to < unsent_.size(); ++to) {
     if (to == options_.number) continue;
     ShardMailbox& box = world_.post->Box(options_.number, to);
-    std::vector<Mail>& unsent = unsent_[to];
-    size_t sent = 0;
-    while (sent < unsent.size() && box.Put(unsent[sent])) ++sent;
-    unsent.erase(unsent.begin(), unsent.begin() + static_cast<ptrdiff_t>(sent));
+    std::deque<Mail>& unsent = unsent_[to];
+    while (!unsent.empty() && box.Put(unsent.front())) unsent.pop_front();
     unsent_any_ |= !unsent.empty();
     if (box.Publish()) world_.post->Notify(to);
   }

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -107,7 +108,7 @@ class Shard {
 
   std::vector<dns::RouteAnswer> routes_;
   std::vector<delivery::Promise> promises_;
-  std::vector<std::vector<Mail>> unsent_;  // By shard: what its mailbox had no room for.
+  std::vector<std::deque<Mail>> unsent_;  // By shard: what its mailbox had no room for.
   bool unsent_any_ = false;
   bool draining_ = false;
 };
