@@ -8,6 +8,9 @@ namespace {
 
 constexpr size_t kLineBytesMax = 76;
 
+// Replies are quoted up to this much text in all; every address is named.
+constexpr size_t kQuotingBytesMax = 64 << 10;
+
 // Appends one line of text as wire lines: printable ASCII only, folded by indented lines, so that
 // no line but the last of all begins with a dot and nothing needs stuffing.
 void AppendText(absl::string_view text, std::string& out) {
@@ -25,7 +28,8 @@ void AppendText(absl::string_view text, std::string& out) {
 void AppendFailure(const FailedRecipient& failed, std::string& out) {
   AppendText(absl::StrCat("<", failed.address, ">"), out);
   if (failed.expired) AppendText("  was tried until its time was up.", out);
-  if (failed.reply != nullptr && failed.reply->code != 0) {
+  const bool quotes = out.size() < kQuotingBytesMax;
+  if (quotes && failed.reply != nullptr && failed.reply->code != 0) {
     const std::string where =
         failed.peer_name.empty()
             ? std::string("  The last answer was:")
