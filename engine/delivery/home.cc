@@ -90,16 +90,22 @@ void Home::Append(Incoming& incoming, absl::string_view bytes, Now now) {
   incoming.body = Body();
 }
 
-// Its memory is wanted by others while its client goes on sending.
+// Its memory and its place in the log are wanted by others while its client goes on sending.
 void Home::Fail(Incoming& incoming) {
   incoming.failed = true;
-  incoming.body.Release(pool_);
+  Drop(incoming);
 }
 
 void Home::Abandon(Incoming& incoming) {
-  if (incoming.logged_bytes > 0) log_.Died(incoming.extents.front().segment, 0);
-  incoming.body.Release(pool_);
+  Drop(incoming);
   incoming_.Release(incoming);
+}
+
+void Home::Drop(Incoming& incoming) {
+  if (incoming.logged_bytes > 0) log_.Died(incoming.extents.front().segment, 0);
+  incoming.logged_bytes = 0;
+  incoming.extents.clear();
+  incoming.body.Release(pool_);
 }
 
 void Home::Refuse(Incoming& incoming, Handle session) {
@@ -148,6 +154,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   CHECK(message.body_waiters.empty());
   message.id = incoming.id;
   message.accepted_at = now.wall;
+  message.expires = now.instant + options_.bounce_profile.max_queue;
   std::swap(message.envelope, envelope);
   message.outcomes.clear();
   message.outcomes.resize(message.envelope.recipients.size());
@@ -170,6 +177,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   const bool whole = incoming.logged_bytes == 0;
   if (whole) {
     std::swap(message.body, incoming.body);
+    in_memory_.PushBack(message);
   } else {
     awaited_blocks_.push_back({log_.open_batch(), std::move(incoming.body)});
     incoming.body = Body();

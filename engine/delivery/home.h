@@ -98,7 +98,8 @@ class Home {
 
   // Null when none can be taken (slots, memory, disk, a failed log): answer 452.
   Incoming* Begin(Origin origin, Now now);
-  // Takes body bytes in wire form. After a failure it takes no more and Commit will answer so.
+  // Takes body bytes in wire form. After a failure it takes no more and Commit will answer so: no
+  // memory, no space, or it holds up the log's oldest segment.
   void Append(Incoming& incoming, absl::string_view bytes, Now now);
   void Abandon(Incoming& incoming);
   // The data has ended; its last bytes were the final ".\r\n". The promise comes through
@@ -147,6 +148,7 @@ class Home {
   void LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_t& log_bytes,
                std::vector<spool::Extent>& extents, Now now);
   void Fail(Incoming& incoming);
+  void Drop(Incoming& incoming);
   bool HasRoom(Origin origin, uint32_t messages, uint32_t parcels, uint64_t log_bytes, Now now);
   uint32_t CountDestinations(const smtp::Envelope& envelope) const;
   void Refuse(Incoming& incoming, Handle session);
@@ -156,7 +158,7 @@ class Home {
   void EmitReception(const Message& message, const IncomingSummary& summary, uint64_t batch);
 
   // Parcels.
-  Parcel& MakeParcel(Message& message, uint32_t first, uint32_t count, Now now);
+  Parcel& MakeParcel(Message& message, uint32_t first, uint32_t count);
   void PlaceNew(Message& message, Now now);
   void Schedule(Parcel& parcel, Instant due, Now now);
   void HandOut(Parcel& parcel);
@@ -172,6 +174,7 @@ class Home {
   void Bury(Message& message, Now now);
   void Forget(Message& message);
   void ReleaseBody(Message& message);
+  void DropBody(Message& message);
   bool Squeeze();
 
   // The log.
@@ -180,6 +183,7 @@ class Home {
   void JoinSegment(Message& message);
   void LeaveSegment(Message& message);
   void MoveSome(Now now);
+  void FailIncomingOf(spool::SegmentId segment);
   void MoveMessage(Message& message, Now now);
   void OnBodiesRead(Now now);
 
@@ -190,9 +194,10 @@ class Home {
 
   // What a message's other records take in the log, roughly, beside its body and addresses.
   static constexpr uint64_t kRecordOverheadBytes = 256;
-  // Bodies that nobody holds are given up for want of memory at most so often: it looks at every
-  // message.
+  // Bodies that nobody holds are given up for want of memory at most so often, and so many are
+  // looked at.
   static constexpr Duration kSqueezeInterval = std::chrono::seconds(1);
+  static constexpr int kSqueezedMax = 1024;
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
@@ -219,6 +224,8 @@ class Home {
 
   using SegmentMessages = IntrusiveList<Message, &Message::segment_hook>;
   absl::flat_hash_map<uint64_t, std::unique_ptr<SegmentMessages>> by_segment_;
+
+  IntrusiveList<Message, &Message::memory_hook> in_memory_;  // Oldest first.
 
   Instant turned_at_{};  // When the last turn was.
   Instant next_squeeze_{};

@@ -115,7 +115,7 @@ void Home::OnLogFailed() {
     }
     parcels_promised_ -= message->parcels;
     LeaveSegment(*message);
-    message->body.Release(pool_);
+    DropBody(*message);
     messages_.Release(*message);
   }
   awaited_promises_.clear();
@@ -140,15 +140,15 @@ void Home::Turn(Now now) {
 }
 
 bool Home::AtRest() const {
-  if (log_.failed()) return parcels_out_ == 0 && !step_in_flight_;
-  return parcels_out_ == 0 && !step_in_flight_ && awaited_promises_.empty() &&
-         reader_.reading() == 0 && log_.open_batch() == log_.durable() + 1;
+  if (parcels_out_ > 0 || step_in_flight_ || reader_.reading() > 0) return false;
+  return log_.failed() || (awaited_promises_.empty() && log_.open_batch() == log_.durable() + 1);
 }
 
 // Messages that live in the oldest segment go to the end of the log, so that it can be given back.
 void Home::MoveSome(Now now) {
   const std::optional<spool::SegmentId> oldest = log_.MoveWanted();
   if (!oldest) return;
+  FailIncomingOf(*oldest);
   const auto found = by_segment_.find(oldest->value);
   if (found == by_segment_.end()) return;
   SegmentMessages& list = *found->second;
@@ -171,6 +171,15 @@ void Home::MoveSome(Now now) {
     if (last) return;
     message = next;
   }
+}
+
+// A message that has been arriving since the oldest segment was new would keep the log from being
+// given back for as long as its client likes.
+void Home::FailIncomingOf(spool::SegmentId segment) {
+  incoming_.ForEach([&](Incoming& incoming) {
+    if (incoming.extents.empty() || incoming.extents.front().segment != segment) return;
+    Fail(incoming);
+  });
 }
 
 void Home::MoveMessage(Message& message, Now now) {

@@ -124,6 +124,8 @@ void Home::GiveUp(Parcel& parcel, Now now) {
     }
     parcel.continues = false;
     parcel.host_failures = 0;
+    // What was given up is not tried again: only its bounce is.
+    parcel.expires = std::min(parcel.expires, now.instant);
     if (!draining_) timers_.Arm(parcel.timer, now.instant + kRecalledDelay);
     return;
   }
@@ -248,7 +250,7 @@ void Home::Forget(Message& message) {
     awaited_blocks_.push_back({log_.open_batch(), std::move(message.body)});
     message.body = Body();
   }
-  message.body.Release(pool_);
+  DropBody(message);
   message.dead = false;
   message.move_wanted = false;
   messages_.Release(message);
@@ -261,13 +263,22 @@ bool Home::Squeeze() {
   if (turned_at_ < next_squeeze_) return false;
   next_squeeze_ = turned_at_ + kSqueezeInterval;
   const uint32_t before = pool_.taken();
-  messages_.ForEach([this](Message& message) { ReleaseBody(message); });
+  for (int i = 0; i < kSqueezedMax && !in_memory_.empty(); ++i) {
+    Message& message = *in_memory_.PopFront();
+    in_memory_.PushBack(message);
+    ReleaseBody(message);
+  }
   return pool_.taken() < before;
 }
 
 // Gives the body's memory back if nobody needs it there.
 void Home::ReleaseBody(Message& message) {
   if (message.lends > 0 || message.reading || message.moving || !message.promised) return;
+  DropBody(message);
+}
+
+void Home::DropBody(Message& message) {
+  if (message.memory_hook.linked()) in_memory_.Remove(message);
   message.body.Release(pool_);
 }
 

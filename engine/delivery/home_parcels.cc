@@ -12,7 +12,7 @@ namespace sluice::delivery {
 using smtp::EnvelopeRecipient;
 using spool::RecipientState;
 
-Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count, Now now) {
+Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   Parcel* parcel = parcels_.Take();
   CHECK(parcel != nullptr);
   CHECK(parcels_promised_ > 0);
@@ -22,8 +22,7 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count, Now n
   parcel->first_recipient = first;
   parcel->recipients = count;
   parcel->attempts = message.outcomes[first].attempts;
-  parcel->expires =
-      now.instant + (message.accepted_at + options_.bounce_profile.max_queue - now.wall);
+  parcel->expires = message.expires;
   parcel->continues = false;
   parcel->host_failures = 0;
   parcel->reply = smtp::Reply{};
@@ -42,7 +41,7 @@ void Home::PlaceNew(Message& message, Now now) {
     uint32_t end = first + 1;
     while (end < recipients.size() && recipients[end].destination == recipients[first].destination)
       ++end;
-    HandOut(MakeParcel(message, first, end - first, now));
+    HandOut(MakeParcel(message, first, end - first));
     first = end;
   }
 }
@@ -99,6 +98,7 @@ void Home::OnBodiesRead(Now now) {
     Message& message = *result.message;
     if (result.good) {
       message.failed_reads = 0;
+      in_memory_.PushBack(message);
     } else {
       message.move_not_before = now.instant + kMoveAgainAfter;
       // Only tries to deliver count: they are a retry apart, and a fault of the disk may pass.
@@ -192,6 +192,8 @@ void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
   message.failed_reads = 0;
   message.move_not_before = Instant::min();
   message.accepted_at = accepted.accepted_at;
+  message.expires =
+      now.instant + (accepted.accepted_at + options_.bounce_profile.max_queue - now.wall);
   message.envelope.sender = accepted.sender;
   message.envelope.body_type = static_cast<smtp::BodyType>(accepted.body_type);
   message.envelope.ret = static_cast<smtp::Return>(accepted.ret);
@@ -235,7 +237,7 @@ void Home::PlaceRestored(Message& message, Now now) {
     if (waiting < end) {
       ++message.parcels;
       ++parcels_promised_;
-      Parcel& parcel = MakeParcel(message, first, end - first, now);
+      Parcel& parcel = MakeParcel(message, first, end - first);
       parcel.attempts = message.outcomes[waiting].attempts;
       Instant due = now.instant;
       if (parcel.attempts > 0) {
@@ -246,6 +248,8 @@ void Home::PlaceRestored(Message& message, Now now) {
         // A clock that was set back does not make mail sleep for as long.
         due = std::min(due, now.instant + options_.bounce_profile.max_retry / 4 * 5);
       }
+      // Nor does one that is ahead bounce it: it gets a try, and a while for that.
+      parcel.expires = std::max(parcel.expires, due + options_.bounce_profile.initial_retry);
       Schedule(parcel, due, now);
     }
     first = end;

@@ -45,6 +45,7 @@ struct RecipientOutcome {
 struct Message {
   MessageId id;
   WallTime accepted_at{};
+  Instant expires = kNever;  // By the monotonic clock: a wall clock that jumps bounces nothing.
   smtp::Envelope envelope;
   std::vector<RecipientOutcome> outcomes;  // One for each recipient of the envelope.
   bool bounce = false;
@@ -62,6 +63,7 @@ struct Message {
 
   // In memory, perhaps.
   Body body;
+  ListHook memory_hook;               // Among the messages whose body is.
   uint32_t lends = 0;                 // Parcels that hold the body now.
   bool reading = false;               // It is being read back (body_reader.h).
   Instant move_not_before{};          // After a read that failed.

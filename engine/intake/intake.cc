@@ -338,6 +338,8 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
     if (draining_ && !dialogue.in_transaction()) dialogue.ShutDown();
     switch (dialogue.Next(input)) {
       case ServerEvent::kNeedInput:
+        // What will be refused need not wait for its end in memory and in the log.
+        if (dialogue.in_data() && dialogue.refuses_content()) AbandonMessage(session);
         return;
       case ServerEvent::kData:
         BeginMessage(session, now);

@@ -98,6 +98,8 @@ class ServerSession {
   // The bytes handed out are the message's and these.
   uint64_t stuffed_dots() const { return scanner_.stuffed_dots(); }
   bool eight_bit() const { return scanner_.eight_bit(); }  // A byte over 127 was seen.
+  // In DATA: what has come so far will be refused at its end. No more of the body is handed out.
+  bool refuses_content() const { return !ContentRefusal().empty(); }
   absl::string_view helo() const { return helo_; }
   bool esmtp() const { return esmtp_; }
   bool in_transaction() const { return phase_ == Phase::kEnvelope || phase_ == Phase::kBody; }
