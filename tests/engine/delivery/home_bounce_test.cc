@@ -1,0 +1,248 @@
+// Who is told of a failure, and that a message is not given up before somebody is: RFC 5321 6.1
+// (no report to a null sender), RFC 3461 4.1 and 5.2.1 (NOTIFY).
+
+#include "tests/engine/delivery/home_words.h"
+
+namespace sluice::delivery {
+namespace {
+
+using spool::RecipientState;
+
+class HomeBounceTest : public HomeTest {
+ protected:
+  // The text of the only bounce that is out.
+  std::string Bounce() {
+    bounce_ = &Out("sender.example");
+    EXPECT_TRUE(bounce_->message->bounce);
+    EXPECT_EQ(bounce_->message->envelope.sender, "");  // RFC 5321 6.1.
+    EXPECT_EQ(Waiting(*bounce_), (Texts{std::string(kSender)}));
+    return BodyOf(*bounce_);
+  }
+  bool AnyBounce() const { return IsOut("sender.example"); }
+
+  Parcel* bounce_ = nullptr;
+};
+
+TEST_F(HomeBounceTest, GoesToTheSenderWithANullSender) {
+  Start();
+  const MessageId id = Accept(WireOf(1, 1000), {"a@one.example"});
+  Refused(Out("one.example"));
+  const std::string text = Bounce();
+  EXPECT_TRUE(absl::StrContains(text, "To: <s@sender.example>\r\n"));
+  EXPECT_TRUE(absl::StrContains(text, "<a@one.example>\r\n"));
+  EXPECT_TRUE(absl::StrContains(text, "550 5.1.1 no such user"));
+  EXPECT_TRUE(absl::StrContains(text, id.ToString()));
+  EXPECT_EQ(events_.Count(EventType::kBounce, "a@one.example"), 1u);
+  EXPECT_EQ(home_->messages(), 1u);  // The bounce; the message has ended.
+  Delivered(*bounce_);
+  EXPECT_EQ(home_->messages(), 0u);
+}
+
+TEST_F(HomeBounceTest, ARefusedBounceMakesNone) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  Refused(Out("one.example"));
+  Refused(Out("sender.example"));
+  EXPECT_EQ(home_->messages(), 0u);
+  EXPECT_TRUE(out_.empty());
+}
+
+TEST_F(HomeBounceTest, ANullSenderIsToldNothing) {
+  Start();
+  sender_ = "";
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  Refused(Out("one.example"));
+  EXPECT_EQ(events_.Count(EventType::kBounce, "a@one.example"), 1u);
+  EXPECT_EQ(home_->messages(), 0u);
+  EXPECT_TRUE(out_.empty());
+}
+
+struct NotifyCase {
+  uint8_t notify;
+  bool bounce;
+};
+
+TEST_F(HomeBounceTest, NotifyDecidesWhoIsTold) {
+  const NotifyCase cases[] = {
+      {0, true},  // RFC 3461 4.1: not given, a failure may be reported as ever.
+      {smtp::kNotifyNever, false},
+      {smtp::kNotifySuccess, false},
+      {smtp::kNotifyDelay, false},
+      {smtp::kNotifySuccess | smtp::kNotifyDelay, false},
+      {smtp::kNotifyFailure, true},
+      {smtp::kNotifySuccess | smtp::kNotifyFailure | smtp::kNotifyDelay, true},
+  };
+  Start();
+  for (const NotifyCase& each : cases) {
+    Accept(WireOf(1, 1000), {"a@one.example"}, each.notify);
+    Refused(Out("one.example"));
+    EXPECT_EQ(AnyBounce(), each.bounce) << int{each.notify};
+    if (AnyBounce()) Delivered(Out("sender.example"));
+    EXPECT_EQ(home_->messages(), 0u) << int{each.notify};
+  }
+  EXPECT_EQ(events_.Count(EventType::kBounce), std::size(cases));
+}
+
+TEST_F(HomeBounceTest, NamesOnlyThoseOfWhomTheSenderWantsToHear) {
+  Start();
+  Incoming* incoming = Begin();
+  Sends(*incoming, WireOf(1, 1000));
+  smtp::Envelope envelope = {.sender = sender_};
+  for (const uint8_t notify : {smtp::kNotifyNever, smtp::kNotifyFailure}) {
+    envelope.recipients.push_back({.address = absl::StrCat("n", notify, "@one.example"),
+                                   .destination = "one.example",
+                                   .notify = notify});
+  }
+  Ends(*incoming, envelope);
+  Settle();
+  Refused(Out("one.example"));
+  const std::string text = Bounce();
+  EXPECT_TRUE(absl::StrContains(text, "<n4@one.example>"));
+  EXPECT_FALSE(absl::StrContains(text, "n1@one.example"));
+}
+
+TEST_F(HomeBounceTest, OneForAllRecipientsOfADestination) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example", "b@one.example", "c@two.example"});
+  Refused(Out("one.example"));
+  const std::string text = Bounce();
+  EXPECT_TRUE(absl::StrContains(text, "<a@one.example>"));
+  EXPECT_TRUE(absl::StrContains(text, "<b@one.example>"));
+  EXPECT_FALSE(absl::StrContains(text, "<c@two.example>"));
+}
+
+TEST_F(HomeBounceTest, OutlivesAPowerCut) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  Refused(Out("one.example"));
+  const std::string text = Bounce();
+  PowerCut();
+  Start();
+  EXPECT_FALSE(IsOut("one.example"));
+  EXPECT_EQ(Bounce(), text);
+}
+
+// --- Without room for it.
+
+// One arriving message takes the only slot.
+class NoRoomForBounceTest : public HomeBounceTest {
+ protected:
+  NoRoomForBounceTest() { options_.incoming_max = 1; }
+  void TakeRoom() { arriving_ = Begin(); }
+  void GiveRoom() { home_->Abandon(*arriving_); }
+
+ private:
+  Incoming* arriving_ = nullptr;
+};
+
+TEST_F(NoRoomForBounceTest, ARefusedRecipientIsTriedAgainRatherThanVanishUnreported) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example", "b@one.example"});
+  TakeRoom();
+  Parcel& parcel = Out("one.example");
+  Answer(parcel, 0, Verdict::kBounced, "550 5.1.1 no such user");
+  Answer(parcel, 1, Verdict::kDelivered, "250 ok");
+  Returns(parcel, ParcelResult::kAttempted);
+  EXPECT_EQ(events_.Count(EventType::kBounce), 0u);
+  EXPECT_EQ(events_.Count(EventType::kDelivery, "b@one.example"), 1u);
+  const spool::Recovered left = AfterPowerCut(1);
+  ASSERT_EQ(left.messages.size(), 1u);
+  EXPECT_EQ(left.messages[0].accepted.recipients[0].state, RecipientState::kWaiting);
+  EXPECT_EQ(left.messages[0].accepted.recipients[1].state, RecipientState::kDelivered);
+
+  GiveRoom();
+  Pass(minutes(2));
+  Parcel& again = Out("one.example");
+  EXPECT_EQ(Waiting(again), (Texts{"a@one.example"}));
+  Refused(again);
+  EXPECT_EQ(events_.Count(EventType::kBounce, "a@one.example"), 1u);
+  EXPECT_TRUE(absl::StrContains(Bounce(), "<a@one.example>"));
+}
+
+TEST_F(NoRoomForBounceTest, NoneIsNeededForANullSender) {
+  Start();
+  sender_ = "";
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  TakeRoom();
+  Refused(Out("one.example"));
+  EXPECT_EQ(events_.Count(EventType::kBounce, "a@one.example"), 1u);
+  EXPECT_EQ(home_->messages(), 0u);
+}
+
+// --- Given up.
+
+class ExpiryTest : public HomeBounceTest {
+ protected:
+  ExpiryTest() {
+    options_.bounce_profile.initial_retry = seconds(60);
+    options_.bounce_profile.max_queue = hours(1);
+  }
+};
+
+TEST_F(ExpiryTest, InTheDestinationsQueue) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  Parcel& parcel = Out("one.example");
+  EXPECT_EQ(parcel.expires, now_.instant + hours(1));
+  parcel.reply = OwnReply("450 4.2.1 busy");
+  Pass(hours(1));
+  Returns(parcel, ParcelResult::kExpired);
+  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
+  EXPECT_EQ(events_.Count(EventType::kBounce), 0u);
+  const std::string text = Bounce();
+  EXPECT_TRUE(absl::StrContains(text, "<a@one.example>"));
+  EXPECT_TRUE(absl::StrContains(text, "until its time was up"));
+  EXPECT_EQ(home_->messages(), 1u);
+}
+
+TEST_F(ExpiryTest, ByTheTimerAtHome) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  for (int i = 0; i < 100 && !AnyBounce(); ++i) {
+    if (IsOut("one.example")) Deferred(Out("one.example"));
+    Pass(minutes(1));
+  }
+  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
+  EXPECT_TRUE(absl::StrContains(Bounce(), "450 4.2.1 busy"));
+  const Duration kept =
+      events_.Count(EventType::kExpiration) == 1 ? now_.instant - Instant(hours(1)) : Duration();
+  EXPECT_GE(kept, hours(1));
+  EXPECT_LE(kept, hours(1) + minutes(1));
+}
+
+// max_retries: the first try and so many more (policy/bounce_profile.h: given up once more than
+// max_retries attempts have failed).
+TEST_F(ExpiryTest, AfterItsLastRetry) {
+  options_.bounce_profile.max_retries = 2;
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example"});
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    EXPECT_EQ(events_.Count(EventType::kExpiration), 0u) << attempt;
+    Deferred(Out("one.example"));
+    if (attempt < 3) Pass(minutes(10));
+  }
+  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
+  EXPECT_EQ(events_.told.back().attempts, 3u);
+  EXPECT_TRUE(AnyBounce());
+}
+
+TEST_F(ExpiryTest, LeavesTheFinalOnesAlone) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example", "b@one.example"});
+  Parcel& parcel = Out("one.example");
+  Answer(parcel, 0, Verdict::kDelivered, "250 ok");
+  Answer(parcel, 1, Verdict::kDeferred, "450 4.2.1 busy");
+  Returns(parcel, ParcelResult::kAttempted);
+  Pass(minutes(2));
+  Parcel& again = Out("one.example");
+  Pass(hours(1));
+  Returns(again, ParcelResult::kExpired);
+  EXPECT_EQ(events_.Count(EventType::kExpiration), 1u);
+  EXPECT_EQ(events_.Count(EventType::kExpiration, "b@one.example"), 1u);
+  const std::string text = Bounce();
+  EXPECT_TRUE(absl::StrContains(text, "<b@one.example>"));
+  EXPECT_FALSE(absl::StrContains(text, "<a@one.example>"));
+}
+
+}  // namespace
+}  // namespace sluice::delivery
