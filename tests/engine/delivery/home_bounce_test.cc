@@ -122,6 +122,63 @@ TEST_F(HomeBounceTest, OutlivesAPowerCut) {
   EXPECT_EQ(Bounce(), text);
 }
 
+// --- A report for very many: all are named, and at most 64 KiB of replies are quoted.
+
+class LongReportTest : public HomeBounceTest {
+ protected:
+  // Every recipient is refused by a reply of 1 KiB.
+  std::string ReportOf(const Texts& recipients) {
+    Accept(WireOf(1, 1000), recipients);
+    Parcel& parcel = Out("one.example");
+    for (uint32_t i = 0; i < parcel.recipients; ++i) {
+      Answer(parcel, i, Verdict::kBounced,
+             absl::StrCat("550 5.1.1 ", std::string(limits::kReplyTextBytesMax - 10, 'x')));
+    }
+    Returns(parcel, ParcelResult::kAttempted);
+    EXPECT_EQ(events_.Count(EventType::kBounce), recipients.size());
+    EXPECT_EQ(home_->messages(), 1u);
+    return Bounce();
+  }
+};
+
+TEST_F(LongReportTest, NamesAThousandShortAddresses) {
+  Start();
+  Texts recipients;
+  for (int i = 0; i < 1000; ++i) recipients.push_back(absl::StrCat("r", i, "@one.example"));
+  const std::string text = ReportOf(recipients);
+  for (const std::string& recipient : recipients) {
+    EXPECT_TRUE(absl::StrContains(text, absl::StrCat("<", recipient, ">"))) << recipient;
+  }
+  EXPECT_LE(text.size(), 100u << 10);  // 25 bytes each beside the replies.
+}
+
+// 254 octets (RFC 5321 4.5.3.1.3, less the brackets), which fold into four lines.
+TEST_F(LongReportTest, IsBoundedForAThousandLongAddresses) {
+  Start();
+  Texts recipients;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string local = absl::StrCat(10000 + i);
+    recipients.push_back(absl::StrCat(local, std::string(254 - 5 - 12, 'l'), "@one.example"));
+  }
+  const std::string text = ReportOf(recipients);
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(absl::StrContains(text, absl::StrCat("<", 10000 + i)));
+  EXPECT_LE(text.size(), 400u << 10);
+}
+
+TEST_F(HomeBounceTest, AReportOfAFewHasTheirReplies) {
+  Start();
+  Accept(WireOf(1, 1000), {"a@one.example", "b@one.example", "c@one.example"});
+  Parcel& parcel = Out("one.example");
+  for (uint32_t i = 0; i < 3; ++i) {
+    Answer(parcel, i, Verdict::kBounced, absl::StrCat("550 5.1.1 no user number ", i));
+  }
+  Returns(parcel, ParcelResult::kAttempted);
+  const std::string text = BodyOf(Out("sender.example"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(absl::StrContains(text, absl::StrCat("no user number ", i))) << i;
+  }
+}
+
 // --- Without room for it.
 
 // One arriving message takes the only slot.
@@ -167,81 +224,6 @@ TEST_F(NoRoomForBounceTest, NoneIsNeededForANullSender) {
   Refused(Out("one.example"));
   EXPECT_EQ(events_.Count(EventType::kBounce, "a@one.example"), 1u);
   EXPECT_EQ(home_->messages(), 0u);
-}
-
-// --- Given up.
-
-class ExpiryTest : public HomeBounceTest {
- protected:
-  ExpiryTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_queue = hours(1);
-  }
-};
-
-TEST_F(ExpiryTest, InTheDestinationsQueue) {
-  Start();
-  Accept(WireOf(1, 1000), {"a@one.example"});
-  Parcel& parcel = Out("one.example");
-  EXPECT_EQ(parcel.expires, now_.instant + hours(1));
-  parcel.reply = OwnReply("450 4.2.1 busy");
-  Pass(hours(1));
-  Returns(parcel, ParcelResult::kExpired);
-  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
-  EXPECT_EQ(events_.Count(EventType::kBounce), 0u);
-  const std::string text = Bounce();
-  EXPECT_TRUE(absl::StrContains(text, "<a@one.example>"));
-  EXPECT_TRUE(absl::StrContains(text, "until its time was up"));
-  EXPECT_EQ(home_->messages(), 1u);
-}
-
-TEST_F(ExpiryTest, ByTheTimerAtHome) {
-  Start();
-  Accept(WireOf(1, 1000), {"a@one.example"});
-  for (int i = 0; i < 100 && !AnyBounce(); ++i) {
-    if (IsOut("one.example")) Deferred(Out("one.example"));
-    Pass(minutes(1));
-  }
-  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
-  EXPECT_TRUE(absl::StrContains(Bounce(), "450 4.2.1 busy"));
-  const Duration kept =
-      events_.Count(EventType::kExpiration) == 1 ? now_.instant - Instant(hours(1)) : Duration();
-  EXPECT_GE(kept, hours(1));
-  EXPECT_LE(kept, hours(1) + minutes(1));
-}
-
-// max_retries: the first try and so many more (policy/bounce_profile.h: given up once more than
-// max_retries attempts have failed).
-TEST_F(ExpiryTest, AfterItsLastRetry) {
-  options_.bounce_profile.max_retries = 2;
-  Start();
-  Accept(WireOf(1, 1000), {"a@one.example"});
-  for (int attempt = 1; attempt <= 3; ++attempt) {
-    EXPECT_EQ(events_.Count(EventType::kExpiration), 0u) << attempt;
-    Deferred(Out("one.example"));
-    if (attempt < 3) Pass(minutes(10));
-  }
-  EXPECT_EQ(events_.Count(EventType::kExpiration, "a@one.example"), 1u);
-  EXPECT_EQ(events_.told.back().attempts, 3u);
-  EXPECT_TRUE(AnyBounce());
-}
-
-TEST_F(ExpiryTest, LeavesTheFinalOnesAlone) {
-  Start();
-  Accept(WireOf(1, 1000), {"a@one.example", "b@one.example"});
-  Parcel& parcel = Out("one.example");
-  Answer(parcel, 0, Verdict::kDelivered, "250 ok");
-  Answer(parcel, 1, Verdict::kDeferred, "450 4.2.1 busy");
-  Returns(parcel, ParcelResult::kAttempted);
-  Pass(minutes(2));
-  Parcel& again = Out("one.example");
-  Pass(hours(1));
-  Returns(again, ParcelResult::kExpired);
-  EXPECT_EQ(events_.Count(EventType::kExpiration), 1u);
-  EXPECT_EQ(events_.Count(EventType::kExpiration, "b@one.example"), 1u);
-  const std::string text = Bounce();
-  EXPECT_TRUE(absl::StrContains(text, "<b@one.example>"));
-  EXPECT_FALSE(absl::StrContains(text, "<a@one.example>"));
 }
 
 }  // namespace

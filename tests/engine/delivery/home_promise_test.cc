@@ -142,6 +142,31 @@ TEST_F(HomePromiseTest, StandsThoughTheLogFailsLater) {
   }
 }
 
+// A read in flight writes into the home's memory: the process cannot end before it.
+TEST_F(HomePromiseTest, AfterAFailureIsNotAtRestBeforeItsReadsHaveCompleted) {
+  log_options_ = {.segment_bytes = 64 << 10, .outcome_reserve_bytes = 8 << 10};
+  options_.bounce_profile.initial_retry = hours(1);
+  Start();
+  Accept(WireOf(1, 8000), {"a@old.example"});
+  Deferred(Out("old.example"));
+  io_.Hold(Kind::kRead);
+  for (int i = 0; i < 100 && io_.in_flight(Kind::kRead) == 0; ++i) PassThrough(1, 8000);
+  ASSERT_EQ(io_.in_flight(Kind::kRead), 1u);  // To be moved.
+
+  disk_.faults.sync_error = EIO;
+  Incoming* incoming = Begin();
+  Sends(*incoming, WireOf(2, 100));
+  const Handle session = Ends(*incoming, {"a@one.example"});
+  Settle();
+  ASSERT_TRUE(home_->log_failed());
+  EXPECT_EQ(Kept(session), false);
+  EXPECT_EQ(io_.in_flight(), 1u);
+  EXPECT_FALSE(home_->AtRest());
+  io_.Free(Kind::kRead);
+  Settle();
+  EXPECT_TRUE(home_->AtRest());
+}
+
 // --- Bounds.
 
 TEST_F(HomePromiseTest, NoMoreMessagesThanSlotsLessThoseForBounces) {
