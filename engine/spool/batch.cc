@@ -7,7 +7,7 @@
 namespace sluice::spool {
 
 void Batch::WriteTo(SegmentId segment, int32_t descriptor, uint64_t offset) {
-  if (!runs_.empty() && runs_.back().segment == segment) return;
+  if (WritesTo(segment)) return;
   CHECK(untaken_bytes() == 0);
   runs_.push_back(
       {.segment = segment, .descriptor = descriptor, .offset = offset, .parts_end = parts_.size()});

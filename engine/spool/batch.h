@@ -38,6 +38,9 @@ class Batch {
 
   // What follows is written to this segment from `offset` on. Again for the same segment: nothing
   // new.
+  bool WritesTo(SegmentId segment) const {
+    return !runs_.empty() && runs_.back().segment == segment;
+  }
   void WriteTo(SegmentId segment, int32_t descriptor, uint64_t offset);
 
   // Encode behind what is there, then Take or Drop what has been encoded since the last of either.

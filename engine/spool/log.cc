@@ -138,12 +138,15 @@ void Log::Append(Encode encode, WallTime now) {
   Advance(bytes);
 }
 
-// Makes the newest segment one that has `bytes` left, and the batch one that writes to it.
+// Makes the newest segment one that has `bytes` left, and the batch one that writes to it. What a
+// batch writes to a segment begins with a record that says so, unless it begins the segment.
 bool Log::MakeRoom(uint64_t bytes, WallTime now) {
   CHECK(begun_);
   CHECK(bytes <= options_.segment_bytes - kSegmentRecordBytes);
   if (failed()) return false;
-  if (bytes > Newest().segment.bytes - Newest().used_bytes) {
+  const bool writes_there = open_.WritesTo(Newest().segment.id);
+  const uint64_t needed = bytes + (writes_there ? 0 : kBatchRecordBytes);
+  if (needed > Newest().segment.bytes - Newest().used_bytes) {
     previous_ = Newest().segment.id;
     previous_bytes_ = Newest().used_bytes;
     if (absl::Status opened = OpenNext(now); !opened.ok()) {
@@ -152,8 +155,14 @@ bool Log::MakeRoom(uint64_t bytes, WallTime now) {
                                                     opened.message())));
       return false;
     }
+    return true;
   }
+  if (writes_there) return true;
   open_.WriteTo(Newest().segment.id, Newest().segment.descriptor, Newest().used_bytes);
+  EncodeBatch(Newest().segment.id, open_batch_, open_.arena());
+  CHECK(open_.untaken_bytes() == kBatchRecordBytes);
+  open_.Take();
+  Advance(kBatchRecordBytes);
   return true;
 }
 

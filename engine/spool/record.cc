@@ -164,7 +164,7 @@ bool AllZero(Bytes bytes) {
 
 bool KnownType(uint32_t type) {
   return type >= static_cast<uint32_t>(RecordType::kSegment) &&
-         type <= static_cast<uint32_t>(RecordType::kDone);
+         type <= static_cast<uint32_t>(RecordType::kBatch);
 }
 
 // What each recipient's last reply may take so that the record fits.
@@ -266,6 +266,12 @@ void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector
 void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out) {
   Encoder encoder(segment, RecordType::kDone, out);
   encoder.Number(id.value);
+  encoder.Finish();
+}
+
+void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out) {
+  Encoder encoder(segment, RecordType::kBatch, out);
+  encoder.Number(number);
   encoder.Finish();
 }
 
@@ -399,6 +405,11 @@ std::optional<DeferredRecord> DecodeDeferred(Bytes payload) {
 std::optional<MessageId> DecodeDone(Bytes payload) {
   if (payload.size() != 8) return std::nullopt;
   return MessageId{Get<uint64_t>(payload.data())};
+}
+
+std::optional<uint64_t> DecodeBatch(Bytes payload) {
+  if (payload.size() != 8) return std::nullopt;
+  return Get<uint64_t>(payload.data());
 }
 
 }  // namespace sluice::spool

@@ -43,6 +43,7 @@ enum class RecordType : uint8_t {
   kOutcome = 4,   // Final outcomes of some recipients.
   kDeferred = 5,  // Some recipients wait: attempts and when to try again.
   kDone = 6,      // All recipients are final: the message is dead.
+  kBatch = 7,     // A batch begins: all before it in this segment is on the disk.
 };
 
 inline constexpr uint32_t kFormatVersion = 1;
@@ -119,6 +120,8 @@ void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector
 void EncodeOutcome(SegmentId segment, const OutcomeRecord& record, std::vector<std::byte>& out);
 void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector<std::byte>& out);
 void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out);
+void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out);
+inline constexpr size_t kBatchRecordBytes = kRecordHeaderBytes + 8;
 
 // A body record is written from where the body lies: this appends only what stands before the bytes
 // (header, id, offset in the body); the caller writes the bytes and then PaddingFor(bytes) zeros.
@@ -161,5 +164,6 @@ std::optional<AcceptedRecord> DecodeAccepted(Bytes payload);
 std::optional<OutcomeRecord> DecodeOutcome(Bytes payload);
 std::optional<DeferredRecord> DecodeDeferred(Bytes payload);
 std::optional<MessageId> DecodeDone(Bytes payload);
+std::optional<uint64_t> DecodeBatch(Bytes payload);
 
 }  // namespace sluice::spool

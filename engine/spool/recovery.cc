@@ -120,6 +120,8 @@ bool Replay::Apply(const OpenSegment& segment, const PlacedRecord& record) {
       return ApplyDeferred(segment.id, record.view.payload);
     case RecordType::kDone:
       return ApplyDone(segment.id, record.view.payload);
+    case RecordType::kBatch:
+      return DecodeBatch(record.view.payload).has_value();
   }
   return false;
 }

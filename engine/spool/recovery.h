@@ -4,13 +4,12 @@
 // message counts in whichever log it stands. Reads blockingly, before any shard runs, and changes
 // nothing.
 //
-// The end of a log is where its newest segment's records stop checking: a write that was under way
-// at the crash is cut there, and nothing in it had been promised. A record that does not check
-// *before* the end (there are good ones behind it, or a later segment says that the records went
-// on) is counted as damage and skipped by looking for the next record that checks; its neighbours
-// are read. A write that was under way may also leave good records behind bad ones: so a count
-// after a power cut may be harmless, a count after an orderly stop never is. A segment with an
-// unknown version, or that cannot be read: an error, nothing is touched.
+// The end of a log is where the records of its last batch stop checking: a write that was under way
+// at the crash is cut there, whatever good records the disk has taken behind, and nothing in it had
+// been promised. A record that does not check *before* the end (a later batch or a later segment
+// was begun) is counted as damage and skipped by looking for the next record that checks; its
+// neighbours are read. A segment with an unknown version, or that cannot be read: an error, nothing
+// is touched.
 //
 // A message that was moved stands in the log twice. The later promise counts, with whichever body
 // is whole.

@@ -36,12 +36,35 @@ absl::StatusOr<std::optional<PlacedRecord>> SegmentReader::Next() {
       used_bytes_ = position_;
       return record;
     }
+    const absl::StatusOr<bool> was_on_disk = WasOnDisk(position_);
+    if (!was_on_disk.ok()) return was_on_disk.status();
+    if (!*was_on_disk) break;
     const absl::StatusOr<std::optional<uint64_t>> next = FindNext(position_);
     if (!next.ok()) return next.status();
-    if (*next || sealed_) ++damaged_;
+    ++damaged_;
     position_ = next->value_or(end_);
   }
   return std::nullopt;
+}
+
+// Whether what does not check at `bad` had been written whole: looks for a later batch.
+absl::StatusOr<bool> SegmentReader::WasOnDisk(uint64_t bad) {
+  if (sealed_ || bad < on_disk_until_) return true;
+  for (uint64_t offset = bad; offset < end_;) {
+    if (absl::Status loaded = Load(offset); !loaded.ok()) return loaded;
+    if (const std::optional<RecordView> view = DecodeRecord(segment_.id, At(offset))) {
+      if (view->type == RecordType::kBatch) {
+        on_disk_until_ = offset;
+        return true;
+      }
+      offset += view->whole_bytes;
+      continue;
+    }
+    const absl::StatusOr<std::optional<uint64_t>> next = FindNext(offset);
+    if (!next.ok()) return next.status();
+    offset = next->value_or(end_);
+  }
+  return false;
 }
 
 // Makes At(offset) hold the longest record, or all there is.

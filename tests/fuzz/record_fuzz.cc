@@ -104,6 +104,9 @@ void DecodeAndEncode(Bytes payload) {
       record && record->last_reply.size() <= kLastReplyBytesMax) {
     ExpectSame(payload, [&](auto& out) { EncodeDeferred(kSegment, *record, out); });
   }
+  if (const auto number = DecodeBatch(payload)) {
+    ExpectSame(payload, [&](auto& out) { EncodeBatch(kSegment, *number, out); });
+  }
   if (const auto id = DecodeDone(payload)) {
     ExpectSame(payload, [&](auto& out) { EncodeDone(kSegment, *id, out); });
   }

@@ -115,6 +115,17 @@ TEST(Record, OutcomeDeferredAndDoneComeBack) {
   EXPECT_EQ(DecodeDone(done->payload), MessageId{9});
 }
 
+TEST(Record, BatchComesBack) {
+  std::vector<std::byte> bytes;
+  EncodeBatch(kSegment, 7, bytes);
+  EXPECT_EQ(bytes.size(), kBatchRecordBytes);
+  const std::optional<RecordView> view = DecodeRecord(kSegment, bytes);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->type, RecordType::kBatch);
+  EXPECT_EQ(DecodeBatch(view->payload), 7u);
+  EXPECT_EQ(DecodeBatch(Bytes(view->payload).first(7)), std::nullopt);
+}
+
 TEST(Record, BodyIsTheSameHoweverItIsGathered) {
   const std::string body = BodyOf(1, 301);
   const std::vector<std::byte> whole = EncodedBody(body, 0);

@@ -76,6 +76,10 @@ class Segment {
     EncodeDone(id_, {id}, bytes_);
     return Keep();
   }
+  Segment& Batch(uint64_t number = 2) {
+    EncodeBatch(id_, number, bytes_);
+    return Keep();
+  }
   Segment& Damage() { return DamageAt(last_); }  // The last record's checksum.
   Segment& DamageAt(uint64_t offset) {
     disk_.BytesOf(id_)[offset] ^= std::byte{0x55};
@@ -285,6 +289,7 @@ TEST(Recovery, DamagedNewPlaceLeavesTheOldBodyAndTheNewState) {
   Segment first(disk, 0, 1), second(disk, 0, 2);
   first.Begins().Body(1, 0, "ab").Promise(1, 2);
   second.Begins(first.id(), first.used()).Body(1, 0, "ab").Damage().Promise(1, 2).Outcome(1, {0});
+  second.Batch();
   const Recovered recovered = MustRecover(disk);
   ASSERT_EQ(recovered.messages.size(), 1u);
   EXPECT_EQ(recovered.messages[0].first_segment, first.id());
@@ -373,13 +378,48 @@ TEST(Recovery, DamageIsPassedOverAndCounted) {
   Segment segment(disk, 0, 1);
   segment.Begins().Body(1, 0, "x").Promise(1, 1);
   segment.Body(2, 0, "y").Damage().Promise(2, 1);
-  segment.Body(3, 0, "z").Promise(3, 1);
+  segment.Body(3, 0, "z").Promise(3, 1).Batch();
   const Recovered recovered = MustRecover(disk);
   ASSERT_EQ(recovered.messages.size(), 2u);
   EXPECT_EQ(recovered.messages[0].accepted.id.value, 1u);
   EXPECT_EQ(recovered.messages[1].accepted.id.value, 3u);
   EXPECT_EQ(recovered.damaged_records, 1u);
   EXPECT_EQ(recovered.incomplete_messages, 1u);
+}
+
+// The power went while a batch was written: the disk has its end and not its front. The outcome
+// that stands there was the reason of a bounce that does not.
+TEST(Recovery, BatchIsCutWhereItsWriteDidNotReachTheDisk) {
+  MemoryDisk disk;
+  Segment first(disk, 0, 1), second(disk, 0, 2);
+  first.Begins().Body(1, 0, "x").Promise(1, 1, 2).Batch().Outcome(1, {0});
+  const uint64_t whole = first.used();
+  first.Body(2, 0, "bounce").Damage().Promise(2, 6).Outcome(1, {1}, RecipientState::kBounced);
+  Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.messages.size(), 1u);
+  EXPECT_EQ(recovered.messages[0].accepted.recipients[0].state, RecipientState::kDelivered);
+  EXPECT_EQ(recovered.messages[0].accepted.recipients[1].state, RecipientState::kWaiting);
+  EXPECT_EQ(recovered.damaged_records, 0u);
+  EXPECT_EQ(recovered.segments[0].used_bytes, whole);
+
+  // The next run goes on behind the cut, and the cut stays.
+  second.Begins(first.id(), whole);
+  recovered = MustRecover(disk);
+  EXPECT_EQ(recovered.messages.at(0).accepted.recipients[1].state, RecipientState::kWaiting);
+  EXPECT_EQ(recovered.damaged_records, 0u);
+}
+
+// With a batch behind it, it had been on the disk: damage, and its neighbours count.
+TEST(Recovery, BatchBehindProvesThatTheOneBeforeWasWhole) {
+  MemoryDisk disk;
+  Segment segment(disk, 0, 1);
+  segment.Begins().Body(1, 0, "x").Promise(1, 1, 2).Batch();
+  segment.Body(2, 0, "bounce").Damage().Promise(2, 6).Outcome(1, {1}, RecipientState::kBounced);
+  segment.Batch();
+  const Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.messages.size(), 1u);
+  EXPECT_EQ(recovered.messages[0].accepted.recipients[1].state, RecipientState::kBounced);
+  EXPECT_EQ(recovered.damaged_records, 1u);
 }
 
 // Every single byte of a segment that is not the newest changed: all its other messages come back.
