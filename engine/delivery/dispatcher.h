@@ -124,6 +124,7 @@ class Dispatcher {
   void OnBetween(Connection& connection, Now now);
   void OnEnded(Connection& connection, Now now);
   void JudgeEnd(Destination& destination, const Connection& connection, Now now);
+  void OnStepFailed(Connection& connection, const SocketAddress& address, Now now);
   void NoteStepFailed(Destination& destination, const SocketAddress& address, uint32_t failures,
                       Now now);
   void NoteStepWorks(Destination& destination, const SocketAddress& address);

@@ -186,9 +186,7 @@ void Dispatcher::HandleEvents(Now now) {
         OnReturned(connection, *event.parcel, now);
         break;
       case ConnectionEventKind::kStepFailed:
-        // A host that takes sessions and drops them under the first message has failed for good.
-        NoteStepFailed(DestinationOf(connection), event.address,
-                       connection.host_failed ? kFailuresBeforeAvoided : 1, now);
+        OnStepFailed(connection, event.address, now);
         break;
       case ConnectionEventKind::kBetween:
         OnBetween(connection, now);
@@ -323,6 +321,16 @@ void Dispatcher::JudgeEnd(Destination& destination, const Connection& connection
   if (no_session) return BackOff(destination, connection.failure, connection.final, now);
   // The message under it has had its attempt, or goes to the next address.
   if (AllAvoided(destination, now)) Pause(destination, connection.failure, now);
+}
+
+// Before its socket is closed, which may take a while. A host that takes sessions and drops them
+// under the first message is left out at once.
+void Dispatcher::OnStepFailed(Connection& connection, const SocketAddress& address, Now now) {
+  Destination& destination = DestinationOf(connection);
+  NoteStepFailed(destination, address, connection.host_failed ? kFailuresBeforeAvoided : 1, now);
+  const bool in_use = connection.counted_ready && !connection.hook.linked();
+  if (!in_use) return;
+  destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
 }
 
 void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& address,

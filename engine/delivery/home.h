@@ -134,7 +134,10 @@ class Home {
   void WriteBatch();
 
   // There is more to do at once.
-  bool busy() const { return !outgoing_.empty() || !bodies_.empty() || !decided_.empty(); }
+  bool busy() const {
+    return !outgoing_.empty() || !bodies_.empty() || !decided_.empty() ||
+           log_.durable() != seen_durable_;
+  }
 
   bool log_failed() const { return log_.failed(); }
   // All that was appended is durable (or never will be) and no parcel is out.
@@ -230,6 +233,7 @@ class Home {
   Instant turned_at_{};  // When the last turn was.
   Instant next_squeeze_{};
   bool step_in_flight_ = false;
+  uint64_t seen_durable_ = 0;  // Up to here OnDurable has done its work.
   bool told_failed_ = false;
 
   // What waits for a batch to be durable, oldest first.

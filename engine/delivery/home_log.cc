@@ -74,6 +74,7 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
 
 void Home::OnDurable(Now now) {
   const uint64_t durable = log_.durable();
+  seen_durable_ = durable;
   while (!awaited_promises_.empty() && awaited_promises_.front().batch <= durable) {
     const AwaitedPromise promise = awaited_promises_.front();
     awaited_promises_.pop_front();
