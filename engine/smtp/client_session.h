@@ -12,15 +12,13 @@
 //
 // Rules that keep mail safe:
 //  - A reply that cannot be parsed, or comes unasked, ends the session: under pipelining it could
-//  be
-//    taken for the answer to the dot. What the server said up to then stands.
+//    be taken for the answer to the dot. What the server said up to then stands.
 //  - The session lost between the end of the data and its reply is `possibly delivered` (kInDoubt).
 //    The data has ended for this purpose when its last piece is handed to the kernel, since from
 //    then on the server may have all of it, whether or not our send completes.
 //  - Nothing is pipelined unless this EHLO offered it; no data before 354.
 //  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
-//  the
-//    next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
+//    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
 //    slow with it, loses the session, and no message (H3, P5).
 //  - A 421 closes the session, wherever it comes.
 //
@@ -35,34 +33,12 @@
 
 #include "absl/strings/string_view.h"
 #include "engine/base/time.h"
+#include "engine/smtp/client_state.h"
 #include "engine/smtp/envelope.h"
 #include "engine/smtp/extensions.h"
 #include "engine/smtp/reply.h"
 
 namespace sluice::smtp {
-
-enum class ClientState : uint8_t {
-  kGreeting,
-  kEhlo,
-  kHelo,
-  kIdle,
-  kMail,
-  kRcpt,
-  kData,
-  kBody,
-  kDot,
-  kReset,
-  kQuit,
-  kClosed,
-};
-
-struct ClientStateSpec {
-  ClientState state;
-  absl::string_view name;  // As logs say it: "MAIL FROM", "the final dot".
-  Duration timeout;        // RFC 5321 4.5.3.2 where it speaks: how long its reply may take.
-  uint16_t next;           // The states that may follow, a bit each.
-};
-const ClientStateSpec& SpecOf(ClientState state);
 
 // What the session needs to know of a message. All of it is lent until kMessageDone.
 struct Transaction {
@@ -85,13 +61,11 @@ enum class MessageResult : uint8_t {
   // 2xx to the dot: delivered to all of them.
   kAccepted,
   // A reply refused the message as a whole (MAIL, DATA, the dot, or a 4xx or 5xx amid the body):
-  // reach
-  // kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so that none is
-  // left: reach kRecipient, `reply` is the last one.
+  // reach kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so that
+  // none is left: reach kRecipient, `reply` is the last one.
   kRefused,
   // Not sent, since the server does not take it (8BITMIME, SIZE): `reply` is made by us, nothing
-  // left
-  // for the server, and the session is ready for the next message.
+  // left for the server, and the session is ready for the next message.
   kUnsendable,
   // The session ended before the data did: nothing was delivered. `reply` is empty, or the 421 by
   // which a reused session ended at MAIL, RCPT or DATA: the message goes to a fresh one at once
@@ -105,8 +79,7 @@ enum class ClientAction : uint8_t {
   // Nothing more for now: deliver the next event.
   kNone,
   // output() has grown. Take it and ClearOutput() now, or leave it while a send is in flight and
-  // look
-  // at output() when that has completed.
+  // look at output() when that has completed.
   kSend,
   // 354 came: send the whole body in wire form (stuffed, ".\r\n" at its end), and call OnBodyEnding
   // before its last piece. Any kSend comes before.
@@ -118,14 +91,12 @@ enum class ClientAction : uint8_t {
   kRecipientDone,
   // recipient_index() is to be sent in a further transaction: neither refused nor sent. The server
   // takes no more in this one (452 or 552 at RCPT, bare or with x.5.3, after a recipient that it
-  // took:
-  // C10, R8), or its LIMITS say so (R16). reply() is its last to RCPT. Without pipelining all later
-  // recipients move too; with it each later reply stands for itself. A further transaction makes
-  // progress: its first recipient is taken or refused, never moved.
+  // took: C10, R8), or its LIMITS say so (R16). reply() is its last to RCPT. Without pipelining all
+  // later recipients move too; with it each later reply stands for itself. A further transaction
+  // makes progress: its first recipient is taken or refused, never moved.
   kRecipientMoved,
   // result(), reach(), reply() and failed_state(). The transaction is no longer needed. Exactly
-  // once
-  // for each Offer, after the verdicts of its recipients.
+  // once for each Offer, after the verdicts of its recipients.
   kMessageDone,
   // The session is over: close the connection, and stop sending whatever is being sent.
   // close_reason() and close_reply() say why. Given once, and nothing after it.
@@ -203,12 +174,16 @@ class ClientSession {
   // The two cursors.
   void Enter(ClientState state);
   void SendFrom(ClientState state);
-  void WriteCommand();
-  void WriteMailDsn();
-  void WriteRecipientDsn(const EnvelopeRecipient& recipient);
-  void WriteMail();
-  void WriteRecipient();
   Instant BodyDeadline() const;
+  void End(absl::string_view why);
+
+  // What goes out.
+  static void CheckOneLine(absl::string_view text);
+  void WriteCommand();
+  void WriteMail();
+  void WriteMailDsn();
+  void WriteRecipient();
+  void WriteRecipientDsn(const EnvelopeRecipient& recipient);
 
   // What comes in.
   bool TakeReply();
@@ -222,16 +197,15 @@ class ClientSession {
   void OnDataReply(const Reply& reply);
   void OnDotReply(const Reply& reply);
   void OnResetReply(const Reply& reply);
+  void RefuseSession(const Reply& reply);
+  void OutOfStep(const Reply& reply);
 
-  // What it comes to.
+  // What it comes to for the message.
   bool MakeUnsendable();
   void JudgeRecipient(const Reply& reply);
   void EndRecipients(const Reply& reply);
   void FinishMessage(MessageResult result, Reach reach, const Reply& reply);
   void LoseMessage();
-  void RefuseSession(const Reply& reply);
-  void OutOfStep(const Reply& reply);
-  void End(absl::string_view why);
 
   Options options_;
   Now now_ = {};  // Of the last event.

@@ -1,0 +1,159 @@
+// What the server says: each reply matched to its command, and what the session does next.
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/smtp/client_session.h"
+
+namespace sluice::smtp {
+namespace {
+
+using enum ClientState;
+
+// How much of a reply is quoted in a reason.
+constexpr size_t kQuotedBytesMax = 200;
+
+}  // namespace
+
+// Takes one reply from the input. False: there is no whole one.
+bool ClientSession::TakeReply() {
+  if (input_.empty()) return false;
+  CHECK(!closed());
+  if (!parser_.partial()) unasked_ = owed_ == 0;
+  switch (parser_.Take(input_)) {
+    case ReplyParser::Status::kNeedMore:
+      if (deadline_ == kNever) deadline_ = now_.instant + SpecOf(awaiting_).timeout;
+      return false;
+    case ReplyParser::Status::kMalformed:
+      LoseMessage();
+      End(awaiting_ == kQuit ? "" : "what the server sent is no reply");
+      return true;
+    case ReplyParser::Status::kReply:
+      break;
+  }
+  const Reply& reply = parser_.reply();
+  if (reply.closing()) {
+    OnClosingReply(reply);
+  } else if (unasked_) {
+    OnUnaskedReply(reply);
+  } else {
+    --owed_;
+    --unanswered_;
+    OnReply(reply);
+  }
+  return true;
+}
+
+// A reply by its first digit only (RFC 5321 4.3.2, C5).
+void ClientSession::OnReply(const Reply& reply) {
+  if (reply.intermediate() && awaiting_ != kData) return OutOfStep(reply);
+  switch (awaiting_) {
+    case kGreeting:
+      return OnGreetingReply(reply);
+    case kEhlo:
+    case kHelo:
+      return OnEhloReply(reply);
+    case kMail:
+      return OnMailReply(reply);
+    case kRcpt:
+      return OnRecipientReply(reply);
+    case kData:
+      return OnDataReply(reply);
+    case kDot:
+      return OnDotReply(reply);
+    case kReset:
+      return OnResetReply(reply);
+    case kQuit:
+      return End("");
+    case kIdle:
+    case kBody:
+    case kClosed:
+      break;
+  }
+  CHECK(false);  // No reply is owed in these.
+}
+
+// No command waits for it. While the body is on its way, a refusal is a server that has seen enough
+// and will close (P6): its word is the result. Anything else is out of step, and a positive one
+// most of all: it cannot be for a body that has not ended.
+void ClientSession::OnUnaskedReply(const Reply& reply) {
+  const bool in_body = open_ && (awaiting_ == kBody || awaiting_ == kDot);
+  if (in_body && (reply.transient() || reply.permanent())) {
+    FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
+    return End("refused the message before its end");
+  }
+  OutOfStep(reply);
+}
+
+// 421: the server closes (RFC 5321 3.8), and may say so without being asked.
+void ClientSession::OnClosingReply(const Reply& reply) {
+  const bool before_body = awaiting_ != kBody && awaiting_ != kDot;
+  if (open_ && before_body && transactions_ > 1) {
+    FinishMessage(MessageResult::kSessionLost, Reach::kHost, reply);
+  } else if (open_) {
+    FinishMessage(MessageResult::kRefused, Reach::kHost, reply);
+  }
+  RefuseSession(reply);
+}
+
+void ClientSession::OnGreetingReply(const Reply& reply) {
+  if (!reply.positive()) return RefuseSession(reply);
+  Enter(kEhlo);
+}
+
+void ClientSession::OnEhloReply(const Reply& reply) {
+  if (awaiting_ == kEhlo && reply.permanent()) return Enter(kHelo);
+  if (!reply.positive()) return RefuseSession(reply);
+  if (awaiting_ == kEhlo) extensions_ = ParseExtensions(reply);
+  pipelining_ = extensions_.pipelining && options_.may_pipeline;
+  Enter(kIdle);
+}
+
+void ClientSession::OnMailReply(const Reply& reply) {
+  if (!reply.positive()) FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
+  Enter(open_ || unanswered_ > 0 ? kRcpt : kReset);
+}
+
+void ClientSession::OnRecipientReply(const Reply& reply) {
+  if (open_) JudgeRecipient(reply);
+  ++recipients_answered_;
+  if (recipients_answered_ < recipients_end_) return Enter(kRcpt);
+  if (open_) EndRecipients(reply);
+  Enter(open_ || unanswered_ > 0 ? kData : kReset);
+}
+
+void ClientSession::OnDataReply(const Reply& reply) {
+  if (reply.positive()) return OutOfStep(reply);  // R11
+  if (reply.intermediate()) return Enter(open_ ? kBody : kDot);
+  if (open_) FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
+  Enter(kReset);
+}
+
+void ClientSession::OnDotReply(const Reply& reply) {
+  if (!open_) return Enter(kReset);  // To the lone dot: whatever it is, it is about no message.
+  if (reply.positive()) {
+    FinishMessage(MessageResult::kAccepted, Reach::kMessage, reply);
+    return Enter(kIdle);
+  }
+  FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
+  Enter(kReset);
+}
+
+void ClientSession::OnResetReply(const Reply& reply) {
+  if (!reply.positive()) return RefuseSession(reply);  // H3
+  Enter(kIdle);
+}
+
+void ClientSession::RefuseSession(const Reply& reply) {
+  if (awaiting_ == kQuit) return End("");
+  close_reply_ = reply;
+  End(reply.ToString().substr(0, kQuotedBytesMax));
+}
+
+void ClientSession::OutOfStep(const Reply& reply) {
+  if (awaiting_ == kQuit) return End("");
+  LoseMessage();
+  close_reply_ = reply;
+  End(absl::StrCat("out of step: ", reply.ToString().substr(0, kQuotedBytesMax)));
+}
+
+}  // namespace sluice::smtp
