@@ -1,0 +1,38 @@
+// libcrypto's objects with their owners. Only the .cc files here that read or make certificates
+// include it, and never together with wolfSSL, whose headers take the same names.
+
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace sluice::tls {
+
+template <auto Free>
+struct Freed {
+  template <typename T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+
+using UniqueBio = std::unique_ptr<BIO, Freed<BIO_free>>;
+using UniqueKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using UniqueX509 = std::unique_ptr<X509, Freed<X509_free>>;
+
+// Reads from `text`, which must outlive it.
+UniqueBio ReadingFrom(absl::string_view text);
+std::string WrittenTo(BIO* bio);
+
+// The oldest of libcrypto's errors on this thread, in words; forgets them all.
+std::string TakeLibcryptoError();
+
+}  // namespace sluice::tls
