@@ -140,14 +140,47 @@ TEST_F(SlowArrivalTest, InAYoungerSegmentGoesOnAndIsKept) {
 // Nothing of it is in the log yet, so it stands in nobody's way.
 TEST_F(SlowArrivalTest, OfASmallMessageIsLeftAlone) {
   Start();
+  Incoming& large = BeginLarge();
+  const SegmentId first = large.extents.front().segment;
   const std::string wire = WireOf(1, 1000);
   Incoming* small = Begin();
   Sends(*small, absl::string_view(wire).substr(0, 500));
   PassSegments(5);
+  ASSERT_FALSE(OnDisk(first));  // The log wanted it back.
   Sends(*small, absl::string_view(wire).substr(500));
   const Handle session = Ends(*small, {"a@one.example"});
   Settle();
   EXPECT_EQ(Kept(session), true);
+  EXPECT_TRUE(BodyOf(Out("one.example")) == wire);
+}
+
+TEST_F(SlowArrivalTest, OnceDeliveredHoldsNothing) {
+  Start();
+  Incoming& large = BeginLarge();
+  const SegmentId first = large.extents.front().segment;
+  const Handle session = Ends(large, {"a@one.example"});
+  Settle();
+  ASSERT_EQ(Kept(session), true);
+  Delivered(Out("one.example"));
+  PassSegments(1);
+  EXPECT_FALSE(OnDisk(first));
+  EXPECT_EQ(log_->living_bytes(), 0u);
+}
+
+// Its first piece lives before its end does, in a segment that would else be given back.
+TEST_F(SlowArrivalTest, KeepsItsPlaceWhileItArrives) {
+  Start();
+  const std::string wire = WireOf(1, 40 * kBodyBlockBytes);
+  Incoming* large = Begin();
+  Sends(*large, absl::string_view(wire).substr(0, kPieceBytes));
+  Settle();
+  const SegmentId first = large->extents.front().segment;
+  PassSegments(1);
+  EXPECT_TRUE(OnDisk(first));
+  Sends(*large, absl::string_view(wire).substr(kPieceBytes));
+  const Handle session = Ends(*large, {"a@one.example"});
+  Settle();
+  ASSERT_EQ(Kept(session), true);
   EXPECT_TRUE(BodyOf(Out("one.example")) == wire);
 }
 

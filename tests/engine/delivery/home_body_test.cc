@@ -173,6 +173,28 @@ TEST_F(HomeBodyTest, WhereAllAreHeldNoMessageIsBegun) {
   EXPECT_EQ(Begin(), nullptr);
 }
 
+// The log has borrowed it until it is written.
+TEST_F(HomeBodyTest, ThatWaitsForItsPromiseDoesNotMakeRoom) {
+  options_.body_blocks = 4;
+  Start();
+  io_.Hold(Kind::kWrite);
+  const std::string wire = WireOf(1, 3 * kBodyBlockBytes);
+  Incoming* incoming = Begin();
+  Sends(*incoming, wire);
+  const Handle session = Ends(*incoming, {"a@one.example"});
+  Incoming* arriving = Begin();
+  Sends(*arriving, std::string(100, '#'));
+  Pass(seconds(5));
+  EXPECT_EQ(Begin(), nullptr);
+  Sends(*arriving, std::string(2 * kBodyBlockBytes, '#'));  // Would overwrite what is free.
+  io_.Free(Kind::kWrite);
+  Settle();
+  ASSERT_EQ(Kept(session), true);
+  Kill();
+  Start();
+  EXPECT_TRUE(BodyOf(Out("one.example")) == wire);
+}
+
 TEST_F(HomeBodyTest, PastThreeQuartersOfTheMemoryNewOnesAreNotKept) {
   options_.body_blocks = 8;
   Start();

@@ -122,6 +122,27 @@ TEST_F(HomeBounceTest, OutlivesAPowerCut) {
   EXPECT_EQ(Bounce(), text);
 }
 
+// The disk may keep any sectors of a write that was not synced, so the outcome may be there and
+// the report before it not. Then nobody would hear of the recipient again.
+TEST_F(HomeBounceTest, APowerCutLeavesNoOutcomeWithoutItsReport) {
+  Start();
+  const MessageId id = Accept(WireOf(1, 1000), {"a@one.example"});
+  io_.Hold(Kind::kSync);
+  Refused(Out("one.example"));
+  ASSERT_EQ(io_.in_flight(Kind::kSync), 1u);
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const spool::Recovered left = AfterPowerCut(seed);
+    bool waits = false;
+    bool reported = false;
+    for (const spool::RecoveredMessage& message : left.messages) {
+      reported |= message.accepted.bounce;
+      waits |= message.accepted.id == id &&
+               message.accepted.recipients[0].state == spool::RecipientState::kWaiting;
+    }
+    EXPECT_TRUE(waits || reported) << seed;
+  }
+}
+
 // --- A report for very many: all are named, and at most 64 KiB of replies are quoted.
 
 class LongReportTest : public HomeBounceTest {

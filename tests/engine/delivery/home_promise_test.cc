@@ -63,6 +63,23 @@ TEST_F(HomePromiseTest, WaitsForItsOwnBatch) {
   EXPECT_EQ(Kept(third), true);
 }
 
+// Nothing else wakes the shard: the turn of the completion gives the promise, or says that there is
+// more to do at once.
+TEST_F(HomePromiseTest, WithoutSyncsIsKeptWhenItsBatchHasBeenWritten) {
+  options_.sync = false;
+  Start();
+  io_.Hold(Kind::kWrite);
+  Incoming* incoming = Begin();
+  Sends(*incoming, WireOf(1, 1000));
+  const Handle session = Ends(*incoming, {"a@one.example"});
+  Settle();
+  EXPECT_EQ(Kept(session), std::nullopt);
+  Step();
+  while (home_->busy()) Turn({});
+  EXPECT_EQ(Kept(session), true);
+  EXPECT_EQ(io_.in_flight(), 0u);
+}
+
 // --- A log that fails.
 
 TEST_F(HomePromiseTest, IsRefusedWhenTheSyncFails) {

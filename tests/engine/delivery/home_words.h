@@ -252,6 +252,7 @@ class HomeTest : public testing::Test {
     const auto parcel = std::find_if(out_.begin(), out_.end(), [destination](const Parcel* p) {
       return p->destination() == destination;
     });
+    if (parcel == out_.end()) ADD_FAILURE() << "nothing is out to " << destination;
     CHECK(parcel != out_.end());
     Parcel* taken = *parcel;
     out_.erase(parcel);
