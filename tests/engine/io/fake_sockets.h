@@ -44,6 +44,12 @@ class FakeSockets : public Io {
   bool Closed(int peer) const { return peers_.at(peer).closed; }
   bool Receiving(int peer) const { return peers_.at(peer).receive_armed; }
   bool Sending(int peer) const { return peers_.at(peer).sending; }
+  // Of the send in flight.
+  size_t SendingBytes(int peer) const {
+    size_t bytes = 0;
+    for (const Bytes part : peers_.at(peer).sent) bytes += part.size();
+    return bytes;
+  }
 
   // While held, what is sent stays in flight: nobody takes it.
   void HoldSends() { hold_sends_ = true; }

@@ -1,0 +1,206 @@
+// The hosts of destinations, for tests of the delivering side: each address has a host that answers
+// every command by a script, or leaves the talking to the test.
+
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/check.h"
+#include "tests/engine/io/fake_sockets.h"
+
+namespace sluice::delivery {
+
+inline constexpr absl::string_view kGreeting = "greeting";  // As if it were a command.
+
+struct FakeHost {
+  int refuses_with = 0;              // The errno of its connects.
+  bool answers_connects = true;      // False: they stay in flight until the test ends them.
+  std::string closes_after;          // The front of the command whose answer is its last word.
+  bool closes_unanswered = false;    // It does not even say that word.
+  size_t recipients_max = SIZE_MAX;  // In one transaction; beyond: 452 4.5.3.
+
+  // By the front of a command, the longest one that fits; "." is the body's end. Nothing is said to
+  // a command that has no answer here.
+  std::map<std::string, std::string> answers = {
+      {"greeting", "220 mx.example.com ESMTP"},
+      {"EHLO", "250-mx.example.com\r\n250 PIPELINING"},
+      {"MAIL", "250 2.1.0 sender ok"},
+      {"RCPT", "250 2.1.5 recipient ok"},
+      {"DATA", "354 go ahead"},
+      {".", "250 2.0.0 taken"},
+      {"RSET", "250 2.0.0 reset"},
+      {"QUIT", "221 2.0.0 bye"},
+  };
+
+  const std::string* AnswerTo(absl::string_view command) const {
+    const std::string* best = nullptr;
+    for (const auto& [front, answer] : answers) {  // A longer front sorts behind a shorter one.
+      if (absl::StartsWith(command, front)) best = &answer;
+    }
+    return best;
+  }
+};
+
+class FakeNetwork : public io::FakeSockets {
+ public:
+  // --- What a test does.
+
+  FakeHost& Host(absl::string_view ip) { return hosts_[std::string(ip)]; }
+
+  // The connects that are in flight.
+  void Accept(int peer) { FinishConnect(peer, 0); }
+  void Refuse(int peer, int error) { FinishConnect(peer, error); }
+  // We can open no socket: the errno; 0: we can again.
+  void NoMoreSockets(int error) { no_socket_ = error; }
+
+  // The sockets that were connected, in that order: to one address, or all.
+  std::vector<int> To(absl::string_view ip) const {
+    std::vector<int> peers;
+    for (const auto& [number, session] : sessions_) {
+      if (session.ip == ip) peers.push_back(number);
+    }
+    return peers;
+  }
+  std::vector<int> All() const {
+    std::vector<int> peers;
+    for (const auto& [number, session] : sessions_) peers.push_back(number);
+    return peers;
+  }
+  // Sockets that are not closed, half-open ones too; now, and at the worst moment so far.
+  size_t open() const {
+    return static_cast<size_t>(std::count_if(sessions_.begin(), sessions_.end(),
+                                             [&](const auto& s) { return !Closed(s.first); }));
+  }
+  size_t most_open() const { return most_open_; }
+
+  // All that the peer has heard, and the sizes of the sends by which it came.
+  const std::string& AllHeard(int peer) const { return sessions_.at(peer).heard; }
+  const std::vector<size_t>& SendSizes(int peer) const { return sessions_.at(peer).send_sizes; }
+  // How often a line with this front was heard, in commands and bodies.
+  size_t CountHeard(int peer, absl::string_view front) const {
+    const std::string text = absl::StrCat("\r\n", sessions_.at(peer).heard);
+    const std::string wanted = absl::StrCat("\r\n", front);
+    size_t count = 0;
+    for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
+      ++count;
+    }
+    return count;
+  }
+  size_t CountHeardByAll(absl::string_view front) const {
+    size_t count = 0;
+    for (const auto& [number, session] : sessions_) count += CountHeard(number, front);
+    return count;
+  }
+
+  // --- io::Io.
+
+  io::Socket OpenStream(Family family, const IpAddress&) override {
+    if (no_socket_ != 0) return {-no_socket_};
+    const int peer = AddPeer(SocketAddress{});
+    sessions_[peer].family = family;
+    most_open_ = std::max(most_open_, open());
+    return {peer};
+  }
+  void Connect(io::OpId op, io::Socket socket, const SocketAddress& to) override {
+    Session& session = sessions_.at(socket.descriptor);
+    CHECK(session.ip.empty());
+    CHECK(to.ip.family == session.family);
+    session.ip = to.ip.ToString();
+    session.connecting = true;
+    session.connect_op = op;
+    const FakeHost& host = Host(session.ip);
+    if (host.answers_connects) FinishConnect(socket.descriptor, host.refuses_with);
+  }
+  void Receive(io::OpId op, io::Socket socket) override {
+    CHECK(sessions_.at(socket.descriptor).connected);
+    FakeSockets::Receive(op, socket);
+  }
+  void Close(io::Socket socket) override {
+    CHECK(!sessions_.at(socket.descriptor).connecting);
+    FakeSockets::Close(socket);
+  }
+  void Cancel(io::OpId op) override {
+    for (const auto& [number, session] : sessions_) {
+      if (session.connecting && Same(session.connect_op, op)) FinishConnect(number, ECANCELED);
+    }
+    FakeSockets::Cancel(op);
+  }
+
+ private:
+  struct Session {
+    Family family{};
+    std::string ip;  // Of the host.
+    bool connecting = false;
+    bool connected = false;
+    io::OpId connect_op;
+    std::string line;  // The front of a line whose end has not come.
+    bool in_body = false;
+    size_t recipients = 0;  // Of the transaction.
+    bool silent = false;    // It has said its last word.
+    std::string heard;
+    std::vector<size_t> send_sizes;
+  };
+
+  void FinishConnect(int peer, int error) {
+    Session& session = sessions_.at(peer);
+    CHECK(session.connecting);
+    session.connecting = false;
+    session.connected = error == 0;
+    Complete({.op = session.connect_op, .result = -error});
+    if (error == 0) Answer(peer, kGreeting);
+  }
+
+  void OnHeard(int peer, absl::string_view text) override {
+    Session& session = sessions_.at(peer);
+    session.send_sizes.push_back(text.size());
+    session.heard.append(text.data(), text.size());
+    session.line.append(text.data(), text.size());
+    size_t taken = 0;
+    for (size_t end = session.line.find("\r\n"); end != std::string::npos;
+         end = session.line.find("\r\n", taken)) {
+      const std::string line = session.line.substr(taken, end - taken);
+      taken = end + 2;
+      if (!session.in_body || line == ".") Answer(peer, line);
+    }
+    session.line.erase(0, taken);
+  }
+
+  void Answer(int peer, absl::string_view command) {
+    Session& session = sessions_.at(peer);
+    if (session.silent) return;
+    session.in_body = false;
+    const FakeHost& host = Host(session.ip);
+    const bool last = !host.closes_after.empty() && absl::StartsWith(command, host.closes_after);
+    if (!(last && host.closes_unanswered)) Say(peer, session, host, command);
+    const bool parted = command == "QUIT" && host.answers.contains("QUIT");
+    if (last || parted) {
+      session.silent = true;
+      FinishesSending(peer);
+    }
+  }
+
+  void Say(int peer, Session& session, const FakeHost& host, absl::string_view command) {
+    if (absl::StartsWith(command, "MAIL")) session.recipients = 0;
+    if (absl::StartsWith(command, "RCPT") && ++session.recipients > host.recipients_max) {
+      return Says(peer, "452 4.5.3 too many recipients\r\n");
+    }
+    const std::string* answer = host.AnswerTo(command);
+    if (answer == nullptr) return;
+    session.in_body = command == "DATA" && absl::StartsWith(*answer, "354");
+    Says(peer, absl::StrCat(*answer, "\r\n"));
+  }
+
+  std::map<std::string, FakeHost> hosts_;
+  std::map<int, Session> sessions_;
+  int no_socket_ = 0;
+  size_t most_open_ = 0;
+};
+
+}  // namespace sluice::delivery
