@@ -287,6 +287,10 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kMessageDone:
         OnMessageDone(connection, now);
         break;
+      case ClientAction::kTlsAnswer:
+      case ClientAction::kStartTls:
+        CHECK(!"TLS was not asked for");
+        break;
       case ClientAction::kClose:
         return BeginClose(connection, now);
     }

@@ -32,6 +32,8 @@ void ClientSession::Begin(const Options& options, Now now) {
   deadline_ = now.instant + SpecOf(kGreeting).timeout;
   extensions_ = {};
   pipelining_ = false;
+  tls_ = false;
+  tls_answer_ = TlsAnswer::kNone;
   input_ = {};
   parser_.Reset();
   unanswered_ = 1;  // The greeting is owed though nothing was asked.
@@ -44,7 +46,8 @@ void ClientSession::Begin(const Options& options, Now now) {
   transactions_ = 0;
   recipient_pending_ = false;
   moved_next_ = moved_end_ = 0;
-  message_pending_ = send_pending_ = body_pending_ = ready_pending_ = close_pending_ = false;
+  message_pending_ = send_pending_ = body_pending_ = close_pending_ = false;
+  turn_ = ClientAction::kNone;
   action_reply_.Reset();
   close_reply_.Reset();
   close_reason_.clear();
@@ -54,13 +57,14 @@ void ClientSession::OnBytes(absl::string_view bytes, Now now) {
   CHECK(!actions_pending());
   if (closed()) return;
   now_ = now;
+  if (awaiting_ == kTlsHandshake && !bytes.empty()) return EndInjected();
   input_ = bytes;
   owed_ = unanswered_;
 }
 
 void ClientSession::Offer(const Transaction& transaction, Now now) {
   CHECK(awaiting_ == kIdle);
-  CHECK(!ready_pending_);  // kReady was given,
+  CHECK(turn_ == ClientAction::kNone);  // kReady was given,
   CHECK(!actions_pending());
   CHECK(!open_);  // and one transaction is on at a time.
   CHECK(!transaction.recipients.empty());
@@ -75,7 +79,7 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
   recipients_answered_ = 0;
   recipients_accepted_ = 0;
   if (MakeUnsendable()) {
-    ready_pending_ = true;
+    turn_ = ClientAction::kReady;
     return;
   }
   Enter(kMail);
@@ -100,23 +104,23 @@ void ClientSession::OnDeadline(Now now) {
   CHECK(!actions_pending());
   if (closed() || now.instant < deadline_) return;
   now_ = now;
-  if (awaiting_ == kQuit) return End("");
   LoseMessage();
-  End(awaiting_ == kIdle ? "sent half a line unasked" : "no answer in time");
+  if (owner_moves()) return End("sent half a line unasked", TlsAnswer::kGarbage);
+  End("no answer in time", TlsAnswer::kSilence);
 }
 
 void ClientSession::OnClosed(Now now) {
   CHECK(!actions_pending());
   if (closed()) return;
   now_ = now;
-  if (awaiting_ == kQuit) return End("");
   LoseMessage();
-  End(awaiting_ == kIdle ? "the server closed the connection" : "the connection was lost");
+  End(owner_moves() ? "the server closed the connection" : "the connection was lost",
+      TlsAnswer::kClosed);
 }
 
 void ClientSession::Quit(Now now) {
   CHECK(awaiting_ == kIdle);
-  CHECK(!ready_pending_);
+  CHECK(turn_ == ClientAction::kNone);
   CHECK(!actions_pending());
   now_ = now;
   Enter(kQuit);
@@ -157,11 +161,8 @@ ClientAction ClientSession::Next() {
   if (take(body_pending_)) return ClientAction::kSendBody;
   if (take(close_pending_)) return ClientAction::kClose;
   // Half a line that nobody asked for: not ready, and soon closed.
-  if (ready_pending_ && !parser_.partial()) {
-    ready_pending_ = false;
-    return ClientAction::kReady;
-  }
-  return ClientAction::kNone;
+  if (parser_.partial()) return ClientAction::kNone;
+  return std::exchange(turn_, ClientAction::kNone);
 }
 
 // --- The two cursors.
@@ -177,7 +178,11 @@ void ClientSession::Enter(ClientState state) {
     const bool used_up = extensions_.mail_max > 0 && transactions_ >= extensions_.mail_max;
     if (used_up) return Enter(kQuit);  // RFC 9422: no further MAIL (R16).
     deadline_ = kNever;
-    ready_pending_ = true;
+    turn_ = ClientAction::kReady;
+  } else if (state == kTlsDecision || state == kTlsHandshake) {
+    CHECK(unanswered_ == 0);
+    deadline_ = kNever;
+    turn_ = state == kTlsDecision ? ClientAction::kTlsAnswer : ClientAction::kStartTls;
   } else if (state == kBody) {
     CHECK(open_);
     CHECK(unanswered_ == 0);
@@ -207,12 +212,16 @@ Instant ClientSession::BodyDeadline() const {
   return std::min(now_.instant + piece, body_begun_ + piece + slowest);
 }
 
-// `why` is "" after a QUIT, else what happened; the state is put before it.
-void ClientSession::End(absl::string_view why) {
+// `why`: what happened; the state is put before it. After a QUIT it does not matter any more.
+// `starttls`: what it is if STARTTLS is what waits.
+void ClientSession::End(absl::string_view why, TlsAnswer starttls) {
   CHECK(!open_);
   CHECK(MayFollow(awaiting_, kClosed));
-  close_reason_.clear();
-  if (!why.empty()) absl::StrAppend(&close_reason_, SpecOf(awaiting_).name, ": ", why);
+  if (awaiting_ != kQuit) {
+    close_reason_.clear();
+    absl::StrAppend(&close_reason_, SpecOf(awaiting_).name, ": ", why);
+  }
+  tls_answer_ = TlsAnswerAtEnd(starttls);
   awaiting_ = kClosed;
   sending_ = kClosed;
   deadline_ = kNever;
@@ -220,7 +229,7 @@ void ClientSession::End(absl::string_view why) {
   output_.clear();
   send_pending_ = false;
   body_pending_ = false;
-  ready_pending_ = false;
+  turn_ = ClientAction::kNone;
   close_pending_ = true;
 }
 

@@ -5,10 +5,15 @@
 // runs ahead to the end of the group (DATA), and every reply is matched to its command all the
 // same.
 //
-// Life: greeting, EHLO (HELO after a 5xx to EHLO), then any number of transactions one after
-// another, then QUIT. The owner offers a transaction whenever the session says kReady; the
-// transaction must outlive its outcome. Not thread-safe: one shard owns a session. It lives in a
-// slab's slot: Begin makes it new and keeps its buffers, so that a transaction allocates nothing.
+// Life: greeting, EHLO (HELO after a 5xx to EHLO), STARTTLS if the owner wants it, then any number
+// of transactions one after another, then QUIT. The owner offers a transaction whenever the session
+// says kReady; the transaction must outlive its outcome. Not thread-safe: one shard owns a session.
+// It lives in a slab's slot: Begin makes it new and keeps its buffers, so that a transaction
+// allocates nothing.
+//
+// STARTTLS (RFC 3207): the session asks for it and reports; the owner makes the handshake, and
+// decides whether mail may go on in clear. No policy is here, and where TLS is wanted no way to
+// kReady without it but the owner's ContinueInClear.
 //
 // Rules that keep mail safe:
 //  - A reply that cannot be parsed, or comes unasked, ends the session: under pipelining it could
@@ -21,6 +26,8 @@
 //    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
 //    slow with it, loses the session, and no message (H3, P5).
 //  - A 421 closes the session, wherever it comes.
+//  - STARTTLS ends its group, and nothing that came in clear is believed once its 220 is there: a
+//    byte behind it ends the session, and EHLO is said anew under TLS.
 //
 // Use:
 //   session.OnBytes(bytes, now); for (;;) switch (session.Next()) { … case kNone: return; }
@@ -75,6 +82,20 @@ enum class MessageResult : uint8_t {
   kInDoubt,
 };
 
+// What became of STARTTLS short of its 220, or behind it.
+enum class TlsAnswer : uint8_t {
+  kNone,  // Not asked for, not yet answered, or answered with 220.
+  // The owner decides (kTlsAnswer):
+  kNotOffered,   // EHLO was answered without it.
+  kEhloRefused,  // So that HELO was needed. reply() is the refusal of EHLO.
+  kRefused,      // A 4xx or 5xx, which is reply(); not 421.
+  // The session ends (kClose):
+  kGarbage,   // Not a reply, one that is neither 220 nor a refusal, more than one, or too early.
+  kSilence,   // No answer in time.
+  kClosed,    // The connection was lost, or 421.
+  kInjected,  // Bytes came in clear behind the 220. None of them was read.
+};
+
 enum class ClientAction : uint8_t {
   // Nothing more for now: deliver the next event.
   kNone,
@@ -98,8 +119,15 @@ enum class ClientAction : uint8_t {
   // result(), reach(), reply() and failed_state(). The transaction is no longer needed. Exactly
   // once for each Offer, after the verdicts of its recipients.
   kMessageDone,
+  // There is no TLS on this session, tls_answer() and reply() say why: ContinueInClear, or
+  // RefuseTls.
+  kTlsAnswer,
+  // 220 came to STARTTLS: make the handshake, then call OnTlsEstablished; Abort if it fails. What
+  // the server sends from here on is the handshake's. What the owner had received before goes to
+  // OnBytes all the same, and ends the session. deadline() is kNever: the owner keeps the time.
+  kStartTls,
   // The session is over: close the connection, and stop sending whatever is being sent.
-  // close_reason() and close_reply() say why. Given once, and nothing after it.
+  // close_reason(), close_reply() and tls_answer() say why. Given once, and nothing after it.
   kClose,
 };
 
@@ -112,6 +140,7 @@ class ClientSession {
   struct Options {
     absl::string_view ehlo_name;  // Lent for the session's life.
     bool may_pipeline = true;     // False: as if never offered.
+    bool start_tls = false;  // STARTTLS before any mail: ends in kStartTls, kTlsAnswer, kClose.
   };
 
   ClientSession() = default;
@@ -119,8 +148,8 @@ class ClientSession {
   // Starts a new dialogue in this object; the server speaks first.
   void Begin(const Options& options, Now now);
 
-  // --- Events. After each, call Next until kNone. All but Offer and Quit may also come after the
-  // end (an operation that was in flight) and then do nothing.
+  // --- Events. After each, call Next until kNone. Those that begin with On, and Abort, may also
+  // come after the end (an operation that was in flight) and then do nothing.
 
   // `bytes` are lent until Next says kNone. When a send fails, hand in what the server has still
   // said before OnClosed: it may be the refusal that explains it (P6).
@@ -138,6 +167,12 @@ class ClientSession {
   void OnClosed(Now now);
   // Only after kReady: a polite end.
   void Quit(Now now);
+  // Only after kTlsAnswer, one of them. To kReady, by what this EHLO or HELO said;
+  void ContinueInClear(Now now);
+  // or QUIT, and close_reason() says that it was for want of TLS.
+  void RefuseTls(Now now);
+  // Only after kStartTls. All bytes from here on, both ways, are those within TLS.
+  void OnTlsEstablished(Now now);
   // Our side ends it: as OnClosed, without QUIT. Not amid the actions of another event.
   void Abort();
 
@@ -152,14 +187,17 @@ class ClientSession {
   Reach reach() const { return reach_; }
   ClientState failed_state() const { return failed_state_; }
 
-  // When the state we wait in is overdue; kNever when nothing is awaited. In kReady it is kNever:
-  // the owner decides how long an idle session is kept.
+  TlsAnswer tls_answer() const { return tls_answer_; }
+
+  // When the state we wait in is overdue; kNever when nothing is awaited. It is kNever where the
+  // owner is to move: after kReady it decides how long an idle session is kept.
   Instant deadline() const { return deadline_; }
 
   ClientState state() const { return awaiting_; }
+  bool tls() const { return tls_; }  // It is up.
   const Extensions& extensions() const { return extensions_; }
   // Why the session ended: the reply that did it (greeting, EHLO, 421, out of step), if any, and a
-  // sentence of ours, "RCPT TO: the connection was lost". Empty after a QUIT.
+  // sentence of ours, "RCPT TO: the connection was lost". Empty after Quit.
   const Reply& close_reply() const { return close_reply_; }
   absl::string_view close_reason() const { return close_reason_; }
   // MAIL commands sent: counts against the limit.
@@ -168,14 +206,20 @@ class ClientSession {
   bool all_answered() const { return unanswered_ == 0; }
 
  private:
+  static constexpr size_t kQuotedBytesMax = 200;  // Of a reply, in a reason.
+
   bool closed() const { return awaiting_ == ClientState::kClosed; }
   bool actions_pending() const;
+  // Nothing is owed by the server until the owner moves.
+  bool owner_moves() const {
+    return awaiting_ == ClientState::kIdle || awaiting_ == ClientState::kTlsDecision;
+  }
 
   // The two cursors.
   void Enter(ClientState state);
   void SendFrom(ClientState state);
   Instant BodyDeadline() const;
-  void End(absl::string_view why);
+  void End(absl::string_view why, TlsAnswer starttls = TlsAnswer::kNone);
 
   // What goes out.
   static void CheckOneLine(absl::string_view text);
@@ -192,6 +236,7 @@ class ClientSession {
   void OnClosingReply(const Reply& reply);
   void OnGreetingReply(const Reply& reply);
   void OnEhloReply(const Reply& reply);
+  void OnStartTlsReply(const Reply& reply);
   void OnMailReply(const Reply& reply);
   void OnRecipientReply(const Reply& reply);
   void OnDataReply(const Reply& reply);
@@ -199,6 +244,11 @@ class ClientSession {
   void OnResetReply(const Reply& reply);
   void RefuseSession(const Reply& reply);
   void OutOfStep(const Reply& reply);
+
+  // What it comes to for TLS.
+  void LackTls(TlsAnswer answer);
+  void EndInjected();
+  TlsAnswer TlsAnswerAtEnd(TlsAnswer starttls) const;
 
   // What it comes to for the message.
   bool MakeUnsendable();
@@ -216,6 +266,8 @@ class ClientSession {
   Instant deadline_ = kNever;
   Extensions extensions_;
   bool pipelining_ = false;
+  bool tls_ = false;
+  TlsAnswer tls_answer_ = TlsAnswer::kNone;
 
   // Replies. Owed are those to commands that had been written when the bytes came: a reply beyond
   // them answers nothing.
@@ -245,8 +297,8 @@ class ClientSession {
   bool message_pending_ = false;
   bool send_pending_ = false;
   bool body_pending_ = false;
-  bool ready_pending_ = false;
   bool close_pending_ = false;
+  ClientAction turn_ = ClientAction::kNone;  // The owner's: kReady, kTlsAnswer or kStartTls.
 
   // What they mean.
   size_t action_recipient_ = 0;

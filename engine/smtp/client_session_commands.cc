@@ -28,6 +28,10 @@ void ClientSession::WriteCommand() {
       absl::StrAppend(&output_, "HELO ", options_.ehlo_name, "\r\n");
       sending_ = kMail;
       return;
+    case kStartTls:
+      absl::StrAppend(&output_, "STARTTLS\r\n");
+      sending_ = kEhlo;
+      return;
     case kMail:
       WriteMail();
       sending_ = kRcpt;
@@ -54,6 +58,8 @@ void ClientSession::WriteCommand() {
       sending_ = kClosed;
       return;
     case kGreeting:
+    case kTlsDecision:
+    case kTlsHandshake:
     case kIdle:
     case kBody:
     case kClosed:

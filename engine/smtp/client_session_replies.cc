@@ -9,9 +9,6 @@ namespace {
 
 using enum ClientState;
 
-// How much of a reply is quoted in a reason.
-constexpr size_t kQuotedBytesMax = 200;
-
 }  // namespace
 
 // Takes one reply from the input. False: there is no whole one.
@@ -25,7 +22,7 @@ bool ClientSession::TakeReply() {
       return false;
     case ReplyParser::Status::kMalformed:
       LoseMessage();
-      End(awaiting_ == kQuit ? "" : "what the server sent is no reply");
+      End("what the server sent is no reply", TlsAnswer::kGarbage);
       return true;
     case ReplyParser::Status::kReply:
       break;
@@ -52,6 +49,8 @@ void ClientSession::OnReply(const Reply& reply) {
     case kEhlo:
     case kHelo:
       return OnEhloReply(reply);
+    case kStartTls:
+      return OnStartTlsReply(reply);
     case kMail:
       return OnMailReply(reply);
     case kRcpt:
@@ -64,6 +63,8 @@ void ClientSession::OnReply(const Reply& reply) {
       return OnResetReply(reply);
     case kQuit:
       return End("");
+    case kTlsDecision:
+    case kTlsHandshake:
     case kIdle:
     case kBody:
     case kClosed:
@@ -101,11 +102,17 @@ void ClientSession::OnGreetingReply(const Reply& reply) {
 }
 
 void ClientSession::OnEhloReply(const Reply& reply) {
-  if (awaiting_ == kEhlo && reply.permanent()) return Enter(kHelo);
+  if (awaiting_ == kEhlo && reply.permanent()) {
+    action_reply_ = reply;
+    return Enter(kHelo);
+  }
   if (!reply.positive()) return RefuseSession(reply);
-  if (awaiting_ == kEhlo) extensions_ = ParseExtensions(reply);
+  const bool esmtp = awaiting_ == kEhlo;
+  if (esmtp) extensions_ = ParseExtensions(reply);
   pipelining_ = extensions_.pipelining && options_.may_pipeline;
-  Enter(kIdle);
+  if (!options_.start_tls || tls_) return Enter(kIdle);  // Never twice (RFC 3207 4.2).
+  if (extensions_.starttls) return Enter(kStartTls);
+  LackTls(esmtp ? TlsAnswer::kNotOffered : TlsAnswer::kEhloRefused);
 }
 
 void ClientSession::OnMailReply(const Reply& reply) {
@@ -146,14 +153,15 @@ void ClientSession::OnResetReply(const Reply& reply) {
 void ClientSession::RefuseSession(const Reply& reply) {
   if (awaiting_ == kQuit) return End("");
   close_reply_ = reply;
-  End(reply.ToString().substr(0, kQuotedBytesMax));
+  End(reply.ToString().substr(0, kQuotedBytesMax), TlsAnswer::kClosed);
 }
 
 void ClientSession::OutOfStep(const Reply& reply) {
   if (awaiting_ == kQuit) return End("");
   LoseMessage();
   close_reply_ = reply;
-  End(absl::StrCat("out of step: ", reply.ToString().substr(0, kQuotedBytesMax)));
+  End(absl::StrCat("out of step: ", reply.ToString().substr(0, kQuotedBytesMax)),
+      TlsAnswer::kGarbage);
 }
 
 }  // namespace sluice::smtp

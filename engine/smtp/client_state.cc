@@ -22,13 +22,17 @@ constexpr uint16_t Any(States... states) {
   return static_cast<uint16_t>((Bit(states) | ...));
 }
 
-// kIdle's timeout is for the rest of a line that came unasked; kBody's for each piece that the
-// kernel takes. RSET is not in RFC 5321's list: a server that is slow with it is not worth waiting
-// for (P5). QUIT's answer changes nothing.
+// Of kIdle and kTlsDecision the timeout is for the rest of a line that came unasked; of kBody for
+// each piece that the kernel takes. STARTTLS and RSET are not in RFC 5321's list: the one is waited
+// for like DATA, and a server that is slow with the other is not worth waiting for (P5). QUIT's
+// answer changes nothing.
 constexpr ClientStateSpec kStates[] = {
     {kGreeting, "the greeting", minutes(5), Any(kEhlo, kClosed)},
-    {kEhlo, "EHLO", minutes(5), Any(kHelo, kIdle, kClosed)},
-    {kHelo, "HELO", minutes(5), Any(kIdle, kClosed)},
+    {kEhlo, "EHLO", minutes(5), Any(kHelo, kStartTls, kTlsDecision, kIdle, kClosed)},
+    {kHelo, "HELO", minutes(5), Any(kTlsDecision, kIdle, kClosed)},
+    {kStartTls, "STARTTLS", minutes(2), Any(kTlsDecision, kTlsHandshake, kClosed)},
+    {kTlsDecision, "the decision on TLS", seconds(30), Any(kIdle, kQuit, kClosed)},
+    {kTlsHandshake, "the TLS handshake", seconds(0), Any(kEhlo, kClosed)},
     {kIdle, "idle", seconds(30), Any(kMail, kQuit, kClosed)},
     {kMail, "MAIL FROM", minutes(5), Any(kRcpt, kReset, kClosed)},
     {kRcpt, "RCPT TO", minutes(5), Any(kRcpt, kData, kReset, kClosed)},
@@ -46,8 +50,11 @@ static_assert([] {
     if (static_cast<size_t>(spec.state) != index++)
       return false;  // A row for each state, in order.
     if (spec.state == kClosed) continue;
-    if (spec.timeout <= Duration::zero()) return false;  // Nothing is waited for without an end,
-    if ((spec.next & Bit(kClosed)) == 0) return false;   // and a session may be lost anywhere.
+    // Nothing is waited for without an end,
+    const bool has_timeout = spec.timeout > Duration::zero();
+    if (has_timeout == (spec.state == kTlsHandshake)) return false;
+    // and a session may be lost anywhere.
+    if ((spec.next & Bit(kClosed)) == 0) return false;
   }
   return true;
 }());

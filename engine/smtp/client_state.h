@@ -14,6 +14,9 @@ enum class ClientState : uint8_t {
   kGreeting,
   kEhlo,
   kHelo,
+  kStartTls,
+  kTlsDecision,   // The owner's: go on in clear, or not.
+  kTlsHandshake,  // The owner's too.
   kIdle,
   kMail,
   kRcpt,
@@ -28,8 +31,9 @@ enum class ClientState : uint8_t {
 struct ClientStateSpec {
   ClientState state;
   absl::string_view name;  // As logs say it: "MAIL FROM", "the final dot".
-  Duration timeout;        // RFC 5321 4.5.3.2 where it speaks: how long its reply may take.
-  uint16_t next;           // The states that may follow, a bit each.
+  // RFC 5321 4.5.3.2 where it speaks: how long its reply may take. 0 where the owner sets it.
+  Duration timeout;
+  uint16_t next;  // The states that may follow, a bit each.
 };
 const ClientStateSpec& SpecOf(ClientState state);
 bool MayFollow(ClientState state, ClientState next);

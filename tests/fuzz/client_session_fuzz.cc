@@ -132,6 +132,10 @@ class Owner {
         if (session_.result() == MessageResult::kInDoubt) CHECK(handed_over_);
         if (session_.result() == MessageResult::kSessionLost) CHECK(!handed_over_);
         return;
+      case ClientAction::kTlsAnswer:
+      case ClientAction::kStartTls:
+        CHECK(!"TLS was not asked for");
+        return;
       case ClientAction::kClose:
         CHECK(session_.output().empty());
         CHECK(session_.deadline() == kNever);

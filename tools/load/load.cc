@@ -272,6 +272,10 @@ void Load::DriveActions(Connection& connection) {
       case smtp::ClientAction::kMessageDone:
         OnMessageDone(connection);
         break;
+      case smtp::ClientAction::kTlsAnswer:
+      case smtp::ClientAction::kStartTls:
+        CHECK(!"TLS was not asked for");
+        break;
       case smtp::ClientAction::kClose:
         if (!connection.quitting) ++results_.sessions_lost;
         return BeginClose(connection);

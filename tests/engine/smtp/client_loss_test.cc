@@ -60,6 +60,9 @@ TEST(ClientStates, NamesAndTimeouts) {
   for (const Row& row :
        {Row{ClientState::kGreeting, "the greeting", minutes(5)},  // RFC 5321 4.5.3.2
         Row{ClientState::kEhlo, "EHLO", minutes(5)}, Row{ClientState::kHelo, "HELO", minutes(5)},
+        Row{ClientState::kStartTls, "STARTTLS", minutes(2)},
+        Row{ClientState::kTlsDecision, "the decision on TLS", seconds(30)},
+        Row{ClientState::kTlsHandshake, "the TLS handshake", seconds(0)},
         Row{ClientState::kIdle, "idle", seconds(30)},
         Row{ClientState::kMail, "MAIL FROM", minutes(5)},
         Row{ClientState::kRcpt, "RCPT TO", minutes(5)}, Row{ClientState::kData, "DATA", minutes(2)},

@@ -235,6 +235,10 @@ class ChanceServer {
         return JudgeRecipient('m');
       case ClientAction::kMessageDone:
         return JudgeMessage();
+      case ClientAction::kTlsAnswer:
+      case ClientAction::kStartTls:
+        ADD_FAILURE() << "TLS was not asked for";
+        return;
       case ClientAction::kClose:
         EXPECT_FALSE(offered_);
         EXPECT_EQ(session_.output(), "");

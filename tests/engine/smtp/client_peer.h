@@ -39,6 +39,10 @@ class ClientPeer {
     session_.Begin({.ehlo_name = "client.example", .may_pipeline = may_pipeline}, Time());
     Drain();
   }
+  void BeginsWantingTls() {
+    session_.Begin({.ehlo_name = "client.example", .start_tls = true}, Time());
+    Drain();
+  }
 
   // --- The server.
   void Replies(absl::string_view bytes) {
@@ -91,6 +95,18 @@ class ClientPeer {
   }
   void Quits() {
     session_.Quit(Time());
+    Drain();
+  }
+  void ContinuesInClear() {
+    session_.ContinueInClear(Time());
+    Drain();
+  }
+  void RefusesTls() {
+    session_.RefuseTls(Time());
+    Drain();
+  }
+  void EndsHandshake() {  // TLS is up.
+    session_.OnTlsEstablished(Time());
     Drain();
   }
   void Aborts() {
@@ -146,6 +162,11 @@ class ClientPeer {
         return seen_.push_back(absl::StrCat("moved ", session_.recipient_index()));
       case ClientAction::kMessageDone:
         return seen_.push_back(Outcome());
+      case ClientAction::kTlsAnswer:
+        return seen_.push_back(absl::StrCat("no tls: ", Name(session_.tls_answer())));
+      case ClientAction::kStartTls:
+        EXPECT_EQ(session_.output(), "");
+        return seen_.push_back("start tls");
       case ClientAction::kClose:
         EXPECT_EQ(session_.output(), "");
         return seen_.push_back(absl::StrCat("close: ", session_.close_reason()));
@@ -176,6 +197,28 @@ class ClientPeer {
         return "lost";
       case MessageResult::kInDoubt:
         return "in doubt";
+    }
+    return "";
+  }
+
+  static absl::string_view Name(TlsAnswer answer) {
+    switch (answer) {
+      case TlsAnswer::kNone:
+        return "none";
+      case TlsAnswer::kNotOffered:
+        return "not offered";
+      case TlsAnswer::kEhloRefused:
+        return "EHLO refused";
+      case TlsAnswer::kRefused:
+        return "refused";
+      case TlsAnswer::kGarbage:
+        return "garbage";
+      case TlsAnswer::kSilence:
+        return "silence";
+      case TlsAnswer::kClosed:
+        return "closed";
+      case TlsAnswer::kInjected:
+        return "injected";
     }
     return "";
   }
