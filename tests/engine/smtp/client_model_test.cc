@@ -1,9 +1,11 @@
 // ClientSession against a server that answers by chance: mostly as it should, else with any reply,
 // with too many, with rubbish, in pieces, or not at all. The model keeps the commands that came and
 // the replies that went, and pairs them by number; from that alone it judges every action:
-//   - the order of commands is legal, nothing is pipelined that was not offered, and no body is
-//   sent
-//     before the 354 to a DATA with a recipient,
+//   - the order of commands is legal, nothing is pipelined that was not offered in the last EHLO,
+//     and no body is sent before the 354 to a DATA with a recipient,
+//   - STARTTLS is said once at most, where it is wanted and offered; the handshake begins only on a
+//     220 with nothing behind it; and where TLS is wanted no mail goes before it is up, unless the
+//     owner was told why not and said so,
 //   - RSET is answered between a transaction that failed and the next MAIL, and never comes first,
 //   - each offer has exactly one outcome and each recipient at most one verdict, by its own reply,
 //   - `accepted` is said only if the reply to the dot is 2xx and so is each recipient's,
@@ -31,7 +33,11 @@ class ChanceServer {
  public:
   explicit ChanceServer(uint64_t seed) : random_(seed) {
     reliability_ = random_.Chance(0.5) ? 0.99 : 0.8;
-    session_.Begin({.ehlo_name = "client.example", .may_pipeline = random_.Chance(0.9)}, now());
+    wants_tls_ = random_.Chance(0.5);
+    session_.Begin({.ehlo_name = "client.example",
+                    .may_pipeline = random_.Chance(0.9),
+                    .start_tls = wants_tls_},
+                   now());
     Drain();
   }
 
@@ -53,6 +59,9 @@ class ChanceServer {
   int refused = 0;
   int lost = 0;
   int in_doubt = 0;
+  int encrypted = 0;
+  int in_clear = 0;     // By the owner's decision.
+  int answers[8] = {};  // At the end, one a TlsAnswer.
 
  private:
   Now now() const { return {Instant(std::chrono::hours(1) + clock_), WallTime()}; }
@@ -62,9 +71,13 @@ class ChanceServer {
   void Act() {
     clock_ += std::chrono::seconds(random_.Below(3));
     if (offered_ && handed_over_ && random_.Chance(0.02)) return Fail();
+    const bool at_tls = handshake_ || commands_.back() == "STARTTLS";
+    if (at_tls && random_.Chance(0.1)) return Fail();
     if (random_.Chance((1 - reliability_) / 10)) return Fail();
     if (sending_body_ && !random_.Chance(1 - reliability_)) return SendBody();
     if (ready_ && !random_.Chance((1 - reliability_) / 4)) return UseSession();
+    if (deciding_ && !random_.Chance(1 - reliability_)) return Decide();
+    if (handshake_ && !random_.Chance(1 - reliability_)) return EndHandshake();
     // Out of turn, if no reply is owed.
     size_t owed = commands_.size() - replies_.size();
     if (commands_.size() < replies_.size()) owed = 0;
@@ -75,19 +88,24 @@ class ChanceServer {
   void Fail() {
     switch (random_.Below(4)) {
       case 0:
+        lost_by_ = TlsAnswer::kClosed;
         session_.OnClosed(now());
         break;
       case 1:
         if (session_.deadline() != kNever) {
+          lost_by_ = TlsAnswer::kSilence;
           clock_ += session_.deadline() - now().instant;
           session_.OnDeadline(now());
           dead_ = true;
         }
         break;
       case 2:
+        lost_by_ = TlsAnswer::kNone;
         session_.Abort();
         break;
       case 3:
+        lost_by_ = TlsAnswer::kGarbage;
+        injected_ = handshake_;
         session_.OnBytes(Rubbish(), now());
         dead_ = true;
         break;
@@ -108,6 +126,28 @@ class ChanceServer {
       commands_.push_back("body");
     }
     Drain();
+  }
+
+  void Decide() {
+    deciding_ = false;
+    if (random_.Chance(0.7)) {
+      continued_ = true;
+      ++in_clear;
+      session_.ContinueInClear(now());
+    } else {
+      session_.RefuseTls(now());
+    }
+    Drain();
+  }
+
+  void EndHandshake() {
+    handshake_ = false;
+    established_ = true;
+    pipelining_ = offers_tls_ = false;
+    ++encrypted;
+    session_.OnTlsEstablished(now());
+    Drain();
+    EXPECT_EQ(commands_.back(), "EHLO client.example");
   }
 
   void UseSession() {
@@ -149,6 +189,7 @@ class ChanceServer {
                                    451, 452, 500, 503, 550, 552, 554};
     if (random_.Chance(1 - reliability_)) return kAny[random_.Below(std::size(kAny))];
     if (command == "greeting") return 220;
+    if (command == "STARTTLS") return random_.Chance(0.8) ? 220 : 454;
     if (absl::StartsWith(command, "RCPT")) {
       static constexpr int kRcpt[] = {250, 250, 250, 251, 450, 452, 550, 552};
       return kRcpt[random_.Below(std::size(kRcpt))];
@@ -166,6 +207,8 @@ class ChanceServer {
       text = absl::StrCat(code, "-mx\r\n");
       pipelining_ = random_.Chance(0.6);
       if (pipelining_) absl::StrAppend(&text, code, "-PIPELINING\r\n");
+      offers_tls_ = random_.Chance(0.7);
+      if (offers_tls_) absl::StrAppend(&text, code, "-StartTLS \r\n");
       if (random_.Chance(0.5)) absl::StrAppend(&text, code, "-8BITMIME\r\n");
       if (random_.Chance(0.5)) absl::StrAppend(&text, code, "-SIZE 1500\r\n");
       if (random_.Chance(0.2)) absl::StrAppend(&text, code, "-LIMITS RCPTMAX=3 MAILMAX=4\r\n");
@@ -196,6 +239,8 @@ class ChanceServer {
         replies_.push_back(ends[whole].second);
       }
       const bool unasked = replies_.size() > commands_.size();
+      behind_ = given > (whole == 0 ? 0 : ends[whole - 1].first);
+      injected_ = handshake_;
       session_.OnBytes(absl::string_view(bytes).substr(given - piece, piece), now());
       Drain();
       EXPECT_TRUE(closed_ || !unasked);
@@ -236,14 +281,20 @@ class ChanceServer {
       case ClientAction::kMessageDone:
         return JudgeMessage();
       case ClientAction::kTlsAnswer:
+        return JudgeTlsAnswer();
       case ClientAction::kStartTls:
-        ADD_FAILURE() << "TLS was not asked for";
+        EXPECT_EQ(commands_.back(), "STARTTLS");
+        EXPECT_EQ(ReplyTo(commands_.size() - 1), 220);
+        EXPECT_EQ(replies_.size(), commands_.size());
+        EXPECT_FALSE(behind_);
+        handshake_ = had_handshake_ = true;
         return;
       case ClientAction::kClose:
         EXPECT_FALSE(offered_);
         EXPECT_EQ(session_.output(), "");
+        JudgeTlsAtTheEnd();
         closed_ = true;
-        sending_body_ = ready_ = false;
+        sending_body_ = ready_ = deciding_ = handshake_ = false;
         return;
     }
   }
@@ -260,7 +311,7 @@ class ChanceServer {
   }
 
   void JudgeCommand(absl::string_view command) {
-    EXPECT_FALSE(ready_) << "on its own: " << command;
+    EXPECT_FALSE(ready_ || deciding_ || handshake_) << "on its own: " << command;
     const absl::string_view verb = command.substr(0, 4);
     const std::string last = commands_.back().substr(0, 4);
     const bool answered = replies_.size() >= commands_.size();
@@ -269,7 +320,12 @@ class ChanceServer {
       EXPECT_TRUE(verb == "RCPT" || verb == "DATA") << command;
     }
     if (verb == "EHLO") {
-      EXPECT_EQ(last, "gree");
+      EXPECT_EQ(last, established_ ? "STAR" : "gree");
+    }
+    if (verb == "STAR") {
+      EXPECT_EQ(command, "STARTTLS");
+      EXPECT_EQ(last, "EHLO");
+      EXPECT_TRUE(wants_tls_ && offers_tls_ && !established_);
     }
     if (verb == "HELO") {
       EXPECT_EQ(last, "EHLO");
@@ -286,15 +342,77 @@ class ChanceServer {
       EXPECT_EQ(ReplyTo(commands_.size() - 1), 354);
     }
     if (verb == "MAIL") {
-      EXPECT_TRUE(last == "EHLO" || last == "HELO" || last == "RSET" || last == "body") << last;
-      EXPECT_TRUE(Positive(ReplyTo(commands_.size() - 1)));
+      const bool tls_refused = last == "STAR" && told_ == TlsAnswer::kRefused;
+      EXPECT_TRUE(last == "EHLO" || last == "HELO" || last == "RSET" || last == "body" ||
+                  tls_refused)
+          << last;
+      EXPECT_TRUE(Positive(ReplyTo(commands_.size() - 1)) || tls_refused);
       EXPECT_TRUE(offered_);
+      EXPECT_TRUE(established_ || continued_ || !wants_tls_);
+      EXPECT_EQ(session_.tls(), established_);
     }
     if (verb == "RSET") {
-      EXPECT_TRUE(last != "EHLO" && last != "HELO" && last != "RSET") << last;
+      EXPECT_TRUE(last != "EHLO" && last != "HELO" && last != "STAR" && last != "RSET") << last;
     }
     if (verb == "RCPT") NoteRecipient(command);
     commands_.push_back(std::string(command));
+  }
+
+  // The owner is told that there is no TLS.
+  void JudgeTlsAnswer() {
+    EXPECT_TRUE(wants_tls_ && !established_ && !told_);
+    EXPECT_EQ(replies_.size(), commands_.size());
+    EXPECT_FALSE(behind_);
+    told_ = session_.tls_answer();
+    deciding_ = true;
+    const std::string last = commands_.back().substr(0, 4);
+    const int code = ReplyTo(commands_.size() - 1);
+    if (told_ == TlsAnswer::kNotOffered) {
+      EXPECT_EQ(last, "EHLO");
+      EXPECT_TRUE(Positive(code) && !offers_tls_);
+    } else if (told_ == TlsAnswer::kEhloRefused) {
+      EXPECT_EQ(last, "HELO");
+      EXPECT_TRUE(Positive(code));
+      EXPECT_EQ(session_.reply().code, ReplyTo(commands_.size() - 2));
+    } else {
+      EXPECT_EQ(told_, TlsAnswer::kRefused);
+      EXPECT_EQ(last, "STAR");
+      EXPECT_TRUE(code >= 400 && code != 421) << code;
+      EXPECT_EQ(session_.reply().code, code);
+    }
+  }
+
+  // What was told stands; behind the 220 there is but injection.
+  void JudgeTlsAtTheEnd() {
+    const TlsAnswer answer = session_.tls_answer();
+    ++answers[static_cast<size_t>(answer)];
+    if (told_) {
+      EXPECT_EQ(answer, *told_);
+    } else if (had_handshake_) {
+      EXPECT_EQ(answer, injected_ ? TlsAnswer::kInjected : TlsAnswer::kNone);
+    } else if (commands_.back() == "STARTTLS") {
+      JudgeLostStartTls(answer, ReplyTo(commands_.size() - 1));
+    } else if (answer != TlsAnswer::kNone) {  // More came with the EHLO reply that offered it.
+      EXPECT_TRUE(wants_tls_ && offers_tls_);
+      EXPECT_TRUE(answer == TlsAnswer::kGarbage || answer == TlsAnswer::kClosed);
+      EXPECT_TRUE(behind_ || replies_.size() > commands_.size());
+    }
+  }
+
+  // `code`: of the reply to it; 0: none came.
+  void JudgeLostStartTls(TlsAnswer answer, int code) {
+    if (code == 0) {
+      EXPECT_EQ(answer, lost_by_);
+    } else if (code == 220) {
+      EXPECT_EQ(answer, TlsAnswer::kInjected);
+    } else if (code == 421) {
+      EXPECT_EQ(answer, TlsAnswer::kClosed);
+    } else if (code >= 400) {  // More came with it.
+      EXPECT_TRUE(answer == TlsAnswer::kGarbage || answer == TlsAnswer::kClosed);
+      EXPECT_TRUE(behind_ || replies_.size() > commands_.size());
+    } else {
+      EXPECT_EQ(answer, TlsAnswer::kGarbage);
+    }
   }
 
   void NoteRecipient(absl::string_view command) {
@@ -392,6 +510,18 @@ class ChanceServer {
   bool ready_ = false;
   bool closed_ = false;
   bool dead_ = false;
+  // TLS.
+  bool wants_tls_ = false;
+  bool offers_tls_ = false;        // In the last EHLO.
+  std::optional<TlsAnswer> told_;  // With kTlsAnswer.
+  bool deciding_ = false;
+  bool continued_ = false;  // In clear.
+  bool handshake_ = false;  // It is on.
+  bool had_handshake_ = false;
+  bool established_ = false;
+  bool injected_ = false;  // The last bytes came during the handshake.
+  bool behind_ = false;    // The last piece ends amid a reply.
+  TlsAnswer lost_by_ = TlsAnswer::kNone;
   // The transaction.
   std::vector<EnvelopeRecipient> recipients_;
   std::vector<const EnvelopeRecipient*> lent_;
@@ -408,6 +538,9 @@ TEST(ClientModel, TenThousandDialogues) {
   int refused = 0;
   int lost = 0;
   int in_doubt = 0;
+  int encrypted = 0;
+  int in_clear = 0;
+  int answers[8] = {};
   for (uint64_t seed = 1; seed <= 10000; ++seed) {
     SCOPED_TRACE(seed);
     ChanceServer server(seed);
@@ -416,6 +549,9 @@ TEST(ClientModel, TenThousandDialogues) {
     refused += server.refused;
     lost += server.lost;
     in_doubt += server.in_doubt;
+    encrypted += server.encrypted;
+    in_clear += server.in_clear;
+    for (size_t i = 0; i < std::size(answers); ++i) answers[i] += server.answers[i];
     if (testing::Test::HasFailure()) break;
   }
   // The scripts reach every outcome, many times over.
@@ -423,6 +559,9 @@ TEST(ClientModel, TenThousandDialogues) {
   EXPECT_GT(refused, 1000);
   EXPECT_GT(lost, 100);
   EXPECT_GT(in_doubt, 100);
+  EXPECT_GT(encrypted, 1000);
+  EXPECT_GT(in_clear, 1000);
+  for (const int count : answers) EXPECT_GT(count, 50);
 }
 
 }  // namespace
