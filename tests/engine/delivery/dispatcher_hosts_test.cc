@@ -298,6 +298,21 @@ TEST_F(Hosts, ThatDropTheFirstMessageAndAreTheLastDeferIt) {
   EXPECT_GE(destination().not_before - now_.instant, seconds(5));
 }
 
+// The socket is closed only when the kernel has let go of the send, but the pause begins before.
+TEST_F(Hosts, ThatDropTheFirstMessageWhileWeSendItAreNotAskedAgainAtOnce) {
+  Queue(Make());
+  while (network_.CountHeardByAll("EHLO") == 0) ASSERT_TRUE(TurnOnce());
+  network_.HoldSends();
+  Turn();
+  const int peer = network_.All()[0];
+  ASSERT_TRUE(network_.Sending(peer));
+  network_.FinishesSending(peer);
+  SendSome(2);
+  EXPECT_EQ(AllVerdicts(), "d - -");
+  EXPECT_EQ(Connects(), 1u);
+  EXPECT_GE(destination().not_before - now_.instant, seconds(5));
+}
+
 // A fresh connection is dropped under its first message while another one is up, and more mail
 // comes at this moment.
 class FreshConnectionIsDropped : public Hosts {
