@@ -1,5 +1,7 @@
 #include "tls/certificate.h"
 
+#include <algorithm>
+#include <chrono>
 #include <ctime>
 
 #include "absl/strings/ascii.h"
@@ -99,6 +101,17 @@ PresentedNames Certificate::Names() const {
 
 bool Certificate::operator==(const Certificate& other) const {
   return X509_cmp(x509(), other.x509()) == 0;
+}
+
+EpochSeconds SecondsAt(WallTime time) {
+  return std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+WallTime EndOf(EpochSeconds time) {
+  constexpr EpochSeconds kLast = std::chrono::floor<std::chrono::seconds>(Duration::max()).count();
+  constexpr EpochSeconds kFirst = std::chrono::ceil<std::chrono::seconds>(Duration::min()).count();
+  if (time >= kLast) return WallTime::max();
+  return WallTime(std::chrono::seconds(std::max(time, kFirst) + 1));
 }
 
 std::string TimeText(EpochSeconds time) {

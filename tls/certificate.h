@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "engine/base/time.h"
 #include "tls/identity.h"
 #include "tls/libcrypto.h"
 
@@ -44,6 +45,12 @@ class Certificate {
   std::optional<EpochSeconds> not_before_;
   std::optional<EpochSeconds> not_after_;
 };
+
+// The second that holds `time`.
+EpochSeconds SecondsAt(WallTime time);
+
+// The first instant after the second `time`, as far as WallTime reaches.
+WallTime EndOf(EpochSeconds time);
 
 // "2026-07-01 12:00:00 UTC".
 std::string TimeText(EpochSeconds time);

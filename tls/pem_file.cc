@@ -8,6 +8,7 @@
 #include <fstream>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 
@@ -70,14 +71,14 @@ absl::StatusOr<std::vector<UniqueX509>> ReadPemCertificates(absl::string_view pe
 }
 
 absl::StatusOr<UniqueKey> ReadPemKey(absl::string_view pem, absl::string_view file) {
+  // libcrypto's own error for it says no more than that it found nothing to its liking.
+  if (!absl::StrContains(pem, "PRIVATE KEY-----")) return FileRefused(file, "holds no private key");
   const UniqueBio bio = ReadingFrom(pem);
   bool asked = false;
   UniqueKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassPhrase, &asked));
-  const bool at_end = AtEnd();
   const std::string error = TakeLibcryptoError();
   if (key != nullptr) return key;
   if (asked) return FileRefused(file, "the key is under a pass phrase");
-  if (at_end) return FileRefused(file, "holds no private key");
   return FileRefused(file, absl::StrCat("the key can't be read: ", error));
 }
 

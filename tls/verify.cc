@@ -1,7 +1,6 @@
 #include "tls/verify.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,18 +15,6 @@ namespace {
 
 // Of the names of a certificate for somebody else, how many the detail repeats.
 constexpr size_t kNamesTold = 4;
-
-EpochSeconds SecondsAt(WallTime time) {
-  return std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
-// The first instant after the second `time`; the last there is, where that is too far.
-WallTime EndOf(EpochSeconds time) {
-  constexpr EpochSeconds kLast = std::chrono::floor<std::chrono::seconds>(Duration::max()).count();
-  constexpr EpochSeconds kFirst = std::chrono::ceil<std::chrono::seconds>(Duration::min()).count();
-  if (time >= kLast) return WallTime::max();
-  return WallTime(std::chrono::seconds(std::max(time, kFirst) + 1));
-}
 
 Verdict Malformed(absl::string_view detail) {
   return {.fault = CertificateFault::kMalformed,
