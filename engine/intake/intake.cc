@@ -359,6 +359,7 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
         return SayFarewell(session, now);
       case ServerEvent::kMail:
       case ServerEvent::kRecipient:
+      case ServerEvent::kStartTls:
       case ServerEvent::kWaiting:
         CHECK(!"an event that was not asked for, or a verdict that was not given");
         return;

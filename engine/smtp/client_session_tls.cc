@@ -45,7 +45,6 @@ void ClientSession::OnTlsEstablished(Now now) {
   tls_ = true;
   extensions_ = {};
   pipelining_ = false;
-  action_reply_.Reset();
   Enter(kEhlo);
 }
 
@@ -61,7 +60,6 @@ void ClientSession::OnStartTlsReply(const Reply& reply) {
 }
 
 void ClientSession::LackTls(TlsAnswer answer) {
-  if (answer == TlsAnswer::kNotOffered) action_reply_.Reset();
   tls_answer_ = answer;
   Enter(kTlsDecision);
 }

@@ -14,6 +14,7 @@ constexpr size_t kReplyLineBytesMax = 512;  // RFC 5321 4.5.3.1.5, with CRLF.
 constexpr absl::string_view kOutOfOrder = "503 5.5.1 Bad sequence of commands";
 constexpr absl::string_view kBadArgument = "501 5.5.4 Syntax error in the argument";
 constexpr absl::string_view kNotImplemented = "502 5.5.1 Command not implemented";
+constexpr absl::string_view kReadyForTls = "220 2.0.0 Ready to start TLS";
 constexpr absl::string_view kTooLarge = "552 5.3.4 Message size exceeds the limit";
 
 bool IsRefusal(absl::string_view reply) {
@@ -41,6 +42,7 @@ ServerEvent ServerSession::Next(absl::string_view& input) {
   if (owed_ != Verdict::kNone) return ServerEvent::kWaiting;
   while (phase_ != Phase::kClosed) {
     if (phase_ == Phase::kBody) return NextOfBody(input);
+    if (phase_ == Phase::kHandshake) return NextOfHandshake(input);
     absl::string_view line;
     switch (TakeLine(input, line)) {
       case LineStatus::kPartial:
@@ -50,6 +52,7 @@ ServerEvent ServerSession::Next(absl::string_view& input) {
         break;
       case LineStatus::kWhole:
         const ServerEvent event = Obey(line);
+        if (event == ServerEvent::kStartTls && !input.empty()) break;  // Judged right here.
         if (event != ServerEvent::kNeedInput) return event;
         break;
     }
@@ -99,6 +102,8 @@ ServerEvent ServerSession::Obey(absl::string_view line) {
       return ObeyRcpt(command.argument);
     case Verb::kData:
       return ObeyData(command.argument);
+    case Verb::kStartTls:
+      return ObeyStartTls(command.argument);
     case Verb::kHelo:
     case Verb::kEhlo:
       ObeyHelo(command.verb, command.argument);
@@ -109,7 +114,6 @@ ServerEvent ServerSession::Obey(absl::string_view line) {
     case Verb::kExpn:
     case Verb::kHelp:
     case Verb::kQuit:
-    case Verb::kStartTls:
     case Verb::kAuth:
     case Verb::kBdat:
       return ObeySimple(command.verb, command.argument);
@@ -188,9 +192,27 @@ ServerEvent ServerSession::ObeyData(absl::string_view argument) {
   return ServerEvent::kNeedInput;
 }
 
+// RFC 3207 4. A transaction that is on is given up: it would not outlive the handshake (4.2).
+ServerEvent ServerSession::ObeyStartTls(absl::string_view argument) {
+  if (!argument.empty()) {
+    SayBad(kBadArgument);  // C37
+  } else if (tls_) {
+    SayBad("503 5.5.1 TLS is already active");
+  } else if (!options_.offer_starttls) {
+    SayBad(kNotImplemented);
+  } else if (!tls_available_) {
+    Say("454 4.7.0 TLS not available");
+  } else {
+    EndTransaction();
+    phase_ = Phase::kHandshake;
+    Say(kReadyForTls);
+    return ServerEvent::kStartTls;
+  }
+  return ServerEvent::kNeedInput;
+}
+
 ServerEvent ServerSession::ObeySimple(Verb verb, absl::string_view argument) {
-  const bool takes_none =
-      verb == Verb::kRset || verb == Verb::kQuit || verb == Verb::kStartTls;  // C37
+  const bool takes_none = verb == Verb::kRset || verb == Verb::kQuit;
   if (takes_none && !argument.empty()) {
     SayBad(kBadArgument);
   } else if (verb == Verb::kRset) {
@@ -238,6 +260,7 @@ void ServerSession::SayOffers() {
   if (options_.offer_8bitmime) Say("250-8BITMIME");
   Say("250-ENHANCEDSTATUSCODES");
   if (options_.offer_dsn) Say("250-DSN");
+  if (options_.offer_starttls && !tls_) Say("250-STARTTLS");
   Say("250 HELP");
 }
 
@@ -245,6 +268,38 @@ Offered ServerSession::offered() const {
   return {.size = esmtp_ && options_.offer_size,
           .eight_bit_mime = esmtp_ && options_.offer_8bitmime,
           .dsn = esmtp_ && options_.offer_dsn};
+}
+
+// A client waits for the 220 before it sends more. What is here already was put behind STARTTLS by
+// somebody who wants it read as if TLS had carried it (F03).
+ServerEvent ServerSession::NextOfHandshake(absl::string_view input) {
+  if (input.empty()) return ServerEvent::kWaiting;
+  Close("554 5.5.0 Input behind STARTTLS");
+  return ServerEvent::kClose;
+}
+
+// False: it has left.
+bool ServerSession::TakeBackReady() {
+  if (output_.empty()) return false;
+  const std::string line = absl::StrCat(kReadyForTls, "\r\n");
+  CHECK(absl::EndsWith(output_, line));
+  output_.resize(output_.size() - line.size());
+  return true;
+}
+
+// The state is that after the greeting (RFC 3207 4.2), and what was done in clear, by whomever, is
+// not held against the client.
+void ServerSession::OnTlsEstablished() {
+  if (phase_ == Phase::kClosed) return;
+  CHECK(phase_ == Phase::kHandshake);
+  CHECK(output_.empty());  // What was meant for the clear does not leave within TLS.
+  CHECK(line_.empty() || line_used_);
+  CHECK(!line_too_long_);
+  tls_ = true;
+  phase_ = Phase::kUnknownClient;
+  helo_.clear();
+  esmtp_ = false;
+  bad_commands_ = 0;
 }
 
 ServerEvent ServerSession::NextOfBody(absl::string_view& input) {
@@ -366,7 +421,7 @@ void ServerSession::Close(absl::string_view reply) {
     closing_reply_ = std::string(reply);
     return;
   }
-  Say(reply);
+  if (phase_ != Phase::kHandshake || TakeBackReady()) Say(reply);
   owed_ = Verdict::kNone;
   phase_ = Phase::kClosed;
 }

@@ -16,6 +16,10 @@
 // the body. Once it knows that it will refuse, it hands out no more of it, so that a body of any
 // length costs the owner no more than message_bytes_max and its stuffing (F23).
 //
+// STARTTLS (RFC 3207) is answered here and carried out by the owner. It may come at any time
+// outside DATA, also before EHLO and in a transaction, since all that the client said before it is
+// forgotten under TLS. What comes behind it in clear ends the session, and is read by nobody.
+//
 // Only CRLF ends a command line too (RFC 5321 2.3.8). A line over kCommandLineBytesMax is swallowed
 // to its end and answered once. Parameters are taken only from a client that saw them offered, that
 // is, after EHLO and not after HELO.
@@ -45,8 +49,12 @@ enum class ServerEvent : uint8_t {
   kBody,       // body_bytes() is the next piece of the body; lent until the input is given up.
   kMessage,    // The data has ended and the message may be accepted: a verdict is needed.
   kMessageDropped,  // The data has ended and the session has refused it by itself: drop the body.
-  kWaiting,         // A verdict is owed; input is not consumed until then.
-  kClose,           // Send output(), then close.
+  kWaiting,         // A verdict or the handshake is owed; input is not consumed until then.
+  // 220 was said to STARTTLS: send output(), make the handshake, then call OnTlsEstablished. What
+  // the client sends once the 220 has left is the handshake's; what the owner has received before
+  // goes to Next all the same, which ends the session.
+  kStartTls,
+  kClose,  // Send output(), then close.
 };
 
 class ServerSession {
@@ -66,6 +74,7 @@ class ServerSession {
     bool offer_8bitmime = true;
     bool offer_size = true;
     bool offer_dsn = true;
+    bool offer_starttls = false;
     bool ask_mail = false;  // For sinks with faults.
     bool ask_recipients = false;
   };
@@ -83,9 +92,17 @@ class ServerSession {
   void Refuse(absl::string_view reply_line);  // "452 4.3.1 Insufficient system storage"; 421
                                               // closes. Controls and 8-bit bytes leave as '?'.
 
+  // While false, STARTTLS is offered and refused: 454 4.7.0. For an owner that has no room for
+  // another handshake now.
+  void SetTlsAvailable(bool available) { tls_available_ = available; }
+  // After kStartTls, with nothing left in output(): all bytes from here on, both ways, are those
+  // within TLS. The client is unknown again.
+  void OnTlsEstablished();
+
   // The owner's deadline passed, or the engine is going down: 421 with the reason, then kClose.
   // While the verdict on a message is owed, the 421 waits for it: a client that is told 421 sends
-  // the message again, and it may be on disk already.
+  // the message again, and it may be on disk already. During the handshake nothing is said in clear
+  // any more.
   void Timeout();
   void ShutDown();
 
@@ -102,6 +119,7 @@ class ServerSession {
   bool refuses_content() const { return !ContentRefusal().empty(); }
   absl::string_view helo() const { return helo_; }
   bool esmtp() const { return esmtp_; }
+  bool tls() const { return tls_; }  // It is up.
   bool in_transaction() const { return phase_ == Phase::kEnvelope || phase_ == Phase::kBody; }
   bool in_data() const { return phase_ == Phase::kBody; }
 
@@ -115,6 +133,7 @@ class ServerSession {
     kIdle,           // MAIL may come.
     kEnvelope,       // MAIL was accepted: RCPT or DATA.
     kBody,           // 354 was said, up to the verdict on the message.
+    kHandshake,      // 220 was said to STARTTLS.
     kClosed,
   };
   enum class Verdict : uint8_t { kNone, kMail, kRecipient, kData, kMessage };
@@ -129,8 +148,12 @@ class ServerSession {
   ServerEvent ObeyMail(absl::string_view argument);
   ServerEvent ObeyRcpt(absl::string_view argument);
   ServerEvent ObeyData(absl::string_view argument);
+  ServerEvent ObeyStartTls(absl::string_view argument);
   ServerEvent ObeySimple(Verb verb, absl::string_view argument);
   void ObeyHelo(Verb verb, absl::string_view argument);
+
+  ServerEvent NextOfHandshake(absl::string_view input);
+  bool TakeBackReady();
 
   ServerEvent NextOfBody(absl::string_view& input);
   ServerEvent EndBody();
@@ -148,6 +171,8 @@ class ServerSession {
   Envelope envelope_;
   std::string helo_;
   bool esmtp_ = false;
+  bool tls_ = false;
+  bool tls_available_ = true;
   Phase phase_ = Phase::kClosed;
   Verdict owed_ = Verdict::kNone;
   uint32_t bad_commands_ = 0;

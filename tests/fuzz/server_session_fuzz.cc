@@ -115,6 +115,7 @@ Held Talk(absl::string_view sent, size_t piece_bytes, uint8_t choice) {
         }
         break;
       }
+      case ServerEvent::kStartTls:
       case ServerEvent::kWaiting:
         CHECK(false);
     }

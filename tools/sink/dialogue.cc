@@ -121,6 +121,9 @@ bool Dialogue::Step(absl::string_view& input, Instant now) {
     case smtp::ServerEvent::kMessageDropped:
       ++sinking_->refused_by_session;
       return true;
+    case smtp::ServerEvent::kStartTls:
+      CHECK(!"STARTTLS is not offered");
+      return false;
     case smtp::ServerEvent::kClose:
       Stop(Wish::kEnd);
       return false;

@@ -113,6 +113,9 @@ class ServerDialogue {
         case ServerEvent::kMessage:
           Answer(event, session, body, transcript);
           break;
+        case ServerEvent::kStartTls:
+          ADD_FAILURE() << "STARTTLS is not offered";
+          return transcript;
         case ServerEvent::kWaiting:
           ADD_FAILURE() << "waits, and every verdict was given";
           return transcript;
