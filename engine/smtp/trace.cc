@@ -45,6 +45,11 @@ std::string AddressLiteral(const IpAddress& address) {
   return {};
 }
 
+absl::string_view Protocol(bool esmtp, bool tls) {
+  if (!esmtp) return "SMTP";
+  return tls ? "ESMTPS" : "ESMTP";
+}
+
 bool IsOneLine(absl::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
@@ -53,14 +58,14 @@ bool IsOneLine(absl::string_view text) {
 
 std::string ReceivedLine(absl::string_view helo, const IpAddress& client,
                          absl::string_view hostname, bool esmtp, absl::string_view id,
-                         absl::string_view for_address, WallTime now) {
+                         absl::string_view for_address, WallTime now, bool tls) {
   CHECK(IsOneLine(hostname));
   CHECK(IsOneLine(id));
   CHECK(IsOneLine(for_address));
   // One clause a line: a short name and a date stay under 78, and the longest path under 998.
   std::string line =
       absl::StrCat("Received: from ", ShownHelo(helo), " (", AddressLiteral(client), ")\r\n\tby ",
-                   hostname, " with ", esmtp ? "ESMTP" : "SMTP", "\r\n\tid ", id);
+                   hostname, " with ", Protocol(esmtp, tls), "\r\n\tid ", id);
   if (!for_address.empty()) absl::StrAppend(&line, "\r\n\tfor <", for_address, ">");
   absl::StrAppend(&line, ";\r\n\t", MailDate(now), "\r\n");
   return line;

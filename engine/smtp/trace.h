@@ -17,11 +17,12 @@ namespace sluice::smtp {
 //   <tab>for <FOR_ADDRESS>;
 //   <tab>Wed, 25 Nov 2026 03:28:01 +0000
 // `for_address` is given only for a single recipient (else one would learn of another), and empty
-// otherwise. What `helo` has beyond the characters of a domain or an address literal is shown as
+// otherwise. With `tls` it says ESMTPS (RFC 3848), which has no word for HELO under TLS: that stays
+// SMTP. What `helo` has beyond the characters of a domain or an address literal is shown as
 // '?'.
 std::string ReceivedLine(absl::string_view helo, const IpAddress& client,
                          absl::string_view hostname, bool esmtp, absl::string_view id,
-                         absl::string_view for_address, WallTime now);
+                         absl::string_view for_address, WallTime now, bool tls = false);
 
 // "Wed, 25 Nov 2026 03:28:01 +0000" (RFC 5322 3.3).
 std::string MailDate(WallTime time);

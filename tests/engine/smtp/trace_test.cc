@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 
@@ -43,6 +44,15 @@ TEST(ReceivedLine, SaysSmtpAfterHeloAndTagsIpv6) {
                          "A7", "", At(1000000000)),
             "Received: from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])\r\n"
             "\tby mx.example.net with SMTP\r\n\tid A7;\r\n\tSun, 09 Sep 2001 01:46:40 +0000\r\n");
+}
+
+TEST(ReceivedLine, SaysEsmtpsUnderTls) {  // RFC 3848
+  for (const bool esmtp : {true, false}) {
+    EXPECT_EQ(
+        ReceivedLine("c", Address("192.0.2.1"), "h", esmtp, "A7", "", At(1000000000), true),
+        absl::StrCat("Received: from c ([192.0.2.1])\r\n\tby h with ", esmtp ? "ESMTPS" : "SMTP",
+                     "\r\n\tid A7;\r\n\tSun, 09 Sep 2001 01:46:40 +0000\r\n"));
+  }
 }
 
 TEST(ReceivedLine, ShowsNothingOfAHeloNameThatCouldMislead) {
