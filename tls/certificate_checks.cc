@@ -267,6 +267,15 @@ Finding CheckNameConstraints(const Certificate& certificate) {
   return {};
 }
 
+// They could only end in no valid policy; and libcrypto 3.0 loses memory over them, at each look.
+Finding CheckPolicies(const Certificate& certificate) {
+  if (X509_get_ext_by_NID(certificate.x509(), NID_policy_constraints, -1) < 0 ||
+      X509_get_ext_by_NID(certificate.x509(), NID_certificate_policies, -1) >= 0) {
+    return {};
+  }
+  return FoundIn(certificate, CertificateFault::kBadChain, "policy constraints without policies");
+}
+
 Finding CheckForm(const Certificate& certificate) {
   X509* const x509 = certificate.x509();
   if (X509_get_version(x509) != X509_VERSION_3) {
@@ -301,6 +310,7 @@ Finding CheckCertificate(const Certificate& certificate, Place place, EpochSecon
         FoundIn(certificate, CertificateFault::kBadChain, "not for TLS servers (extendedKeyUsage)");
   }
   if (!finding.Any()) finding = CheckNameConstraints(certificate);
+  if (!finding.Any() && !place.trusted) finding = CheckPolicies(certificate);
   return finding;
 }
 

@@ -276,6 +276,14 @@ TEST_F(Faults, PoliciesThatACaRequiresAreHeard) {
   EXPECT_EQ(FaultNow({&with, &ca}, {&root_}), kNone);
 }
 
+TEST_F(Faults, PolicyConstraintsNeedPolicies) {
+  const Recipe constrained =
+      CaRecipe("policies").With("policyConstraints", "critical,inhibitPolicyMapping:0");
+  EXPECT_EQ(OfCa(constrained), kBadChain);
+  EXPECT_EQ(OfCa(constrained.With("2.5.29.32", "DER:3007300506032a0304")), kNone);
+  EXPECT_EQ(OfRoot(constrained), kNone);  // A trusted one's policies are not heard.
+}
+
 TEST_F(Faults, Version1IsRefused) {
   Recipe old = LeafRecipe(kHost);
   old.extensions.clear();
