@@ -17,9 +17,8 @@ namespace sluice::smtp {
 //   <tab>for <FOR_ADDRESS>;
 //   <tab>Wed, 25 Nov 2026 03:28:01 +0000
 // `for_address` is given only for a single recipient (else one would learn of another), and empty
-// otherwise. With `tls` it says ESMTPS (RFC 3848), which has no word for HELO under TLS: that stays
-// SMTP. What `helo` has beyond the characters of a domain or an address literal is shown as
-// '?'.
+// otherwise. What `helo` has beyond the characters of a domain or an address literal is shown as
+// '?'. With `tls` it says ESMTPS (RFC 3848), which has no word for HELO under TLS: that stays SMTP.
 std::string ReceivedLine(absl::string_view helo, const IpAddress& client,
                          absl::string_view hostname, bool esmtp, absl::string_view id,
                          absl::string_view for_address, WallTime now, bool tls = false);

@@ -1,7 +1,9 @@
 // ClientSession against any server, and an owner that the input drives too. The input is a sequence
 // of events: a byte chooses the event, and the server's bytes follow it up to a NUL. Checked: one
 // outcome for each offer, at most one verdict for each recipient, `accepted` only after the body
-// was handed over, nothing after the close. Its own CHECKs do the rest.
+// was handed over, nothing after the close. With a 'T' in front TLS is wanted: no mail goes without
+// it or the owner's word, and what comes during the handshake ends the session. Its own CHECKs do
+// the rest.
 
 #include <algorithm>
 #include <array>
@@ -10,7 +12,9 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "engine/base/check.h"
 #include "engine/smtp/client_session.h"
 
@@ -19,12 +23,12 @@ namespace {
 
 class Owner {
  public:
-  Owner() {
+  explicit Owner(bool wants_tls) : wants_tls_(wants_tls) {
     for (size_t i = 0; i < recipients_.size(); ++i) {
       recipients_[i].address = "b@y";
       lent_[i] = &recipients_[i];
     }
-    session_.Begin({.ehlo_name = "client.example"}, now());
+    session_.Begin({.ehlo_name = "client.example", .start_tls = wants_tls}, now());
     Drain();
   }
 
@@ -47,6 +51,23 @@ class Owner {
         if (ready_) session_.Quit(now());
         ready_ = false;
         break;
+      case 'n':
+        if (deciding_) ContinueInClear();
+        break;
+      case 'x':
+        if (deciding_) session_.RefuseTls(now());
+        deciding_ = false;
+        break;
+      case 't':
+        if (in_handshake_) EndHandshake();
+        break;
+      case 'h':  // A send is in flight,
+        holds_output_ = true;
+        break;
+      case 'r':  // and has completed.
+        holds_output_ = false;
+        TakeOutput();
+        break;
       case 'c':
         session_.OnClosed(now());
         break;
@@ -59,8 +80,7 @@ class Owner {
         break;
       default:
         const absl::string_view bytes = input.substr(0, input.find('\0'));
-        session_.OnBytes(bytes, now());
-        Drain();
+        Hear(bytes);
         input.remove_prefix(std::min(bytes.size() + 1, input.size()));
         return;
     }
@@ -76,6 +96,47 @@ class Owner {
 
  private:
   Now now() const { return {Instant(clock_), WallTime()}; }
+
+  void Hear(absl::string_view bytes) {
+    const bool injected = in_handshake_ && !bytes.empty();
+    session_.OnBytes(bytes, now());
+    Drain();
+    if (!injected) return;
+    CHECK(closed_);
+    CHECK(session_.tls_answer() == TlsAnswer::kInjected);
+    CHECK(session_.close_reply().code == 0);
+  }
+
+  void ContinueInClear() {
+    deciding_ = false;
+    continued_ = true;
+    session_.ContinueInClear(now());
+  }
+
+  void EndHandshake() {
+    in_handshake_ = false;
+    session_.OnTlsEstablished(now());
+    CHECK(session_.tls());
+    CHECK(!session_.extensions().pipelining && !session_.extensions().size);
+    CHECK(absl::StartsWith(session_.output(), "EHLO "));
+  }
+
+  void TakeOutput() {
+    absl::string_view output = session_.output();
+    while (!output.empty()) {
+      const size_t end = output.find("\r\n");
+      CHECK(end != absl::string_view::npos);
+      const absl::string_view command = output.substr(0, end);
+      output.remove_prefix(end + 2);
+      CHECK(!in_handshake_);
+      if (absl::StartsWith(command, "MAIL")) CHECK(!wants_tls_ || session_.tls() || continued_);
+      if (command != "STARTTLS") continue;
+      CHECK(wants_tls_ && !asked_for_tls_);
+      CHECK(output.empty());  // Nothing follows in its group.
+      asked_for_tls_ = true;
+    }
+    session_.ClearOutput();
+  }
 
   void Offer(size_t recipients) {
     ready_ = false;
@@ -109,7 +170,7 @@ class Owner {
         return;
       case ClientAction::kSend:
         CHECK(!session_.output().empty());
-        session_.ClearOutput();
+        if (!holds_output_) TakeOutput();
         return;
       case ClientAction::kSendBody:
         CHECK(offered_);
@@ -117,6 +178,7 @@ class Owner {
         return;
       case ClientAction::kReady:
         CHECK(!offered_);
+        CHECK(!wants_tls_ || session_.tls() || continued_);
         ready_ = true;
         return;
       case ClientAction::kRecipientDone:
@@ -133,14 +195,24 @@ class Owner {
         if (session_.result() == MessageResult::kSessionLost) CHECK(!handed_over_);
         return;
       case ClientAction::kTlsAnswer:
+        CHECK(wants_tls_ && !session_.tls());
+        CHECK(session_.tls_answer() != TlsAnswer::kNone);
+        deciding_ = true;
+        return;
       case ClientAction::kStartTls:
-        CHECK(!"TLS was not asked for");
+        CHECK(asked_for_tls_ && !had_handshake_);
+        CHECK(session_.output().empty());
+        in_handshake_ = had_handshake_ = true;
         return;
       case ClientAction::kClose:
         CHECK(session_.output().empty());
         CHECK(session_.deadline() == kNever);
+        if (had_handshake_ && session_.tls_answer() != TlsAnswer::kNone) {
+          CHECK(in_handshake_);
+          CHECK(session_.tls_answer() == TlsAnswer::kInjected);
+        }
         closed_ = true;
-        ready_ = in_body_ = false;
+        ready_ = in_body_ = deciding_ = in_handshake_ = false;
         return;
     }
   }
@@ -150,6 +222,13 @@ class Owner {
   std::array<EnvelopeRecipient, 3> recipients_;
   std::array<const EnvelopeRecipient*, 3> lent_;
   std::array<bool, 3> verdicts_ = {};
+  bool wants_tls_;
+  bool deciding_ = false;
+  bool continued_ = false;
+  bool asked_for_tls_ = false;
+  bool in_handshake_ = false;
+  bool had_handshake_ = false;
+  bool holds_output_ = false;
   bool ready_ = false;
   bool offered_ = false;
   bool in_body_ = false;
@@ -162,7 +241,7 @@ class Owner {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   absl::string_view input(reinterpret_cast<const char*>(data), size);
-  sluice::smtp::Owner owner;
+  sluice::smtp::Owner owner(absl::ConsumePrefix(&input, "T"));
   while (!input.empty()) owner.Act(input);
   owner.End();
   return 0;

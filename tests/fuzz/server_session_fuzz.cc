@@ -1,12 +1,15 @@
 // A ServerSession on any bytes, whole and in pieces whose sizes the input's first byte chooses; the
 // second byte chooses the verdicts. Both must say the same, take the same messages, and keep every
-// bound; a reply is always a line of its own, with a code.
+// bound; a reply is always a line of its own, with a code. If TLS is offered, a byte 1 parts what
+// comes in clear from what comes within TLS: what is behind STARTTLS in clear is never obeyed.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -32,6 +35,7 @@ ServerSession::Options Options(uint8_t choice) {
   options.received_hops_max = 2;
   options.ask_mail = (choice & 1) != 0;
   options.ask_recipients = (choice & 2) != 0;
+  options.offer_starttls = (choice & 16) != 0;
   return options;
 }
 
@@ -71,17 +75,31 @@ void TakeMessage(const ServerSession& session, const std::string& body, Held& he
   held.taken += body;
 }
 
+void TakeOutput(ServerSession& session, Held& held) {
+  held.said.append(session.output().data(), session.output().size());
+  session.ClearOutput();
+}
+
 Held Talk(absl::string_view sent, size_t piece_bytes, uint8_t choice) {
   ServerSession session;
   session.Begin(Options(choice));
+  session.SetTlsAvailable((choice & 32) == 0);
+  absl::string_view within_tls;
+  if ((choice & 16) != 0) {
+    const size_t end = std::min(sent.find('\1'), sent.size());
+    within_tls = sent.substr(end);
+    sent = sent.substr(0, end);
+  }
   Held held;
   std::string body;
   absl::string_view input;
   size_t questions = 0;
+  bool injected = false;
   for (;;) {
     const ServerEvent event = session.Next(input);
-    held.said.append(session.output().data(), session.output().size());
-    session.ClearOutput();
+    CHECK(!injected || event == ServerEvent::kClose);
+    // The go-ahead to STARTTLS waits, as while another send is in flight.
+    if (event != ServerEvent::kStartTls) TakeOutput(session, held);
     switch (event) {
       case ServerEvent::kNeedInput:
         CHECK(input.empty());
@@ -96,6 +114,7 @@ Held Talk(absl::string_view sent, size_t piece_bytes, uint8_t choice) {
         body.clear();
         break;
       case ServerEvent::kClose:
+        if (injected) CHECK(absl::EndsWith(held.said, "\r\n554 5.5.0 Input behind STARTTLS\r\n"));
         held.left_bytes = input.size() + sent.size();
         return held;
       case ServerEvent::kMail:
@@ -116,6 +135,20 @@ Held Talk(absl::string_view sent, size_t piece_bytes, uint8_t choice) {
         break;
       }
       case ServerEvent::kStartTls:
+        CHECK(input.empty());
+        CHECK(!session.tls());
+        if (!sent.empty()) {
+          input = sent.substr(0, piece_bytes);
+          sent.remove_prefix(input.size());
+          injected = true;
+          break;
+        }
+        TakeOutput(session, held);
+        session.OnTlsEstablished();
+        CHECK(session.helo().empty());
+        CHECK(session.envelope().recipients.empty());
+        sent = std::exchange(within_tls, "");
+        break;
       case ServerEvent::kWaiting:
         CHECK(false);
     }
