@@ -127,6 +127,34 @@ TEST_F(Bodies, StayUntilTheirSendIsOverWhenTheHostRefusesThemHalfway) {
   EXPECT_EQ(mail.parcel.reply.ToString(), "552 5.3.4 too big");
 }
 
+// A host that has seen enough says why, and closes: the send fails before its words are read.
+TEST_F(Bodies, ThatCannotBeSentOnAreWhatTheHostStillSaysOfThem) {
+  Mail& mail = StartBody(kMiB);
+  host().answers.clear();
+  network_.BreakSends(peer_);
+  network_.ReleaseSend(peer_);
+  Turn();
+  EXPECT_FALSE(mail.home);
+  network_.Says(peer_, "552-5.3.4 too\r\n");
+  Turn();
+  EXPECT_FALSE(network_.Sending(peer_));
+  network_.Says(peer_, "552 5.3.4 big\r\n");
+  network_.FinishesSending(peer_);
+  Turn();
+  EXPECT_EQ(mail.Verdicts(), "B");
+  EXPECT_EQ(mail.parcel.reply.ToString(), "552 5.3.4 too / big");
+}
+
+TEST_F(Bodies, ThatCannotBeSentOnAreDeferredWhenTheHostSaysNothing) {
+  Mail& mail = StartBody(kMiB);
+  network_.BreakSends(peer_);
+  network_.ReleaseSend(peer_);
+  network_.FinishesSending(peer_);
+  Turn();
+  ExpectDeferred(mail);
+  EXPECT_FALSE(mail.parcel.in_doubt);
+}
+
 TEST_F(Bodies, StayUntilTheirSendIsOverWhenTheHostHasAnsweredBefore) {
   Mail& mail = StartBody(1000);
   host().answers.clear();

@@ -1,5 +1,5 @@
-// Hosts that do not answer, refuse, drop, or say too much: which address is tried next and when,
-// whose attempt it is, and what the mail is told. Expectations are RFC 7504 (521, 556) and the
+// Hosts that do not answer, refuse, or say too much: which address is tried next and when, whose
+// attempt it is, and what the mail is told. Expectations are RFC 7504 (521, 556) and the
 // table of engine/delivery/README.md.
 
 #include <gmock/gmock.h>
@@ -27,19 +27,7 @@ using testing::Le;
 using testing::Not;
 using testing::SizeIs;
 
-class Hosts : public DispatcherTest {
- protected:
-  void UseTwoHosts() { resolver_.Says(kDomain, RouteTo({kFirst, kSecond})); }
-  size_t Connects(absl::string_view ip = kFirst) { return network_.To(ip).size(); }
-
-  // A deferral for its session's sake, with a reason.
-  static void ExpectDeferred(const Mail& mail) {
-    EXPECT_EQ(mail.Verdicts(), "d");
-    EXPECT_THAT(mail.parcel.reply.code, AllOf(Ge(400), Le(499)));
-    EXPECT_EQ(mail.parcel.reply.enhanced.status_class, 4);
-    EXPECT_THAT(mail.parcel.reply.text, Not(IsEmpty()));
-  }
-};
+class Hosts : public DispatcherTest {};
 
 // --- Addresses that give no session.
 
@@ -100,6 +88,40 @@ TEST_F(Hosts, ThatFailedTwiceAreLeftOutForAMinute) {
   Send();
   EXPECT_EQ(Connects(kFirst), 3u);
   EXPECT_EQ(Connects(kSecond), 4u);
+}
+
+TEST_F(Hosts, ThatFailedTwiceButWorkedBetweenAreNotLeftOut) {
+  UseTwoHosts();
+  host(kSecond).answers.erase(".");  // Every connection to it stays busy.
+  host(kFirst).refuses_with = ECONNREFUSED;
+  Send();
+  host(kFirst).refuses_with = 0;
+  EXPECT_EQ(Send().Verdicts(), "D");
+  network_.FinishesSending(network_.To(kFirst).back());
+  host(kFirst).refuses_with = ECONNREFUSED;
+  Send();
+  EXPECT_EQ(Connects(kFirst), 3u);
+  Send();
+  EXPECT_EQ(Connects(kFirst), 4u);
+}
+
+// After a delivery the tries begin close together again.
+TEST_F(Hosts, ThatWorkedAreAskedAgainSoonWhenTheyFail) {
+  host().refuses_with = ECONNREFUSED;
+  SendSome(4);
+  for (int i = 0; i < 3; ++i) PassUntil(destination().not_before + kTick);
+  EXPECT_EQ(destination().failures, 4u);
+  host().refuses_with = 0;
+  host().answers.erase(".");
+  Mail& mail = Send();
+  PassUntil(destination().not_before + kTick);
+  network_.Says(network_.All().back(), "250 2.0.0 taken\r\n");
+  network_.FinishesSending(network_.All().back());
+  host().refuses_with = ECONNREFUSED;
+  ExpectDeferred(Send());
+  EXPECT_EQ(mail.Verdicts(), "D");
+  EXPECT_EQ(destination().failures, 1u);
+  EXPECT_LE(destination().not_before - now_.instant, seconds(75));  // 60, a quarter more.
 }
 
 TEST_F(Hosts, ThatFailedTwiceAreTriedWhenTheyAreTheLast) {
@@ -204,151 +226,6 @@ TEST_F(Hosts, OfWhichOneTakesNoMailAndOneIsLeftOutDeferIt) {
   }
   EXPECT_EQ(CountVerdicts("d"), 1u);
   EXPECT_EQ(CountVerdicts("B"), 0u);
-}
-
-// --- Hosts that take sessions and drop them.
-
-TEST_F(Hosts, ThatCloseAfterEhloAreTriedAtGrowingIntervals) {
-  host().closes_after = "EHLO";
-  SendSome(4);
-  EXPECT_EQ(Connects(), 1u);
-  EXPECT_EQ(AllVerdicts(), "d - - -");
-  ExpectDeferred(mails_.front());
-  Duration pause_before{};
-  for (size_t connects = 1; connects <= 3; ++connects) {
-    const Duration pause = destination().not_before - now_.instant;
-    EXPECT_GE(pause, seconds(5));
-    EXPECT_GT(pause, pause_before);
-    PassUntil(destination().not_before - kTick);
-    EXPECT_EQ(Connects(), connects);
-    Pass(2 * kTick);
-    EXPECT_EQ(Connects(), connects + 1);
-    pause_before = pause;
-  }
-  EXPECT_EQ(AllVerdicts(), "d d d d");
-}
-
-TEST_F(Hosts, ThatCloseAfterEhloLeaveTheMailToTheNextAddress) {
-  UseTwoHosts();
-  host(kFirst).closes_after = "EHLO";
-  SendSome(3);
-  EXPECT_EQ(AllVerdicts(), "D D D");
-  EXPECT_EQ(mails_.front().parcel.peer_name, "mx2.example.com");
-}
-
-// Each time while the body is being read back, so that no transaction is ever offered.
-TEST_F(Hosts, ThatCloseWhenReadyAreTriedAtIntervals) {
-  bodies_held_ = true;
-  SendSome(4);
-  for (int second = 0; second < 600; ++second) {
-    for (const int peer : network_.All()) {
-      if (!network_.Closed(peer)) network_.FinishesSending(peer);
-    }
-    Turn();
-    bodies_held_ = false;
-    GiveBodies();
-    bodies_held_ = true;
-    Pass(seconds(1));
-  }
-  EXPECT_GE(Connects(), 2u);
-  EXPECT_LE(Connects(), 8u);  // 60 s, 120 s, 240 s apart, a quarter more or less.
-  ExpectDeferred(mails_.front());
-  EXPECT_EQ(CountVerdicts("d") + CountVerdicts("-"), 4u);
-}
-
-TEST_F(Hosts, ThatCloseAConnectionForWhichThereIsNoMailSayNothing) {
-  host().answers_connects = false;
-  SendSome(5);
-  ASSERT_THAT(network_.All(), SizeIs(2));
-  const std::vector<int> peers = network_.All();
-  network_.Accept(peers[0]);
-  Turn();
-  EXPECT_EQ(CountVerdicts("D"), 5u);
-  network_.Accept(peers[1]);
-  Turn();
-  network_.FinishesSending(peers[1]);
-  network_.FinishesSending(peers[0]);
-  Turn();
-  EXPECT_EQ(network_.open(), 0u);
-  host().answers_connects = true;
-  EXPECT_EQ(Send().Verdicts(), "D");
-}
-
-TEST_F(Hosts, ThatDropTheFirstMessageLeaveItToTheNextAddressAfterFiveSeconds) {
-  UseTwoHosts();
-  host(kFirst).closes_after = "MAIL";
-  host(kFirst).closes_unanswered = true;
-  Mail& mail = Send();
-  Pass(seconds(5) - kTick);
-  EXPECT_THAT(network_.All(), SizeIs(1));
-  Pass(2 * kTick);
-  EXPECT_EQ(mail.Verdicts(), "D");
-  EXPECT_EQ(mail.parcel.peer_name, "mx2.example.com");
-  EXPECT_EQ(Connects(kFirst), 1u);
-}
-
-TEST_F(Hosts, ThatDropTheFirstMessageAndAreTheLastDeferIt) {
-  Start({.connections_max = 1});
-  host().closes_after = "MAIL";
-  host().closes_unanswered = true;
-  SendSome(2);
-  EXPECT_EQ(AllVerdicts(), "d -");
-  ExpectDeferred(mails_.front());
-  EXPECT_EQ(Connects(), 1u);
-  EXPECT_GE(destination().not_before - now_.instant, seconds(5));
-}
-
-// The socket is closed only when the kernel has let go of the send, but the pause begins before.
-TEST_F(Hosts, ThatDropTheFirstMessageWhileWeSendItAreNotAskedAgainAtOnce) {
-  Queue(Make());
-  while (network_.CountHeardByAll("EHLO") == 0) ASSERT_TRUE(TurnOnce());
-  network_.HoldSends();
-  Turn();
-  const int peer = network_.All()[0];
-  ASSERT_TRUE(network_.Sending(peer));
-  network_.FinishesSending(peer);
-  SendSome(2);
-  EXPECT_EQ(AllVerdicts(), "d - -");
-  EXPECT_EQ(Connects(), 1u);
-  EXPECT_GE(destination().not_before - now_.instant, seconds(5));
-}
-
-// A fresh connection is dropped under its first message while another one is up, and more mail
-// comes at this moment.
-class FreshConnectionIsDropped : public Hosts {
- protected:
-  void SetUp() override {
-    host().answers["EHLO"] = "250 mx.example.com";  // No pipelining: each says MAIL, and waits.
-    host().answers.erase("MAIL");
-    SendSome(2);
-    ASSERT_THAT(network_.All(), SizeIs(2));
-    sibling_ = network_.All()[0];
-    EXPECT_EQ(network_.CountHeardByAll("MAIL"), 2u);
-    network_.FinishesSending(network_.All()[1]);
-    SendSome(4);
-  }
-
-  int sibling_ = -1;
-};
-
-TEST_F(FreshConnectionIsDropped, NoneIsOpenedForFiveSeconds) {
-  EXPECT_EQ(Connects(), 2u);
-  Pass(seconds(5) - kTick);
-  EXPECT_EQ(Connects(), 2u);
-  EXPECT_EQ(network_.open(), 1u);
-  Pass(minutes(2));
-  EXPECT_GE(Connects(), 3u);
-}
-
-TEST_F(FreshConnectionIsDropped, TheSiblingGoesOnDelivering) {
-  Pass(seconds(4));
-  host() = FakeHost();
-  network_.Says(sibling_, "250 2.1.0 sender ok\r\n");
-  Turn();
-  EXPECT_EQ(Connects(), 2u);
-  EXPECT_EQ(network_.CountHeard(sibling_, "MAIL"), network_.CountHeard(sibling_, "DATA"));
-  EXPECT_GE(CountVerdicts("D"), 5u);
-  EXPECT_EQ(CountVerdicts("D") + CountVerdicts("d"), 6u);
 }
 
 // --- Hosts that say too much.

@@ -146,6 +146,34 @@ TEST_F(Limits, OfRecipientsCountThoseInFlight) {
   EXPECT_EQ(network_.CountHeardByAll("RCPT"), 5u);
 }
 
+// What was granted and never sent does not count.
+TEST_F(Limits, OfRecipientsDoNotCountThoseThatWereNotSent) {
+  Start({.recipients_max = 1, .recipient_minutes = 60});
+  body_answer_ = BodyState::kNoRoom;
+  Send();
+  body_answer_ = BodyState::kLent;
+  EXPECT_EQ(AllVerdicts(), "-");
+  EXPECT_EQ(Send().Verdicts(), "D");
+}
+
+// The host sees the RCPT of a refused group when it answers it: from then on the period runs.
+TEST_F(Limits, OfRecipientsCountAGroupUntilTheHostHasAnsweredAllOfIt) {
+  Start({.connections_max = 1, .recipients_max = 1, .recipient_minutes = 1});
+  host().answers["MAIL"] = "550 5.7.1 no";
+  host().answers.erase("RCPT");
+  host().answers.erase("DATA");
+  EXPECT_EQ(Send().Verdicts(), "B");
+  Pass(seconds(30));
+  network_.Says(network_.All()[0], "503 5.5.1 no MAIL\r\n503 5.5.1 no MAIL\r\n");
+  Turn();
+  host() = FakeHost();
+  Mail& next = Send();
+  Pass(minutes(1) - kTick);
+  EXPECT_EQ(next.Verdicts(), "-");
+  Pass(seconds(2));
+  EXPECT_EQ(next.Verdicts(), "D");
+}
+
 TEST_F(Limits, OfNoRecipientsHoldTheMail) {
   Start({.recipients_max = 0, .recipient_minutes = 60});
   Mail& mail = Send();

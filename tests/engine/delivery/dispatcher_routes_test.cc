@@ -24,7 +24,6 @@ const smtp::EnhancedCode kRoutingFailed{4, 4, 3};  // RFC 3463: directory server
 
 class Routes : public DispatcherTest {
  protected:
-  size_t Connects(absl::string_view ip) { return network_.To(ip).size(); }
   void NamesAreAway() {
     resolver_.Says(kDomain, NoRoute(RouteResult::kTemporary, "the name servers do not answer"));
   }
@@ -187,6 +186,16 @@ TEST_F(ReloadedRoutes, EndIdleConnectionsToTheOldHost) {
   Mail& next = Send();
   EXPECT_EQ(next.Verdicts(), "D");
   EXPECT_EQ(next.parcel.peer_address.ip.ToString(), kSecond);
+}
+
+TEST_F(Routes, ThatChangeEndAllIdleConnectionsToTheOldHost) {
+  SendSome(2);  // One each.
+  ASSERT_THAT(network_.All(), SizeIs(2));
+  resolver_.Says(kDomain, RouteTo({kSecond}));
+  Reload();
+  Send();  // It has the route asked for.
+  EXPECT_EQ(network_.CountHeardByAll("QUIT"), 2u);
+  for (const int peer : network_.To(kFirst)) EXPECT_TRUE(network_.Closed(peer));
 }
 
 TEST_F(ReloadedRoutes, KeepTheConnectionToAHostThatIsStillThere) {

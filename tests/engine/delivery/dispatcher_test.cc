@@ -111,6 +111,20 @@ TEST_F(Delivering, MovesTheRestOnWhenTheHostTakesNoMoreRecipients) {
                        "RCPT TO:<r4@example.com>\r\nDATA\r\nSubject: x\r\n\r\nhello\r\n.\r\n"));
 }
 
+// The connection may have begun with the next message already.
+TEST_F(Delivering, PutsTheRestOfAMessageBeforeWhatWaits) {
+  Start({.connections_max = 1});
+  host().recipients_max = 1;
+  host().answers.erase(".");
+  Queue(Make(2));
+  SendSome(2);
+  const int peer = network_.All()[0];
+  for (const absl::string_view verdicts : {"D- - -", "D- D -", "DD D -", "DD D D"}) {
+    Says(peer, "250 2.0.0 taken\r\n");
+    EXPECT_EQ(AllVerdicts(), verdicts);
+  }
+}
+
 // Without pipelining those that come after it are not even named.
 TEST_F(Delivering, StopsAtTheFirstRecipientThatIsTooManyWithoutPipelining) {
   host().answers["EHLO"] = "250 mx.example.com";
@@ -169,6 +183,21 @@ TEST_F(Delivering, GoesToAFreshConnectionAtOnceWhenAReusedOneIsLost) {
   Turn();
   EXPECT_EQ(mail.Verdicts(), "D");
   EXPECT_THAT(mail.returns, ElementsAre(ParcelResult::kAgain, ParcelResult::kAttempted));
+}
+
+TEST_F(Delivering, PutsWhatWasUnderALostSessionBeforeWhatWaits) {
+  Start({.connections_max = 1});
+  EXPECT_EQ(Send().Verdicts(), "D");
+  host().answers.clear();
+  SendSome(3);
+  host() = FakeHost();
+  host().answers.erase(".");
+  network_.Resets(network_.All()[0]);
+  Turn();
+  for (const absl::string_view verdicts : {"D D - -", "D D D -", "D D D D"}) {
+    Says(network_.All()[1], "250 2.0.0 taken\r\n");
+    EXPECT_EQ(AllVerdicts(), verdicts);
+  }
 }
 
 TEST_F(Delivering, DefersAMessageThatAFreshConnectionAnswersWith421) {

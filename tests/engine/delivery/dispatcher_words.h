@@ -242,6 +242,17 @@ class DispatcherTest : public testing::Test {
     outgoing_.push_back(&mail);
   }
 
+  // A deferral for its session's sake, with a reason.
+  static void ExpectDeferred(const Mail& mail) {
+    EXPECT_EQ(mail.Verdicts(), "d");
+    EXPECT_TRUE(mail.parcel.reply.transient());
+    EXPECT_EQ(mail.parcel.reply.enhanced.status_class, 4);
+    EXPECT_NE(mail.parcel.reply.text, "");
+  }
+
+  void UseTwoHosts() { resolver_.Says(kDomain, RouteTo({kFirst, kSecond})); }
+  // How often the address was connected to.
+  size_t Connects(absl::string_view ip = kFirst) const { return network_.To(ip).size(); }
   Destination& destination() { return *dispatcher_->FindDestination(kDomain); }
   FakeHost& host(absl::string_view ip = kFirst) { return network_.Host(ip); }
 

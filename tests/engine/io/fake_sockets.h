@@ -39,6 +39,8 @@ class FakeSockets : public Io {
     peers_.at(peer).reset = true;
     Deliver(peer);
   }
+  // From now on our sends fail, though what it says still comes.
+  void BreakSends(int peer) { peers_.at(peer).sends_broken = true; }
   // What the peer has got since the last call.
   std::string TakeHeard(int peer) { return std::exchange(peers_.at(peer).heard, {}); }
   bool Closed(int peer) const { return peers_.at(peer).closed; }
@@ -144,6 +146,7 @@ class FakeSockets : public Io {
     std::string heard;
     bool finished = false;
     bool reset = false;
+    bool sends_broken = false;
     bool closed = false;
     bool receive_armed = false;
     OpId receive_op;
@@ -162,14 +165,14 @@ class FakeSockets : public Io {
   void FinishSend(int number) {
     Peer& peer = peers_.at(number);
     CHECK(peer.sending);
+    peer.sending = false;
+    if (peer.reset || peer.sends_broken) return Complete({.op = peer.send_op, .result = -EPIPE});
     std::string text;
     for (const Bytes part : peer.sent) {
       text.append(reinterpret_cast<const char*>(part.data()), part.size());
     }
     peer.heard += text;
-    peer.sending = false;
-    Complete(
-        {.op = peer.send_op, .result = peer.reset ? -EPIPE : static_cast<int32_t>(text.size())});
+    Complete({.op = peer.send_op, .result = static_cast<int32_t>(text.size())});
     OnHeard(number, text);
   }
 
