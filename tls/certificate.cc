@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 
 #include "absl/strings/ascii.h"
@@ -37,6 +38,31 @@ std::string Octets(const ASN1_STRING* string) {
                      static_cast<size_t>(ASN1_STRING_length(string)));
 }
 
+// The whole of `der`, or nothing.
+UniqueX509 Read(std::span<const std::byte> der) {
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = at + der.size();
+  UniqueX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  if (x509 == nullptr) TakeLibcryptoError();
+  if (at != end) return nullptr;
+  return x509;
+}
+
+// Whether `x509`, which was read from `der` and is used up by this, is written the same again. What
+// isn't was not DER (RFC 5280 4.1), and another reader, such as the TLS library that takes the key
+// from it, might see another certificate in it.
+bool IsCanonical(UniqueX509 x509, std::span<const std::byte> der) {
+  if (i2d_re_X509_tbs(x509.get(), nullptr) <= 0)
+    return false;  // Forgets the octets it was read from.
+  unsigned char* written = nullptr;
+  const int length = i2d_X509(x509.get(), &written);
+  const bool same = length >= 0 && static_cast<size_t>(length) == der.size() &&
+                    std::memcmp(written, der.data(), der.size()) == 0;
+  OPENSSL_free(written);
+  TakeLibcryptoError();
+  return same;
+}
+
 // The last common name: the most specific, as names are written from the root down.
 std::string CommonName(const X509_NAME* subject) {
   int last = -1;
@@ -57,11 +83,8 @@ std::string CommonName(const X509_NAME* subject) {
 }  // namespace
 
 std::optional<Certificate> Certificate::Parse(std::span<const std::byte> der) {
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  const unsigned char* const end = at + der.size();
-  UniqueX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-  if (x509 == nullptr) TakeLibcryptoError();
-  if (x509 == nullptr || at != end) return std::nullopt;
+  UniqueX509 x509 = Read(der);
+  if (x509 == nullptr || !IsCanonical(Read(der), der)) return std::nullopt;
   return Certificate(std::move(x509));
 }
 

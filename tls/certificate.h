@@ -20,7 +20,8 @@ using EpochSeconds = int64_t;
 
 class Certificate {
  public:
-  // The whole of `der` must be one certificate. nullopt: it can't be read.
+  // The whole of `der` must be one certificate in DER's own form, of which there is just one.
+  // nullopt: it can't be read.
   static std::optional<Certificate> Parse(std::span<const std::byte> der);
   explicit Certificate(UniqueX509 x509);  // Never null.
 

@@ -342,6 +342,17 @@ TEST_F(Faults, ChainsThatCantBeReadAreMalformed) {
   EXPECT_EQ(fault(with_garbage), kMalformed);
 }
 
+// X.690 10.1: the length in as few octets as it takes. BER would take it as the same certificate.
+TEST_F(Faults, WhatIsntInDerIsMalformed) {
+  const TrustStore trust = Trusting({&root_});
+  Chain chain = ChainOf({&leaf_, &ca_});
+  std::vector<std::byte>& der = chain[1];
+  ASSERT_EQ(der[1], std::byte{0x82});  // Two octets of length follow.
+  der[1] = std::byte{0x83};
+  der.insert(der.begin() + 2, std::byte{0});
+  EXPECT_EQ(Judge(chain, {.domain = kHost}, trust, kNow).fault, kMalformed);
+}
+
 TEST_F(Faults, ChainsBeyondABoundAreMalformed) {
   std::vector<const Made*> sent = {&leaf_};
   sent.resize(limits::kChainCertificatesMax, &ca_);
