@@ -4,9 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "engine/base/time.h"
+#include "policy/tls_controls.h"
 
 namespace sluice::policy {
 
@@ -16,6 +16,7 @@ struct Controls {
   bool recipients_limited = false;            // recipient_limit stands.
   uint32_t recipients_max = 0;  // In any window of recipient_period. 0: hold the mail.
   Duration recipient_period{};  // recipient_minutes.
+  TlsControls tls;
 
   bool operator==(const Controls&) const = default;
 };

@@ -18,6 +18,8 @@
 #include "engine/base/domain_name.h"
 #include "engine/base/ip_address.h"
 #include "policy/controls_keys.h"
+#include "policy/controls_values.h"
+#include "policy/tls_level.h"
 
 namespace sluice::policy {
 namespace {
@@ -72,9 +74,16 @@ struct Section {
   bool is_default = false;
   bool usable = false;                         // Not a duplicate, and its name is a domain.
   std::array<int, kControlsKeys> key_lines{};  // 0: not given. With a bad value it is given too.
+  bool tls_level_known = true;                 // What it gives, if it gives one, is a level.
   ControlsEntry entry;
 
   bool Gives(ControlsKey key) const { return key_lines[static_cast<int>(key)] > 0; }
+};
+
+// A section's tls_broken_memory, to be looked at when all levels are known.
+struct BrokenMemory {
+  int line = 0;
+  std::optional<TlsLevel> level;  // Empty: the default's.
 };
 
 class Parser {
@@ -88,11 +97,15 @@ class Parser {
   void SetKey(const ControlsKeyRow& row, absl::string_view value);
   void EndSection();
   void CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed);
+  void NoteTlsLevel();
+  void CheckBrokenMemories();
   void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
 
   int line_ = 0;
   std::optional<Section> section_;
   absl::flat_hash_map<std::string, int> section_lines_;
+  std::optional<TlsLevel> default_tls_level_ = TlsLevel::kOff;  // Empty: its line is in error.
+  std::vector<BrokenMemory> broken_memories_;
   std::vector<ControlsEntry> entries_;
   std::vector<FileError> errors_;
 };
@@ -110,6 +123,7 @@ void Parser::Line(absl::string_view line) {
 
 ParsedControls Parser::Finish() {
   EndSection();
+  CheckBrokenMemories();
   // A section's missing keys were noticed at its end, and belong to its beginning.
   std::stable_sort(errors_.begin(), errors_.end(),
                    [](const FileError& a, const FileError& b) { return a.line < b.line; });
@@ -175,35 +189,16 @@ void Parser::SetKey(const ControlsKeyRow& row, absl::string_view value) {
     Error(line_, absl::StrCat(row.name, " may not stand in [DEFAULT]"));
     return;
   }
-  const absl::StatusOr<uint32_t> parsed = ParseControlsValue(row, value);
-  if (!parsed.ok()) {
-    Error(line_, absl::StrCat(row.name, " = ", Quoted(value), ": ", parsed.status().message()));
+  if (row.key == ControlsKey::kTableTls && section_->is_default &&
+      absl::EqualsIgnoreCase(value, "default")) {
+    Error(line_,
+          absl::StrCat(row.name, ": there is nothing to inherit in [DEFAULT]; leave it out"));
     return;
   }
-  switch (row.key) {
-    case ControlsKey::kMaxHostConcurrency:
-      section_->entry.connections_max = *parsed;
-      return;
-    case ControlsKey::kMaxMessagesPerConnection:
-      section_->entry.messages_per_connection_max = *parsed;
-      return;
-    case ControlsKey::kRecipientMinutes:
-      section_->entry.recipient_minutes = *parsed;
-      return;
-    case ControlsKey::kRecipientLimit:
-      section_->entry.recipients_max = *parsed;
-      return;
-    case ControlsKey::kLimitType:
-    case ControlsKey::kLimitApply:
-    case ControlsKey::kIpSortPref:
-    case ControlsKey::kTableTls:
-    case ControlsKey::kDaneOption:
-    case ControlsKey::kBounceValidation:
-    case ControlsKey::kBounceProfile:
-    case ControlsKey::kSendTlsReqAlert:
-    case ControlsKey::kCertificate:
-      return;  // Asks for nothing.
-  }
+  const absl::Status set = SetControlsValue(row, value, section_->entry);
+  if (set.ok()) return;
+  Error(line_, absl::StrCat(row.name, " = ", Quoted(value), ": ", set.message()));
+  if (row.key == ControlsKey::kTableTls) section_->tls_level_known = false;
 }
 
 void Parser::EndSection() {
@@ -215,6 +210,7 @@ void Parser::EndSection() {
     CheckNeeds(ControlsKey::kMaxHostConcurrency, kind);
     CheckNeeds(ControlsKey::kRecipientLimit, kind);
   }
+  NoteTlsLevel();
   if (section_->usable) entries_.push_back(std::move(section_->entry));
   section_.reset();
 }
@@ -225,6 +221,30 @@ void Parser::CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed)
     if (section_->Gives(other)) continue;
     Error(section_->line, absl::StrCat("the section gives ", RowOf(key).name, " and so must give ",
                                        RowOf(other).name));
+  }
+}
+
+void Parser::NoteTlsLevel() {
+  const TlsEntry& tls = section_->entry.tls;
+  if (section_->is_default && section_->usable) {
+    default_tls_level_ = tls.level.value_or(TlsLevel::kOff);
+    if (!section_->tls_level_known) default_tls_level_.reset();
+  }
+  const bool remembers = tls.broken_memory.value_or(Duration::zero()) > Duration::zero();
+  if (!remembers || !section_->tls_level_known) return;
+  const int line = section_->key_lines[static_cast<int>(ControlsKey::kTlsBrokenMemory)];
+  broken_memories_.push_back({line, tls.level});
+}
+
+// A memory that would never be heeded was meant for another level: to forget TLS where it is
+// required would be to send in clear.
+void Parser::CheckBrokenMemories() {
+  for (const BrokenMemory& memory : broken_memories_) {
+    const std::optional<TlsLevel> level = memory.level ? memory.level : default_tls_level_;
+    if (!level || Prefers(*level)) continue;
+    Error(memory.line, absl::StrCat("tls_broken_memory is for table_tls = on or on_verify, and not "
+                                    "for ",
+                                    TlsLevelName(*level), ", which holds here"));
   }
 }
 

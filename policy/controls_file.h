@@ -16,11 +16,17 @@
 // partial domain with its leading dot, or by an IP address, which stands for that address literal.
 // What an entry leaves out it inherits; what [DEFAULT] leaves out has its factory value.
 //
+// Keys of ours beside the appliance's, in any section: tls_min (1.2 or 1.3), tls_sni and
+// tls_accept_cn (on or off), tls_ca_file (a path, relative to the table's file; reading it is the
+// caller's, as is knowing the names of certificates), tls_broken_memory (0, or a time such as 30m),
+// and certificate, which the appliance has in [DEFAULT] only. table_tls = default is as left out. A
+// section may give tls_broken_memory only where its level, after inheritance, is on or on_verify.
+//
 // The limits are dependent on each other as on the appliance: max_host_concurrency in a domain's
 // section needs limit_type and limit_apply, recipient_limit needs recipient_minutes and these two,
 // and recipient_minutes alone is an error. What the appliance can do and this version does not
-// enforce (TLS above all) is an error wherever it is asked for: mail must not leave in clear where
-// the table forbids it. All errors are collected, none is fatal to the others.
+// enforce is an error wherever it is asked for. All errors are collected, none is fatal to the
+// others.
 
 #pragma once
 

@@ -27,14 +27,18 @@ constexpr ControlsKeyRow kRows[] = {
     {kLimitApply, "limit_apply", "concurrency_limit_apply", kAnywhere, 0, 0, "system 0", "VG 1"},
     {kIpSortPref, "ip_sort_pref", "", kAnywhere, 0, 0, "PREFER_V6",
      "REQUIRE_V6 PREFER_V4 REQUIRE_V4"},
-    {kTableTls, "table_tls", "use_tls", kAnywhere, 0, 0, "off 0",
-     "on 1 required require 2 on_verify 3 require_verify 4 5"},
+    {kTableTls, "table_tls", "use_tls", kAnywhere, 0, 0, "", ""},
+    {kTlsMin, "tls_min", "", kAnywhere, 0, 0, "", ""},
+    {kTlsSni, "tls_sni", "", kAnywhere, 0, 0, "", ""},
+    {kTlsAcceptCn, "tls_accept_cn", "", kAnywhere, 0, 0, "", ""},
+    {kTlsBrokenMemory, "tls_broken_memory", "", kAnywhere, 0, 0, "", ""},
+    {kTlsCaFile, "tls_ca_file", "", kAnywhere, 0, 0, "", ""},
     {kDaneOption, "dane_option", "", kAnywhere, 0, 0, "none", "opportunistic mandatory"},
     {kBounceValidation, "bounce_validation", "bounce_verification", kAnywhere, 0, 0, "off 0",
      "on 1"},
     {kBounceProfile, "bounce_profile", "", kDomainsOnly, 0, 0, "default", "*"},
-    {kSendTlsReqAlert, "send_tls_req_alert", "", kDefaultOnly, 0, 0, "off 0", "on 1"},
-    {kCertificate, "certificate", "", kDefaultOnly, 0, 0, "", "*"},
+    {kSendTlsReqAlert, "send_tls_req_alert", "", kDefaultOnly, 0, 0, "", ""},
+    {kCertificate, "certificate", "", kAnywhere, 0, 0, "", ""},
 };
 
 constexpr bool RowsAreInOrder() {
@@ -54,7 +58,7 @@ bool IsOneOf(absl::string_view value, absl::string_view words) {
 
 absl::StatusOr<uint32_t> ParseNumber(const ControlsKeyRow& row, absl::string_view value) {
   uint64_t number = 0;
-  bool digits = true;
+  bool digits = !value.empty();
   for (const char c : value) {
     digits &= c >= '0' && c <= '9';
     number = std::min<uint64_t>(number * 10 + static_cast<uint64_t>(c - '0'), UINT32_MAX);
@@ -74,8 +78,7 @@ absl::StatusOr<uint32_t> ParseWord(const ControlsKeyRow& row, absl::string_view 
   if (IsOneOf(value, row.words)) return 0;
   if (row.words_unenforced == "*" || IsOneOf(value, row.words_unenforced)) {
     return absl::UnimplementedError(absl::StrCat("this version does not enforce it; leave it out",
-                                                 row.words.empty() ? "" : " or write ",
-                                                 Listed(row.words, " or ")));
+                                                 " or write ", Listed(row.words, " or ")));
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "must be one of ", Listed(absl::StrCat(row.words, " ", row.words_unenforced), ", ")));
@@ -97,7 +100,6 @@ const ControlsKeyRow* FindControlsKey(absl::string_view name) {
 }
 
 absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value) {
-  if (value.empty()) return absl::InvalidArgumentError("the value is missing");
   return row.number_max > 0 ? ParseNumber(row, value) : ParseWord(row, value);
 }
 

@@ -1,5 +1,6 @@
 // The keys of the destination controls: their names (the file's and the batch command's), where
-// each may stand, and which values it takes.
+// each may stand, and which values it takes, if those are numbers or words that ask for nothing.
+// controls_values.h reads the others.
 //
 // The appliance's keys are all known here. Of those that this version does not enforce, only the
 // value that asks for nothing is accepted.
@@ -22,13 +23,18 @@ enum class ControlsKey : uint8_t {
   kLimitApply,
   kIpSortPref,
   kTableTls,
+  kTlsMin,
+  kTlsSni,
+  kTlsAcceptCn,
+  kTlsBrokenMemory,
+  kTlsCaFile,
   kDaneOption,
   kBounceValidation,
   kBounceProfile,
   kSendTlsReqAlert,
   kCertificate,
 };
-inline constexpr int kControlsKeys = 13;
+inline constexpr int kControlsKeys = 18;
 
 enum class KeyPlace : uint8_t { kAnywhere, kDefaultOnly, kDomainsOnly };
 
@@ -37,7 +43,8 @@ struct ControlsKeyRow {
   absl::string_view name;
   absl::string_view other_name;  // In the batch form; empty if it is the same.
   KeyPlace place;
-  // A number within these, or, when the second is 0, a word. Words are separated by blanks.
+  // A number within these, or, when the second is 0, a word. Words are separated by blanks. Neither
+  // for the keys that controls_values.h reads.
   uint32_t number_min;
   uint32_t number_max;
   absl::string_view words;             // Enforced, or asking for nothing.
@@ -49,8 +56,8 @@ const ControlsKeyRow& RowOf(ControlsKey key);
 // By either name, in any case. Null: there is no such key.
 const ControlsKeyRow* FindControlsKey(absl::string_view name);
 
-// The number, or 0 for a word. The error says what the value must be, for a sentence that begins
-// with the key and its value.
+// Of a key that takes a number or words: the number, or 0 for a word. The error says what the value
+// must be, for a sentence that begins with the key and its value.
 absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value);
 
 }  // namespace sluice::policy

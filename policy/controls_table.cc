@@ -1,5 +1,6 @@
 #include "policy/controls_table.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -20,6 +21,7 @@ Controls Inherit(const ControlsEntry& entry, Controls controls) {
     controls.recipients_max = *entry.recipients_max;
     controls.recipient_period = std::chrono::minutes(*entry.recipient_minutes);
   }
+  controls.tls = InheritTls(entry.tls, std::move(controls.tls));
   CHECK(controls.connections_max > 0);
   CHECK(controls.messages_per_connection_max > 0);
   CHECK(!controls.recipients_limited || controls.recipient_period > Duration::zero());
@@ -41,8 +43,8 @@ ControlsTable::ControlsTable(std::vector<ControlsEntry> entries, uint64_t versio
   for (ControlsEntry& entry : entries) {
     if (entry.domain.empty()) continue;
     ControlsMap& map = entry.domain.front() == '.' ? partial_ : exact_;
-    const Controls controls = Inherit(entry, default_);
-    const bool distinct = map.try_emplace(std::move(entry.domain), controls).second;
+    Controls controls = Inherit(entry, default_);
+    const bool distinct = map.try_emplace(std::move(entry.domain), std::move(controls)).second;
     CHECK(distinct);
   }
 }
@@ -61,6 +63,18 @@ const Controls& ControlsTable::LookupPartial(absl::string_view domain) const {
     if (partial != partial_.end()) return partial->second;
   }
   return default_;
+}
+
+std::vector<TlsControls> ControlsTable::DistinctTls() const {
+  std::vector<TlsControls> distinct = {default_.tls};
+  const auto add = [&distinct](const Controls& controls) {
+    if (std::find(distinct.begin(), distinct.end(), controls.tls) == distinct.end()) {
+      distinct.push_back(controls.tls);
+    }
+  };
+  for (const auto& [name, controls] : exact_) add(controls);
+  for (const auto& [name, controls] : partial_) add(controls);
+  return distinct;
 }
 
 }  // namespace sluice::policy

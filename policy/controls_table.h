@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "policy/controls.h"
+#include "policy/tls_controls.h"
 
 namespace sluice::policy {
 
@@ -30,6 +31,7 @@ struct ControlsEntry {
   std::optional<uint32_t> messages_per_connection_max;
   std::optional<uint32_t> recipients_max;
   std::optional<uint32_t> recipient_minutes;
+  TlsEntry tls;
   int line = 0;  // Of its section in the file; 0: made otherwise.
 };
 
@@ -41,6 +43,9 @@ class ControlsTable {
 
   // `domain` is normalised. Allocates nothing. The reference is good as long as the table.
   const Controls& Lookup(absl::string_view domain) const;
+
+  // The different ones of all entries: what they name must be there.
+  std::vector<TlsControls> DistinctTls() const;
 
   uint64_t version() const { return version_; }
   size_t size() const { return exact_.size() + partial_.size(); }  // Without the default.

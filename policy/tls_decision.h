@@ -32,7 +32,7 @@ enum class TlsFinding : uint8_t {
   kHandshakeFailed,
   kHandshakeTimeout,
   kProtocol,     // No version in common, or one below tls_min.
-  kCipher,       // No suite in common, or one that was not offered.
+  kCipher,       // No suite or group in common, one that was not offered, or DH below 2048 bits.
   kEstablished,  // The certificate's finding says more.
 };
 inline constexpr int kTlsFindings = 12;
@@ -47,7 +47,7 @@ enum class CertificateFinding : uint8_t {
   kExpired,
   kNotYetValid,
   kName,       // It names somebody else.
-  kWeakKey,    // RSA or the session's own Diffie-Hellman group below 2048 bits.
+  kWeakKey,    // RSA below 2048 bits, or a signature by SHA-1 or MD5.
   kMalformed,  // It cannot be read.
   kBadChain,   // It, or what signed it, may not do so (purpose, constraints, signature).
 };

@@ -26,8 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
 
   const ControlsTable table(parsed.entries);
   for (const ControlsEntry& entry : parsed.entries) {
-    if (!entry.connections_max || entry.domain.empty() || entry.domain[0] == '.') continue;
-    CHECK(table.Lookup(entry.domain).connections_max == *entry.connections_max);
+    if (entry.domain.empty() || entry.domain[0] == '.') continue;
+    const Controls& found = table.Lookup(entry.domain);
+    if (entry.connections_max) CHECK(found.connections_max == *entry.connections_max);
+    if (entry.tls.level) CHECK(found.tls.level == *entry.tls.level);
+    if (entry.tls.broken_memory) CHECK(found.tls.broken_memory == *entry.tls.broken_memory);
   }
   return 0;
 }
