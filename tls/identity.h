@@ -28,6 +28,8 @@ struct References {
   std::string domain;
   std::vector<std::string> mx_hosts;
   std::vector<std::string> route_hosts;
+
+  bool operator==(const References&) const = default;
 };
 
 // What a certificate calls itself. URI and e-mail names are not among it: they never name a host.

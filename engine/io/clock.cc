@@ -21,4 +21,8 @@ Now ReadClock() {
   return {.instant = Instant(Read(CLOCK_BOOTTIME)), .wall = WallTime(Read(CLOCK_REALTIME))};
 }
 
+Duration ReadThreadTime() {
+  return Read(CLOCK_THREAD_CPUTIME_ID);
+}
+
 }  // namespace sluice::io

@@ -10,4 +10,7 @@ namespace sluice::io {
 // from CLOCK_REALTIME. Thread-safe.
 Now ReadClock();
 
+// The processor time that the calling thread has used.
+Duration ReadThreadTime();
+
 }  // namespace sluice::io

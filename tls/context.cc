@@ -1,0 +1,149 @@
+#include "tls/context.h"
+
+#include <wolfssl/options.h>
+// After the options.
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/ecc.h>
+
+#include <array>
+#include <mutex>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "tls/stream.h"
+
+namespace sluice::tls {
+
+// wolfSSL calls it for each certificate of the chain (stream.cc).
+int CollectChain(int preverified, WOLFSSL_X509_STORE_CTX* store);
+
+namespace {
+
+// As wolfSSL and as IANA name a suite. Forward secrecy and authenticated encryption only: RFC 9325
+// 4.2.
+struct Suite {
+  absl::string_view name;
+  absl::string_view iana_name;
+  bool aes;
+};
+constexpr std::array kSuites = {
+    Suite{"TLS13-CHACHA20-POLY1305-SHA256", "TLS_CHACHA20_POLY1305_SHA256", false},
+    Suite{"TLS13-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256", true},
+    Suite{"TLS13-AES256-GCM-SHA384", "TLS_AES_256_GCM_SHA384", true},
+    Suite{"ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", false},
+    Suite{"ECDHE-RSA-CHACHA20-POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", false},
+    Suite{"ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", true},
+    Suite{"ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", true},
+    Suite{"ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", true},
+    Suite{"ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", true},
+    Suite{"DHE-RSA-CHACHA20-POLY1305", "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256", false},
+    Suite{"DHE-RSA-AES128-GCM-SHA256", "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", true},
+    Suite{"DHE-RSA-AES256-GCM-SHA384", "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", true},
+};
+
+// RFC 9325 4.1: what is smaller proves nothing.
+constexpr int kDhBitsMin = 2048;
+
+std::string SuiteList() {
+  std::string list;
+  const bool aes_first = HasFastAes();
+  for (const bool aes : {aes_first, !aes_first}) {
+    for (const Suite& suite : kSuites) {
+      if (suite.aes == aes) absl::StrAppend(&list, list.empty() ? "" : ":", suite.name);
+    }
+  }
+  return list;
+}
+
+const unsigned char* Bytes(const std::string& text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+absl::Status UseCertificate(WOLFSSL_CTX* context, const Context::Options& options) {
+  if (wolfSSL_CTX_use_certificate_chain_buffer(context, Bytes(options.certificate),
+                                               static_cast<long>(options.certificate.size())) !=
+      WOLFSSL_SUCCESS) {
+    return absl::InvalidArgumentError("wolfSSL cannot use the certificate");
+  }
+  if (wolfSSL_CTX_use_PrivateKey_buffer(context, Bytes(options.key),
+                                        static_cast<long>(options.key.size()),
+                                        WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
+    return absl::InvalidArgumentError("wolfSSL cannot use the certificate's key");
+  }
+  if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS) {
+    return absl::InvalidArgumentError("the key is not the certificate's");
+  }
+  return absl::OkStatus();
+}
+
+// What both sides hold to. The order of suites is by what the library has fast here.
+absl::Status Prepare(WOLFSSL_CTX* context, const Context::Options& options) {
+  const int least = options.least == Version::kTls13 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2;
+  int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1,
+                  WOLFSSL_FFDHE_2048};
+  const bool good = wolfSSL_CTX_SetMinVersion(context, least) == WOLFSSL_SUCCESS &&
+                    wolfSSL_CTX_set_cipher_list(context, SuiteList().c_str()) == WOLFSSL_SUCCESS &&
+                    wolfSSL_CTX_set_groups(context, groups, std::size(groups)) == WOLFSSL_SUCCESS &&
+                    wolfSSL_CTX_SetMinDhKey_Sz(context, kDhBitsMin) == WOLFSSL_SUCCESS;
+  if (!good) return absl::InternalError("this wolfSSL lacks a version, suite or group that we use");
+  wolfSSL_CTX_set_session_cache_mode(context, WOLFSSL_SESS_CACHE_OFF);
+  if (options.certificate.empty()) return absl::OkStatus();
+  return UseCertificate(context, options);
+}
+
+void InitOnce() {
+  static std::once_flag once;
+  std::call_once(once, [] { CHECK(wolfSSL_Init() == WOLFSSL_SUCCESS); });
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Context>> Context::ForClients(const Options& options) {
+  InitOnce();
+  WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLS_client_method());
+  CHECK(context != nullptr);
+  std::shared_ptr<const Context> made(new Context(context, options.least));
+  if (absl::Status prepared = Prepare(context, options); !prepared.ok()) return prepared;
+  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, &CollectChain);
+  CHECK(wolfSSL_CTX_UseSessionTicket(context) == WOLFSSL_SUCCESS);
+  return made;
+}
+
+absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options& options) {
+  InitOnce();
+  if (options.certificate.empty())
+    return absl::InvalidArgumentError("a server needs a certificate");
+  WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLS_server_method());
+  CHECK(context != nullptr);
+  std::shared_ptr<const Context> made(new Context(context, options.least));
+  if (absl::Status prepared = Prepare(context, options); !prepared.ok()) return prepared;
+  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
+  CHECK(wolfSSL_CTX_no_ticket_TLSv13(context) == 0);
+  return made;
+}
+
+Context::~Context() {
+  wolfSSL_CTX_free(context_);
+}
+
+absl::string_view OfferedSuite(absl::string_view suite) {
+  for (const Suite& offered : kSuites) {
+    if (suite == offered.iana_name || suite == offered.name) return offered.iana_name;
+  }
+  return "";
+}
+
+bool HasFastAes() {
+#ifdef WOLFSSL_AESNI
+  return __builtin_cpu_supports("aes") != 0;
+#else
+  return false;
+#endif
+}
+
+void EndThread() {
+  wc_ecc_fp_free();
+}
+
+}  // namespace sluice::tls

@@ -1,0 +1,224 @@
+#include "tls/stream.h"
+
+#include <wolfssl/options.h>
+// After the options.
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/ssl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+
+namespace sluice::tls {
+namespace {
+
+// What a peer may send before the handshake is over: a chain has up to 100 KB and is sent once.
+constexpr uint64_t kHandshakeBytesMax = 256 << 10;
+
+// Answers that we owe without anything to open: a flood of key updates asks for one each (F28).
+constexpr size_t kUnaskedOutputBytesMax = 64 << 10;
+
+constexpr size_t kRecordBytesMax = 16 << 10;
+
+// TLS alerts, RFC 8446 6.
+constexpr int kAlertProtocolVersion = 70;
+constexpr int kAlertInsufficientSecurity = 71;
+
+StreamFault FaultOf(WOLFSSL* ssl, int error) {
+  switch (error) {
+    case VERSION_ERROR:
+      return StreamFault::kProtocol;
+    case MATCH_SUITE_ERROR:
+    case UNSUPPORTED_SUITE:
+    case DH_KEY_SIZE_E:
+    case ECC_CURVE_ERROR:
+      return StreamFault::kCipher;
+    case FATAL_ERROR: {
+      WOLFSSL_ALERT_HISTORY history = {};
+      wolfSSL_get_alert_history(ssl, &history);
+      if (history.last_rx.code == kAlertProtocolVersion) return StreamFault::kProtocol;
+      if (history.last_rx.code == kAlertInsufficientSecurity) return StreamFault::kCipher;
+      return StreamFault::kHandshake;
+    }
+    default:
+      return StreamFault::kHandshake;
+  }
+}
+
+std::string Describe(WOLFSSL* ssl, int error) {
+  if (error == 0) return "the connection was closed";
+  if (error == FATAL_ERROR) {
+    WOLFSSL_ALERT_HISTORY history = {};
+    wolfSSL_get_alert_history(ssl, &history);
+    return absl::StrCat("the peer sent the alert ",
+                        wolfSSL_alert_desc_string_long(history.last_rx.code));
+  }
+  return absl::StrCat(wolfSSL_ERR_reason_error_string(static_cast<unsigned long>(error)), " (",
+                      error, ")");
+}
+
+}  // namespace
+
+// Takes the whole chain at the first of its calls; later ones are about the same.
+int CollectChain(int, WOLFSSL_X509_STORE_CTX* store) {
+  auto* stream = static_cast<Stream*>(store->userCtx);
+  std::vector<std::vector<std::byte>>& chain = stream->facts_.chain;
+  if (!chain.empty()) return 1;
+  for (int i = 0; i < store->totalCerts; ++i) {
+    const auto* der = reinterpret_cast<const std::byte*>(store->certs[i].buffer);
+    chain.emplace_back(der, der + store->certs[i].length);
+  }
+  return 1;
+}
+
+Stream::Stream(std::shared_ptr<const Context> context) : context_(std::move(context)) {
+  ssl_ = wolfSSL_new(context_->get());
+  CHECK(ssl_ != nullptr);
+  wolfSSL_SSLSetIORecv(ssl_, &Stream::OnRead);
+  wolfSSL_SSLSetIOSend(ssl_, &Stream::OnWrite);
+  wolfSSL_SetIOReadCtx(ssl_, this);
+  wolfSSL_SetIOWriteCtx(ssl_, this);
+  wolfSSL_SetCertCbCtx(ssl_, this);
+}
+
+std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
+                                       absl::string_view server_name,
+                                       std::unique_ptr<Session> session) {
+  std::unique_ptr<Stream> stream(new Stream(std::move(context)));
+  stream->client_ = true;
+  if (!server_name.empty()) {
+    const int named = wolfSSL_UseSNI(stream->ssl_, WOLFSSL_SNI_HOST_NAME, server_name.data(),
+                                     static_cast<unsigned short>(server_name.size()));
+    CHECK(named == WOLFSSL_SUCCESS);
+  }
+  if (session != nullptr) wolfSSL_set_session(stream->ssl_, session->get());
+  wolfSSL_UseKeyShare(stream->ssl_, WOLFSSL_ECC_X25519);
+  return stream;
+}
+
+std::unique_ptr<Stream> Stream::Server(std::shared_ptr<const Context> context) {
+  return std::unique_ptr<Stream>(new Stream(std::move(context)));
+}
+
+Stream::~Stream() {
+  wolfSSL_free(ssl_);
+}
+
+int Stream::OnRead(WOLFSSL*, char* into, int bytes, void* context) {
+  auto* stream = static_cast<Stream*>(context);
+  const size_t left = stream->input_.size() - stream->input_read_;
+  if (left == 0) return WOLFSSL_CBIO_ERR_WANT_READ;
+  const size_t take = std::min(left, static_cast<size_t>(bytes));
+  std::memcpy(into, stream->input_.data() + stream->input_read_, take);
+  stream->TakeInput(take);
+  return static_cast<int>(take);
+}
+
+int Stream::OnWrite(WOLFSSL*, char* from, int bytes, void* context) {
+  auto* stream = static_cast<Stream*>(context);
+  stream->output_.append(from, static_cast<size_t>(bytes));
+  return bytes;
+}
+
+void Stream::TakeInput(size_t bytes) {
+  input_read_ += bytes;
+  if (!established_) fed_bytes_ += bytes;
+  if (input_read_ < input_.size()) return;
+  input_.clear();
+  input_read_ = 0;
+}
+
+Step Stream::Handshake() {
+  CHECK(!established_);
+  if (fault_ != StreamFault::kNone) return Step::kFailed;
+  const int result = client_ ? wolfSSL_connect(ssl_) : wolfSSL_accept(ssl_);
+  if (result == WOLFSSL_SUCCESS) return Establish();
+  const int error = wolfSSL_get_error(ssl_, result);
+  if (error != WOLFSSL_ERROR_WANT_READ) return FailByError(error);
+  if (fed_bytes_ > kHandshakeBytesMax) {
+    return Fail(StreamFault::kTooLarge, "the peer sent too much before the handshake was over");
+  }
+  return Step::kNeedsInput;
+}
+
+Step Stream::Establish() {
+  facts_.protocol = wolfSSL_get_version(ssl_);
+  const char* suite = wolfSSL_get_cipher_name(ssl_);
+  facts_.cipher = std::string(OfferedSuite(suite));
+  facts_.resumed = wolfSSL_session_reused(ssl_) != 0;
+  // A server may pick what was not offered (CVE-2024-5814).
+  if (facts_.cipher.empty()) {
+    return Fail(StreamFault::kCipher, absl::StrCat("the suite ", suite, " was not offered"));
+  }
+  const bool good_version = facts_.protocol == "TLSv1.3" ||
+                            (facts_.protocol == "TLSv1.2" && context_->least() == Version::kTls12);
+  if (!good_version) return Fail(StreamFault::kProtocol, facts_.protocol);
+  established_ = true;
+  return Step::kEstablished;
+}
+
+Step Stream::Fail(StreamFault fault, absl::string_view detail) {
+  fault_ = fault;
+  detail_ = std::string(detail);
+  return Step::kFailed;
+}
+
+Step Stream::FailByError(int error) {
+  return Fail(FaultOf(ssl_, error), Describe(ssl_, error));
+}
+
+bool Stream::Seal(absl::string_view plaintext) {
+  CHECK(established_);
+  while (!plaintext.empty()) {
+    if (fault_ != StreamFault::kNone) return false;
+    const int asked = static_cast<int>(std::min(plaintext.size(), kRecordBytesMax));
+    const int written = wolfSSL_write(ssl_, plaintext.data(), asked);
+    if (written <= 0) {
+      FailByError(wolfSSL_get_error(ssl_, written));
+      return false;
+    }
+    plaintext.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+Stream::Opened Stream::Open(std::string& plaintext) {
+  CHECK(established_);
+  std::array<char, kRecordBytesMax> buffer;
+  const size_t output_bytes = output_.size();
+  while (fault_ == StreamFault::kNone) {
+    const int read = wolfSSL_read(ssl_, buffer.data(), static_cast<int>(buffer.size()));
+    if (read > 0) {
+      plaintext.append(buffer.data(), static_cast<size_t>(read));
+      continue;
+    }
+    const int error = wolfSSL_get_error(ssl_, read);
+    if (error == WOLFSSL_ERROR_ZERO_RETURN) return Opened::kClosed;
+    if (error != WOLFSSL_ERROR_WANT_READ) {
+      FailByError(error);
+      break;
+    }
+    if (output_.size() - output_bytes <= kUnaskedOutputBytesMax) return Opened::kNeedsInput;
+    Fail(StreamFault::kTooLarge, "the peer asked for too many answers");
+  }
+  return Opened::kFailed;
+}
+
+void Stream::Close() {
+  if (established_ && fault_ == StreamFault::kNone) wolfSSL_shutdown(ssl_);
+}
+
+std::unique_ptr<Session> Stream::TakeSession() {
+  if (session_taken_ || !client_ || !established_) return nullptr;
+  WOLFSSL_SESSION* session = wolfSSL_get1_session(ssl_);
+  if (session == nullptr) return nullptr;
+  auto taken = std::make_unique<Session>(session);
+  if (wolfSSL_SESSION_has_ticket(session) == 0) return nullptr;
+  session_taken_ = true;
+  return taken;
+}
+
+}  // namespace sluice::tls
