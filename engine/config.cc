@@ -69,6 +69,7 @@ void ReadListener(const TomlFile& file, const toml::table& table, Config& config
   section.Number("max_message_bytes", 1, kMessageBytesMost, listener.message_bytes_max);
   const bool relay_given = section.Has("relay_from");
   ReadNetworks(file, section, "relay_from", listener.relay_from);
+  section.Text("certificate", listener.certificate);
 
   std::string text;
   section.Require("address");
@@ -161,6 +162,7 @@ void ReadDelivery(const TomlFile& file, const toml::table& table, Config& config
 void ReadTls(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[tls]", table);
   section.Path("ca_file", config.ca_file);
+  section.Text("alert_address", config.alert_address);
 }
 
 void ReadSeconds(TomlSection& section, absl::string_view key, uint64_t least, Duration& value) {
@@ -228,17 +230,24 @@ void ReadBounceProfiles(const TomlFile& file, TomlSection& root, Config& config)
   for (const toml::table* table : tables) ReadBounceProfile(file, *table, false, config);
 }
 
-// Known, checked, and not served yet.
-void RefuseCertificate(const TomlFile& file, const toml::table& table) {
+void ReadCertificate(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[[certificate]]", table);
-  std::string ignored;
-  for (const absl::string_view key : {"name", "certificate", "key"}) {
-    section.Require(key);
-    section.Text(key, ignored);
+  CertificateConfig certificate;
+  section.Require("name");
+  section.Require("certificate");
+  section.Require("key");
+  section.Text("name", certificate.name);
+  section.Path("certificate", certificate.certificate);
+  section.Path("key", certificate.key);
+  for (const CertificateConfig& other : config.certificates) {
+    if (other.name == certificate.name) {
+      section.Fail("name", absl::StrCat("there are two certificates '", certificate.name, "'"));
+    }
   }
-  file.Fail(section.line(), "[[certificate]]: this version does not speak TLS yet; leave it out");
+  config.certificates.push_back(std::move(certificate));
 }
 
+// Known, checked, and not served yet.
 void RefuseSource(const TomlFile& file, const toml::table& table) {
   TomlSection section(file, "[[source]]", table);
   std::string text;
@@ -294,7 +303,7 @@ void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
   if (const toml::table* t = root.Table("delivery")) ReadDelivery(file, *t, config);
   if (const toml::table* t = root.Table("tls")) ReadTls(file, *t, config);
   ReadBounceProfiles(file, root, config);
-  for (const toml::table* t : root.Tables("certificate")) RefuseCertificate(file, *t);
+  for (const toml::table* t : root.Tables("certificate")) ReadCertificate(file, *t, config);
   for (const toml::table* t : root.Tables("source")) RefuseSource(file, *t);
   if (const toml::table* t = root.Table("log")) ReadLog(file, *t, config);
   if (const toml::table* t = root.Table("control")) ReadControl(file, *t, config);

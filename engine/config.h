@@ -28,6 +28,13 @@ struct ListenerConfig {
   SocketAddress address;
   std::vector<Network> relay_from;
   uint64_t message_bytes_max = 52428800;
+  std::string certificate;  // Its name; empty: STARTTLS is not offered.
+};
+
+struct CertificateConfig {
+  std::string name;
+  std::string certificate;  // PEM files.
+  std::string key;
 };
 
 // A table beside the configuration. One at its default place may be missing: then it is empty.
@@ -57,6 +64,8 @@ struct Config {
   std::vector<Network> allow_addresses;
 
   std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
+  std::string alert_address;  // Who is told that a required TLS connection failed; empty: nobody.
+  std::vector<CertificateConfig> certificates;
 
   std::vector<policy::BounceProfile> bounce_profiles;  // "Default" is the first, and always there.
 

@@ -86,6 +86,7 @@ absl::Status Engine::Start(Tables tables) {
   controls_ = std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
   absl::Status resolver = StartResolver(std::move(tables.routes));
   if (!resolver.ok()) return resolver;
+  StartHandshakes();
 
   std::vector<shard::Shard::Inheritance> inheritances = Divide(std::move(*recovered));
   for (uint32_t number = 0; number < shards_; ++number) {
@@ -94,15 +95,34 @@ absl::Status Engine::Start(Tables tables) {
     if (number < cores.size()) options.core = cores[number];
     const shard::Shard::World world = {.disk = disk_.get(),
                                        .resolver = resolver_.get(),
+                                       .handshaker = handshakes_.get(),
                                        .events = logs_.back().get(),
                                        .post = post_.get()};
-    runners_.push_back(std::make_unique<shard::Runner>(std::move(options), world, *controls_,
-                                                       std::move(inheritances[number])));
+    runners_.push_back(std::make_unique<shard::Runner>(
+        std::move(options), world,
+        delivery::Dispatcher::Tables{.controls = controls_.get(), .tls = tables.tls},
+        std::move(inheritances[number])));
     // One after another: with port 0, the later ones listen where the first one does.
     absl::Status started = runners_.back()->WaitUntilStarted();
     if (!started.ok()) return started;
   }
   return absl::OkStatus();
+}
+
+// A handshake is mostly arithmetic: with as many threads as half of the cores, shards keep theirs.
+void Engine::StartHandshakes() {
+  tls::HandshakePool::Options options;
+  const size_t cores = AvailableCores().size();
+  options.threads = config_.handshake_threads > 0
+                        ? config_.handshake_threads
+                        : std::max<uint32_t>(1, static_cast<uint32_t>(cores / 2));
+  options.now = [] { return io::ReadClock().instant; };
+  options.wall = [] { return io::ReadClock().wall; };
+  options.thread_time = [] { return io::ReadThreadTime(); };
+  for (uint32_t number = 0; number < shards_; ++number) {
+    options.wakers.push_back([this, number] { post_->Wake(number); });
+  }
+  handshakes_ = std::make_unique<tls::HandshakePool>(std::move(options));
 }
 
 absl::Status Engine::StartResolver(dns::RoutesTable routes) {
@@ -144,11 +164,13 @@ shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
   options.shard.hostname = config_.hostname;
   options.shard.sync = config_.spool_sync;
   options.shard.bounce_profile = config_.bounce_profiles.front();
+  options.shard.alert_address = config_.alert_address;
   std::random_device chance;
   options.shard.random_seed = (uint64_t{chance()} << 32) | chance();
   for (const ListenerConfig& listener : config_.listeners) {
-    options.shard.intake.listeners.push_back(
-        {.relay_from = listener.relay_from, .message_bytes_max = listener.message_bytes_max});
+    options.shard.intake.listeners.push_back({.relay_from = listener.relay_from,
+                                              .message_bytes_max = listener.message_bytes_max,
+                                              .certificate = listener.certificate});
     SocketAddress address = listener.address;
     if (number > 0) address = runners_.front()->listening()[options.listen.size()];
     options.listen.push_back(address);
@@ -170,7 +192,8 @@ uint64_t Engine::UseTables(Tables tables) {
   auto controls =
       std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
   const uint64_t version = controls->version();
-  Tell({.kind = shard::MailKind::kControls, .controls = controls.get()});
+  const delivery::Dispatcher::Tables told = {.controls = controls.get(), .tls = tables.tls};
+  Tell({.kind = shard::MailKind::kTables, .tables = &told});
   for (uint32_t number = 0; number < shards_; ++number) {
     while (post_->table_version(number).load(std::memory_order_acquire) != version &&
            !runners_[number]->ended()) {
@@ -212,7 +235,8 @@ void Engine::Stop() {
   while (!Ended() && io::ReadClock().instant < last) std::this_thread::sleep_for(kLookInterval);
   // What does not end now hangs in a system call of a dead disk; what it promised is in the log.
   if (!Ended()) std::_Exit(1);
-  resolver_.reset();  // First: its thread wakes the shards.
+  resolver_.reset();  // First: its thread wakes the shards, as the pool's do.
+  handshakes_.reset();
   runners_.clear();
   logs_.clear();
   log_writer_.reset();

@@ -24,6 +24,8 @@
 #include "engine/shard/runner.h"
 #include "engine/spool/posix_disk.h"
 #include "policy/controls_table.h"
+#include "tls/environment.h"
+#include "tls/handshake_pool.h"
 
 namespace sluice {
 
@@ -31,6 +33,7 @@ namespace sluice {
 struct Tables {
   std::vector<policy::ControlsEntry> controls;
   dns::RoutesTable routes;
+  std::shared_ptr<const tls::Environment> tls;  // What the controls and the listeners name of it.
 };
 
 class Engine {
@@ -63,6 +66,7 @@ class Engine {
   uint64_t recovered_messages() const { return recovered_messages_; }
 
  private:
+  void StartHandshakes();
   absl::Status StartResolver(dns::RoutesTable routes);
   std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
   shard::Runner::Options RunnerOptions(uint32_t number) const;
@@ -73,6 +77,7 @@ class Engine {
   uint64_t recovered_messages_ = 0;
   uint64_t next_version_ = 1;
   std::unique_ptr<policy::ControlsTable> controls_;
+  std::unique_ptr<tls::HandshakePool> handshakes_;
   std::unique_ptr<spool::PosixDisk> disk_;
   std::unique_ptr<shard::Post> post_;
   std::unique_ptr<admin::DeliveryLogWriter> log_writer_;

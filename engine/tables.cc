@@ -1,5 +1,6 @@
 #include "engine/tables.h"
 
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,11 @@
 
 namespace sluice {
 namespace {
+
+// A path that a file gives is relative to that file's folder.
+std::string BesideFile(const std::string& file, const std::string& path) {
+  return (std::filesystem::path(file).parent_path() / path).string();
+}
 
 // The file's text, or nothing of one that may be missing.
 std::string ReadTable(const TableFile& file, std::vector<ConfigError>& errors) {
@@ -28,10 +34,36 @@ LoadedControls LoadControls(const TableFile& file) {
   LoadedControls loaded;
   policy::ParsedControls parsed = policy::ParseControlsFile(ReadTable(file, loaded.errors));
   loaded.entries = std::move(parsed.entries);
+  for (policy::ControlsEntry& entry : loaded.entries) {
+    if (entry.tls.ca_file && !entry.tls.ca_file->empty()) {
+      entry.tls.ca_file = BesideFile(file.path, *entry.tls.ca_file);
+    }
+  }
   for (policy::FileError& error : parsed.errors) {
     loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
   }
   return loaded;
+}
+
+// Paths in the table are relative to it.
+LoadedTls LoadTls(const Config& config, const std::vector<policy::ControlsEntry>& controls,
+                  WallTime now) {
+  tls::Environment::Options options = {.hostname = config.hostname, .ca_file = config.ca_file};
+  for (const CertificateConfig& certificate : config.certificates) {
+    options.certificates.push_back(
+        {.name = certificate.name, .certificate = certificate.certificate, .key = certificate.key});
+  }
+  for (const ListenerConfig& listener : config.listeners) {
+    if (!listener.certificate.empty())
+      options.listener_certificates.push_back(listener.certificate);
+  }
+  tls::Environment::Loaded loaded =
+      tls::Environment::Load(options, policy::ControlsTable(controls).DistinctTls(), now);
+  LoadedTls result = {.environment = std::move(loaded.environment)};
+  for (std::string& error : loaded.errors) {
+    result.errors.push_back({.file = config.destinations.path, .text = std::move(error)});
+  }
+  return result;
 }
 
 LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port) {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/config.h"
 #include "engine/dns/routes_table.h"
 #include "policy/controls_table.h"
+#include "tls/environment.h"
 
 namespace sluice {
 
@@ -20,6 +22,15 @@ struct LoadedRoutes {
   dns::RoutesTable table;
   std::vector<ConfigError> errors;  // Not empty: the table is not to be used.
 };
+
+struct LoadedTls {
+  std::shared_ptr<const tls::Environment> environment;  // Null where there are errors.
+  std::vector<ConfigError> errors;
+};
+
+// What the controls and the listeners name of TLS.
+LoadedTls LoadTls(const Config& config, const std::vector<policy::ControlsEntry>& controls,
+                  WallTime now);
 
 // A file that is missing at its default place is an empty table; one that was named must be there.
 LoadedControls LoadControls(const TableFile& file);

@@ -175,10 +175,22 @@ void AppendStages(const delivery::StageTimes& stages, std::string& out) {
   out += '}';
 }
 
+void AppendTls(const delivery::TlsOutcome& tls, std::string& out) {
+  AppendText(",\"tls_level\":", policy::TlsLevelName(tls.level), out);
+  AppendText(",\"tls_result\":", policy::TlsResult(tls.decision), out);
+  if (tls.decision.reason != policy::TlsReason::kNone) {
+    AppendText(",\"tls_reason\":", policy::TlsReasonWord(tls.decision.reason), out);
+  }
+  if (tls.protocol.empty()) return;
+  AppendText(",\"tls_protocol_version\":", tls.protocol, out);
+  AppendText(",\"tls_cipher\":", tls.cipher, out);
+  AppendText(",\"tls_peer_subject_name\":", tls.subject, out);
+}
+
 // What belongs to an attempt and not to a reception.
 void AppendAttempt(const Event& event, std::string& out) {
   AppendText(",\"egress_source\":", event.source, out);
-  out += ",\"tls_level\":\"off\",\"tls_result\":\"none\"";
+  AppendTls(event.tls != nullptr ? *event.tls : delivery::TlsOutcome{}, out);
   if (!event.binding_limit.empty()) AppendText(",\"binding_limit\":", event.binding_limit, out);
   out += ",\"table_version\":";
   AppendNumber(event.table_version, out);

@@ -21,6 +21,9 @@ constexpr uint64_t kBodyPieceBytesMax = 64 << 10;
 constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes + 1;
 static_assert(kBodyPieceParts <= io::kSendPartsMax);
 
+// How long the other end may take to let our last bytes in.
+constexpr Duration kEndTakenTimeout = std::chrono::seconds(5);
+
 // How long a server that has answered may take to let the rest of the body in.
 constexpr Duration kBodyTakenTimeout = std::chrono::seconds(30);
 
@@ -67,9 +70,8 @@ bool Connections::TakeEvent(ConnectionEvent& event) {
 // -------------------------------------------------------------------------------------------------
 // Opening.
 
-Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> steps,
-                              bool whole_route, Now now) {
-  CHECK(!steps.empty());
+Connection* Connections::Open(Handle destination, Plan plan, Now now) {
+  CHECK(!plan.steps.empty());
   Connection* connection = slab_.Take();
   if (connection == nullptr) return nullptr;
   CHECK(!connection->attempt.active());
@@ -81,12 +83,15 @@ Connection* Connections::Open(Handle destination, std::vector<dns::RouteStep> st
   connection->unneeded = false;
   connection->granted = 0;
   connection->tried = false;
-  connection->final = whole_route;
+  connection->final = plan.whole_route;
   connection->our_fault = false;
   connection->holds_outcome = false;
   connection->holds_ready = false;
-  connection->steps = std::move(steps);
+  connection->steps = std::move(plan.steps);
   connection->step = 0;
+  connection->tls = std::move(plan.tls);
+  connection->tls_broken = std::move(plan.tls_broken);
+  connection->clear_step = false;
   connection->socket = io::Socket{};
   connection->failure = smtp::Reply{};
   connection->timer.owner = connection;
@@ -102,7 +107,19 @@ void Connections::TryStep(Connection& connection, Now now) {
   connection.successes = 0;
   connection.send_broken = false;
   connection.retry_step = false;
+  connection.same_step = false;
   connection.sending_body = false;
+  connection.channel.Begin();
+  connection.tls_failed = false;
+  connection.closed_early = false;
+  // In clear after STARTTLS had failed: the log says why.
+  const policy::TlsReason reason =
+      connection.clear_step ? connection.tls_outcome.decision.reason : policy::TlsReason::kNone;
+  connection.tls_outcome = TlsOutcome{};
+  connection.tls_outcome.decision.reason = reason;
+  connection.tls_detail.clear();
+  connection.tls_time = Duration{};
+  if (connection.tls != nullptr) connection.tls_outcome.level = connection.tls->controls.level;
   const dns::RouteStep& step = connection.current_step();
   connection.socket = io_.OpenStream(step.address.ip.family, IpAddress{});
   if (!connection.socket) {
@@ -145,7 +162,8 @@ void Connections::OnConnected(Connection& connection, int32_t result, Now now) {
   }
   connection.state = ConnectionState::kTalking;
   connection.connect_time = now.instant - connection.step_started;
-  connection.session.Begin({.ehlo_name = options_.ehlo_name}, now);
+  connection.session.Begin({.ehlo_name = options_.ehlo_name, .start_tls = AsksForTls(connection)},
+                           now);
   connection.receive_in_flight = true;
   io_.Receive(Op(connection, static_cast<uint8_t>(Tag::kReceive)), connection.socket);
   Drive(connection, now);
@@ -162,6 +180,9 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   parcel.peer_address = connection.current_step().address;
   parcel.stages.connect = connection.connect_time;
   connection.connect_time = Duration{};
+  parcel.stages.tls = connection.tls_time;
+  connection.tls_time = Duration{};
+  parcel.tls = connection.tls_outcome;
   connection.attempt.Begin(parcel, recipients_max, now.instant);
   connection.session.Offer(connection.attempt.transaction(), now);
   Drive(connection, now);
@@ -208,12 +229,14 @@ void Connections::OnReceived(Connection& connection, const io::Completion& compl
   if (completion.result > 0) {
     const absl::string_view bytes(reinterpret_cast<const char*>(completion.received.data()),
                                   completion.received.size());
-    connection.session.OnBytes(bytes, now);
-    Drive(connection, now);
+    OnBytes(connection, bytes, now);
   }
   const bool talking =
       connection.state == ConnectionState::kTalking || connection.state == ConnectionState::kReady;
   if (connection.receive_in_flight || !talking) return;
+  if (connection.channel.state() == Channel::State::kSecuring) {
+    return OnClosedInHandshake(connection, now);
+  }
   connection.session.OnClosed(now);
   Drive(connection, now);
 }
@@ -243,12 +266,16 @@ void Connections::OnTimer(Timer& timer, Now now) {
       FailStep(connection, ConnectFailure(connection.current_step(), ETIMEDOUT));
       return BeginClose(connection, now);
     case ConnectionState::kTalking:
+      if (connection.channel.state() == Channel::State::kSecuring) {
+        return OnTlsFailed(connection, policy::TlsFinding::kHandshakeTimeout, "", now);
+      }
       connection.session.OnDeadline(now);
       return Drive(connection, now);
     case ConnectionState::kReady:  // The server does not let the rest of the body in.
       CHECK(connection.holds_outcome);
       return BeginClose(connection, now);
-    case ConnectionState::kClosing:
+    case ConnectionState::kClosing:  // It does not take our last bytes.
+      if (connection.send_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kSend)));
       return;
   }
 }
@@ -288,8 +315,10 @@ void Connections::Drive(Connection& connection, Now now) {
         OnMessageDone(connection, now);
         break;
       case ClientAction::kTlsAnswer:
+        OnTlsAnswer(connection, now);
+        break;
       case ClientAction::kStartTls:
-        CHECK(!"TLS was not asked for");
+        BeginHandshake(connection, now);
         break;
       case ClientAction::kClose:
         return BeginClose(connection, now);
@@ -347,15 +376,34 @@ void Connections::TellHeld(Connection& connection) {
 
 void Connections::SendOutput(Connection& connection) {
   if (connection.send_in_flight || connection.send_broken) return;
-  if (connection.state == ConnectionState::kClosing || connection.session.output().empty()) return;
-  connection.send_buffer.assign(connection.session.output().data(),
-                                connection.session.output().size());
+  if (connection.state == ConnectionState::kClosing) return;
+  const absl::string_view output = connection.session.output();
+  if (connection.channel.state() == Channel::State::kClear) {
+    if (output.empty()) return;
+    connection.send_buffer.assign(output.data(), output.size());
+  } else {
+    // What cannot be sealed is as good as lost: the receive brings the end.
+    if (!output.empty() && !connection.channel.Seal(output)) return BreakSend(connection);
+    if (!connection.channel.TakeOutput(connection.send_buffer)) return;
+  }
   connection.session.ClearOutput();
-  connection.send_in_flight = true;
+  SendBuffer(connection);
+}
+
+void Connections::BreakSend(Connection& connection) {
+  connection.send_broken = true;
+  if (connection.receive_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kReceive)));
+}
+
+void Connections::SendBuffer(Connection& connection) {
   const io::Bytes part(reinterpret_cast<const std::byte*>(connection.send_buffer.data()),
                        connection.send_buffer.size());
-  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket,
-           std::span(&part, 1));
+  Send(connection, std::span(&part, 1));
+}
+
+void Connections::Send(Connection& connection, std::span<const io::Bytes> parts) {
+  connection.send_in_flight = true;
+  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket, parts);
 }
 
 void Connections::SendBodyPiece(Connection& connection, Now now) {
@@ -370,14 +418,20 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
   connection.body_piece = std::min(left, kBodyPieceBytesMax);
   const size_t count = message.body.Gather(connection.body_sent, connection.body_piece, parts);
   if (connection.body_piece == left) connection.session.OnBodyEnding(now);
-  connection.send_in_flight = true;
-  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket,
-           std::span(parts).first(count));
+  if (connection.channel.state() == Channel::State::kClear) {
+    return Send(connection, std::span(parts).first(count));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!connection.channel.Seal(parts[i])) return BreakSend(connection);
+  }
+  CHECK(connection.channel.TakeOutput(connection.send_buffer));
+  SendBuffer(connection);
 }
 
 // The session's own deadline; when it is ready, the dispatcher decides (it arms the timer as idle).
 void Connections::ArmDeadline(Connection& connection, Now now) {
   if (connection.state == ConnectionState::kTalking) {
+    if (connection.channel.state() == Channel::State::kSecuring) return;  // It has its own.
     timers_.Arm(connection.timer, connection.session.deadline());
   } else if (connection.holds_ready) {
     timers_.Arm(connection.timer, now.instant + kBodyTakenTimeout);
@@ -393,7 +447,10 @@ void Connections::BeginClose(Connection& connection, Now now) {
       connection.state == ConnectionState::kTalking || connection.state == ConnectionState::kReady;
   const absl::string_view reason = connection.session.close_reason();
   const bool our_quit = connection.was_ready && reason.empty();
-  if (opened && connection.session.transactions() == 0 && !our_quit) {
+  if (opened && FailTlsStep(connection)) {
+    // Said.
+  } else if (opened && connection.session.transactions() == 0 && !our_quit &&
+             !connection.our_fault) {
     smtp::Reply why = connection.session.close_reply();
     if (!why.transient() && !why.permanent()) {
       why = OwnReply(absl::StrCat("451 4.4.2 ", reason));
@@ -404,16 +461,30 @@ void Connections::BeginClose(Connection& connection, Now now) {
   timers_.Disarm(connection.timer);
   if (connection.connect_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kConnect)));
   if (connection.receive_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kReceive)));
-  if (connection.send_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kSend)));
+  if (connection.send_in_flight) {
+    io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kSend)));
+  } else if (opened && !connection.send_broken) {
+    SendEnd(connection, now);
+  }
   JoinClose(connection, now);
+}
+
+// Says under TLS that no more comes (RFC 8446 6.1), and sends what is left: an alert.
+void Connections::SendEnd(Connection& connection, Now now) {
+  if (connection.channel.state() == Channel::State::kSecure) connection.channel.SealEnd();
+  if (!connection.channel.TakeOutput(connection.send_buffer)) return;
+  SendBuffer(connection);
+  timers_.Arm(connection.timer, now.instant + kEndTakenTimeout);
 }
 
 void Connections::JoinClose(Connection& connection, Now now) {
   if (connection.state != ConnectionState::kClosing) return;
   if (connection.connect_in_flight || connection.receive_in_flight || connection.send_in_flight)
     return;
+  timers_.Disarm(connection.timer);
   if (connection.socket) io_.Close(connection.socket);
   connection.socket = io::Socket{};
+  connection.channel.Begin();
   connection.body_piece = 0;
   TellHeld(connection);
   CHECK(!connection.attempt.active());
@@ -424,7 +495,8 @@ void Connections::JoinClose(Connection& connection, Now now) {
 void Connections::Continue(Connection& connection, Now now) {
   CHECK(connection.retry_step);
   CHECK(!connection.socket);
-  ++connection.step;
+  connection.clear_step = connection.same_step;
+  if (!connection.same_step) ++connection.step;
   TryStep(connection, now);
 }
 

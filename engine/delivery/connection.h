@@ -21,6 +21,8 @@
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/attempt.h"
+#include "engine/delivery/channel.h"
+#include "engine/delivery/tls_intent.h"
 #include "engine/dns/route.h"
 #include "engine/io/io.h"
 #include "engine/smtp/client_session.h"
@@ -40,7 +42,8 @@ enum class ConnectionEventKind : uint8_t {
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
   kStepFailed,  // An address did not answer, or its host refused the session or ended it before or
                 // under its first message: `address`.
-  kBetween,     // Closed, with another address to try: Continue, or End.
+  kTlsBroken,   // TLS with `address` failed in a way that is worth remembering.
+  kBetween,     // Closed, with another address to try, or the same in clear: Continue, or End.
   kEnded,       // Over. The dispatcher must Release the connection.
 };
 
@@ -64,6 +67,21 @@ struct Connection {
 
   smtp::ClientSession session;
   Attempt attempt;
+
+  // TLS.
+  std::shared_ptr<const TlsIntent> tls;   // Null: none is tried.
+  std::vector<SocketAddress> tls_broken;  // Addresses where it has failed lately.
+  Channel channel;
+  std::shared_ptr<const tls::ClientPlan> tls_plan;  // Of the step.
+  bool clear_step = false;                          // At this address it is not tried any more.
+  bool same_step = false;     // The next try is of the same address, in clear.
+  bool tls_failed = false;    // The step, and nothing was said over it.
+  bool closed_early = false;  // By the host, while a flight was being worked on.
+  TlsOutcome tls_outcome;
+  std::string tls_detail;
+  Instant tls_started{};
+  Duration tls_time{};  // Of the handshake, until the first attempt tells it.
+  int session_looks = 0;
   bool sending_body = false;
   uint64_t body_sent = 0;
   uint64_t body_piece = 0;  // Bytes of the body in the send in flight.
@@ -103,17 +121,27 @@ struct ConnectionEvent {
 class Connections {
  public:
   struct Options {
+    uint32_t shard = 0;
     absl::string_view ehlo_name;  // Lent.
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
   };
 
-  Connections(const Options& options, io::Io& io, TimerWheel& timers)
-      : options_(options), io_(io), timers_(timers), slab_(options.connections_max) {}
+  // Lent. `handshaker` may be null where no connection is ever given an intent.
+  Connections(const Options& options, io::Io& io, TimerWheel& timers, tls::Handshaker* handshaker)
+      : options_(options),
+        io_(io),
+        timers_(timers),
+        handshaker_(handshaker),
+        slab_(options.connections_max) {}
 
-  // Begins at the first step. Null when all slots are taken. At least one step; `whole_route`: no
-  // address of the route was left out.
-  Connection* Open(Handle destination, std::vector<dns::RouteStep> steps, bool whole_route,
-                   Now now);
+  struct Plan {
+    std::vector<dns::RouteStep> steps;      // At least one.
+    bool whole_route = true;                // No address of the route was left out.
+    std::shared_ptr<const TlsIntent> tls;   // Null: none is tried.
+    std::vector<SocketAddress> tls_broken;  // Addresses where it has failed lately.
+  };
+  // Begins at the first step. Null when all slots are taken.
+  Connection* Open(Handle destination, Plan plan, Now now);
 
   // Starts a transaction on a ready connection with a parcel whose body is lent.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
@@ -127,6 +155,8 @@ class Connections {
   void Release(Connection& connection);
 
   void OnCompletion(const io::Completion& completion, Now now);
+  // A flight is back from the pool.
+  void OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now);
   // Not of a connection that is ready for a transaction: its timer is the dispatcher's.
   void OnTimer(Timer& timer, Now now);
 
@@ -156,15 +186,37 @@ class Connections {
   void OnMessageDone(Connection& connection, Now now);
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
+  void Send(Connection& connection, std::span<const io::Bytes> parts);
+  void SendBuffer(Connection& connection);
+  void SendEnd(Connection& connection, Now now);
+  void BreakSend(Connection& connection);
   void ArmDeadline(Connection& connection, Now now);
   void BeginClose(Connection& connection, Now now);
   void JoinClose(Connection& connection, Now now);
+
+  // TLS (connection_tls.cc).
+  bool AsksForTls(const Connection& connection) const;
+  void Decide(Connection& connection, policy::TlsFinding finding,
+              policy::CertificateFinding certificate, absl::string_view detail);
+  void OnTlsAnswer(Connection& connection, Now now);
+  void BeginHandshake(Connection& connection, Now now);
+  void SubmitFlight(Connection& connection, std::unique_ptr<tls::HandshakeJob> job, Now now);
+  void OnSecure(Connection& connection, Now now);
+  void OnTlsFailed(Connection& connection, policy::TlsFinding finding, absl::string_view detail,
+                   Now now);
+  void OnClosedInHandshake(Connection& connection, Now now);
+  void OnBytes(Connection& connection, absl::string_view bytes, Now now);
+  void KeepSession(Connection& connection, Now now);
+  bool FailTlsStep(Connection& connection);
+  smtp::Reply TlsFailure(const Connection& connection) const;
+
   void Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel = nullptr);
   io::OpId Op(const Connection& connection, uint8_t tag);
 
   const Options options_;
   io::Io& io_;
   TimerWheel& timers_;
+  tls::Handshaker* handshaker_;
   Slab<Connection> slab_;
   std::vector<ConnectionEvent> events_;
   size_t events_taken_ = 0;

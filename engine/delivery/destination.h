@@ -11,12 +11,14 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/base/intrusive_list.h"
 #include "engine/base/time.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/alert.h"
 #include "engine/delivery/connection.h"
 #include "engine/delivery/parcel.h"
 #include "engine/dns/route.h"
@@ -34,6 +36,7 @@ struct AddressHealth {
   SocketAddress address;
   uint32_t failures = 0;
   Instant avoid_until{};
+  Instant tls_broken_until{};  // A level that only prefers TLS does not try it there.
 };
 
 struct Destination {
@@ -56,9 +59,13 @@ struct Destination {
   uint64_t asked_tables = 0;  // Of the question under way.
   Duration route_time{};      // Of the last look-up, until an attempt tells it.
 
+  std::shared_ptr<const TlsIntent> tls;  // Of the last connection; null: none, or none is tried.
+
   Instant not_before{};               // No connection is opened before.
   uint32_t failures = 0;              // Times in a row that no session could be had.
-  smtp::Reply failure;                // The last of them.
+  smtp::Reply failure;                // The last of them,
+  TlsOutcome failure_tls;             // and what it had to do with TLS.
+  AlertPace alerts;                   // About TLS that must be and could not be had.
   absl::string_view binding;          // What binds now; a literal, empty: nothing.
   std::vector<AddressHealth> health;  // Only of addresses that failed; at most kHealthMax.
 

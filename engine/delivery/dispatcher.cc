@@ -57,15 +57,19 @@ bool Permanent(dns::RouteResult result) {
 }  // namespace
 
 Dispatcher::Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolver,
-                       TimerWheel& timers, Random& random, const policy::ControlsTable& controls)
+                       tls::Handshaker* handshaker, TimerWheel& timers, Random& random,
+                       Tables tables)
     : options_(options),
       resolver_(resolver),
       timers_(timers),
       random_(random),
-      controls_(&controls),
+      controls_(tables.controls),
+      tls_(std::move(tables.tls)),
       destinations_(options.destinations_max),
-      connections_({.ehlo_name = options.hostname, .connections_max = options.connections_max}, io,
-                   timers) {}
+      connections_({.shard = options.shard,
+                    .ehlo_name = options.hostname,
+                    .connections_max = options.connections_max},
+                   io, timers, handshaker) {}
 
 // -------------------------------------------------------------------------------------------------
 // Destinations.
@@ -95,6 +99,9 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->not_before = now.instant;
   destination->failures = 0;
   destination->failure = smtp::Reply{};
+  destination->failure_tls = TlsOutcome{};
+  destination->alerts = AlertPace();
+  destination->tls.reset();
   destination->binding = "";
   destination->health.clear();
   destination->timer.owner = destination;
@@ -119,8 +126,9 @@ void Dispatcher::RefreshControls(Destination& destination) {
   destination.table_version = controls_->version();
 }
 
-void Dispatcher::UseControls(const policy::ControlsTable& controls) {
-  controls_ = &controls;
+void Dispatcher::UseTables(Tables tables) {
+  controls_ = tables.controls;
+  tls_ = std::move(tables.tls);
   refresh_next_ = 0;
 }
 
@@ -256,17 +264,54 @@ void Dispatcher::EndStrayed(Destination& destination, Now now) {
   }
 }
 
-bool Dispatcher::StillServes(const Destination& destination, Connection& connection) const {
-  if (connection.route_version == destination.route_version) return true;
-  const SocketAddress& address = connection.current_step().address;
-  for (const dns::RouteHost& host : destination.route.hosts) {
-    if (host.port != address.port) continue;
-    if (std::find(host.addresses.begin(), host.addresses.end(), address.ip) == host.addresses.end())
-      continue;
-    connection.route_version = destination.route_version;
+// Its host is still one of the route, and what was asked of its TLS is what is asked now.
+bool Dispatcher::StillServes(Destination& destination, Connection& connection) {
+  const std::shared_ptr<const TlsIntent>& intent = IntentFor(destination);
+  if (connection.route_version == destination.route_version && connection.tls == intent) {
     return true;
   }
+  if (!InRoute(destination, connection.current_step().address)) return false;
+  if (!AsksTheSame(connection.tls.get(), intent.get())) return false;
+  connection.route_version = destination.route_version;
+  connection.tls = intent;
+  return true;
+}
+
+bool Dispatcher::InRoute(const Destination& destination, const SocketAddress& address) const {
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    if (host.port != address.port) continue;
+    const auto end = host.addresses.end();
+    if (std::find(host.addresses.begin(), end, address.ip) != end) return true;
+  }
   return false;
+}
+
+// What its connections are to do about TLS, as its controls and its route stand now.
+const std::shared_ptr<const TlsIntent>& Dispatcher::IntentFor(Destination& destination) {
+  const policy::TlsControls& controls = destination.controls.tls;
+  if (controls.level == policy::TlsLevel::kOff) {
+    destination.tls.reset();
+    return destination.tls;
+  }
+  const bool current = destination.tls != nullptr &&
+                       destination.tls->tables == destination.table_version &&
+                       destination.tls->route_version == destination.route_version;
+  if (current) return destination.tls;
+  CHECK(tls_ != nullptr);
+  auto intent = std::make_shared<TlsIntent>();
+  intent->controls = controls;
+  intent->context = tls_->ContextFor(controls);
+  intent->trust = tls_->TrustFor(controls);
+  intent->references.domain = destination.domain;
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    std::vector<std::string>& names =
+        destination.route.from_table ? intent->references.route_hosts : intent->references.mx_hosts;
+    names.push_back(host.name);
+  }
+  intent->tables = destination.table_version;
+  intent->route_version = destination.route_version;
+  destination.tls = std::move(intent);
+  return destination.tls;
 }
 
 void Dispatcher::StartTransactions(Destination& destination, Now now) {
@@ -276,6 +321,10 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
     if (connection->state != ConnectionState::kReady) {  // The host has just ended it.
       destination.ready.Remove(*connection);
       connection->unneeded = true;
+      continue;
+    }
+    if (!StillServes(destination, *connection)) {  // New tables ask for another level of TLS.
+      Leave(*connection, now);
       continue;
     }
     const policy::Permit permit =
@@ -323,10 +372,15 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
     }
     destination.budget.ConnectionOpened(destination.controls);
     ++destination.opening;
-    std::vector<dns::RouteStep> steps = dns::OrderRoute(destination.route, random_);
-    const bool whole_route = LeaveOutAvoided(destination, steps, now);
+    Connections::Plan plan;
+    plan.steps = dns::OrderRoute(destination.route, random_);
+    plan.whole_route = LeaveOutAvoided(destination, plan.steps, now);
+    plan.tls = IntentFor(destination);
+    for (const AddressHealth& health : destination.health) {
+      if (now.instant < health.tls_broken_until) plan.tls_broken.push_back(health.address);
+    }
     Connection* connection =
-        connections_.Open(destinations_.HandleOf(destination), std::move(steps), whole_route, now);
+        connections_.Open(destinations_.HandleOf(destination), std::move(plan), now);
     connection->route_version = destination.route_version;
     HandleEvents(now);  // It may have failed at once.
   }
@@ -367,6 +421,10 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   // What it knows of its hosts' failures holds for the next message too.
   if (now.instant < destination.not_before && !draining_) {
     return LookAgainAt(destination, destination.not_before);
+  }
+  for (const AddressHealth& health : destination.health) {
+    if (health.tls_broken_until <= now.instant || draining_) continue;
+    return LookAgainAt(destination, health.tls_broken_until);
   }
   if (!destination.budget.Idle(destination.controls, now.instant)) {
     return LookAgainAt(destination, now.instant + kIdleLook);

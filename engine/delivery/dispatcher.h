@@ -29,6 +29,8 @@
 #include "engine/io/io.h"
 #include "policy/bounce_profile.h"
 #include "policy/controls_table.h"
+#include "tls/environment.h"
+#include "tls/handshaker.h"
 
 namespace sluice::delivery {
 
@@ -42,10 +44,18 @@ class Dispatcher {
     policy::BounceProfile bounce_profile;
   };
 
-  // All lent for the dispatcher's life; the table until the next UseControls. The wheel is not used
-  // after the dispatcher's end: timers may still be armed then.
-  Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolver, TimerWheel& timers,
-             Random& random, const policy::ControlsTable& controls);
+  // What the operator may change while the engine runs.
+  struct Tables {
+    const policy::ControlsTable* controls = nullptr;
+    // What the controls name of TLS. Null only where all levels are off.
+    std::shared_ptr<const tls::Environment> tls;
+  };
+
+  // All lent for the dispatcher's life; the table until the next UseTables. The wheel is not used
+  // after the dispatcher's end: timers may still be armed then. `handshaker` may be null where all
+  // levels are off.
+  Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolver,
+             tls::Handshaker* handshaker, TimerWheel& timers, Random& random, Tables tables);
 
   // --- Parcels.
   void Take(Parcel& parcel, Now now);
@@ -53,14 +63,18 @@ class Dispatcher {
   Parcel* TakeBodyWanted() { return body_wanted_.PopFront(); }
   void OnBody(Parcel& parcel, Now now);
 
+  // Appends what the operator is to be told.
+  void TakeAlerts(std::vector<TlsAlert>& alerts);
+
   // --- The world.
   void OnRoute(dns::RouteAnswer answer, Now now);
   void OnCompletion(const io::Completion& completion, Now now);
+  void OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now);
   void OnTimer(Timer& timer, Now now);
-  // From now on this table holds, and the routes table may be another. The old controls are not
-  // used any more when this returns; destinations take the new ones up when they next do anything,
-  // and all of them within some turns.
-  void UseControls(const policy::ControlsTable& controls);
+  // From now on these hold, and the routes table may be another. The old controls are not used any
+  // more when this returns; destinations take the new ones up when they next do anything, and all
+  // of them within some turns.
+  void UseTables(Tables tables);
 
   // Once a turn.
   void Turn(Now now);
@@ -92,7 +106,9 @@ class Dispatcher {
   bool Excess(const Destination& destination) const;
   void EndExcess(Destination& destination, Now now);
   void EndStrayed(Destination& destination, Now now);
-  bool StillServes(const Destination& destination, Connection& connection) const;
+  bool StillServes(Destination& destination, Connection& connection);
+  bool InRoute(const Destination& destination, const SocketAddress& address) const;
+  const std::shared_ptr<const TlsIntent>& IntentFor(Destination& destination);
   void StartTransactions(Destination& destination, Now now);
   void OpenConnections(Destination& destination, Now now);
   bool WantsAnother(const Destination& destination) const;
@@ -128,6 +144,8 @@ class Dispatcher {
   void NoteStepFailed(Destination& destination, const SocketAddress& address, uint32_t failures,
                       Now now);
   void NoteStepWorks(Destination& destination, const SocketAddress& address);
+  void Alert(Destination& destination, const Connection& connection, Now now);
+  void OnTlsBroken(Destination& destination, const SocketAddress& address, Now now);
   AddressHealth* HealthOf(Destination& destination, const SocketAddress& address) const;
   bool Avoided(Destination& destination, const SocketAddress& address, Now now) const;
   bool AllAvoided(Destination& destination, Now now) const;
@@ -139,6 +157,7 @@ class Dispatcher {
   TimerWheel& timers_;
   Random& random_;
   const policy::ControlsTable* controls_;
+  std::shared_ptr<const tls::Environment> tls_;
 
   Slab<Destination> destinations_;
   absl::flat_hash_map<std::string, Handle> by_domain_;  // Look-up only: its order decides nothing.
@@ -147,6 +166,7 @@ class Dispatcher {
   uint32_t refresh_next_ = Slab<Destination>::kNoSlot;  // A new table is taken up from here on.
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
+  std::vector<TlsAlert> alerts_;
   Attempt unsent_;  // For parcels that are refused without a transaction.
   uint32_t parcels_ = 0;
   bool draining_ = false;

@@ -68,6 +68,8 @@ void Dispatcher::RefuseParcel(Destination& destination, Parcel& parcel, smtp::Me
   unsent_.Finish(result, reply, "", now.instant);
   parcel.peer_name.clear();
   parcel.peer_address = SocketAddress{};
+  parcel.tls = destination.failure_tls;
+  parcel.tls.level = destination.controls.tls.level;
   parcel.table_version = destination.table_version;
   parcel.stages.dns = destination.route_time;
   GiveBack(parcel, ParcelResult::kAttempted);
@@ -92,7 +94,13 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
 void Dispatcher::OnBody(Parcel& parcel, Now now) {
   Connection* connection = connections_.Find(parcel.connection);
   parcel.connection = Handle{};
-  const bool usable = connection != nullptr && connection->state == ConnectionState::kReady;
+  bool usable = connection != nullptr && connection->state == ConnectionState::kReady;
+  // New tables may have come while the body was fetched.
+  if (usable && !StillServes(DestinationOf(*connection), *connection)) {
+    EndTransaction(*connection, now);
+    Leave(*connection, now);
+    usable = false;
+  }
   if (usable && parcel.body_state == BodyState::kLent && !draining_) {
     return connections_.Offer(*connection, parcel, connection->granted, now);
   }
@@ -148,6 +156,7 @@ void Dispatcher::OnTimer(Timer& timer, Now now) {
       destination->queue.Remove(parcel);
       parcel.binding_limit.assign(destination->binding.data(), destination->binding.size());
       if (destination->failure.code != 0) parcel.reply = destination->failure;
+      parcel.tls = destination->failure_tls;
       GiveBack(parcel, ParcelResult::kExpired);
       return LookAt(*destination);
     }
@@ -171,6 +180,10 @@ void Dispatcher::OnCompletion(const io::Completion& completion, Now now) {
   connections_.OnCompletion(completion, now);
 }
 
+void Dispatcher::OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now) {
+  connections_.OnHandshake(std::move(job), now);
+}
+
 void Dispatcher::HandleEvents(Now now) {
   ConnectionEvent event;
   while (connections_.TakeEvent(event)) {
@@ -187,6 +200,9 @@ void Dispatcher::HandleEvents(Now now) {
         break;
       case ConnectionEventKind::kStepFailed:
         OnStepFailed(connection, event.address, now);
+        break;
+      case ConnectionEventKind::kTlsBroken:
+        OnTlsBroken(DestinationOf(connection), event.address, now);
         break;
       case ConnectionEventKind::kBetween:
         OnBetween(connection, now);
@@ -222,6 +238,8 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
     Destination& destination = DestinationOf(connection);
     destination.failures = 0;
     destination.failure = smtp::Reply{};
+    destination.failure_tls = TlsOutcome{};
+    destination.alerts.Reset();
     NoteStepWorks(destination, connection.current_step().address);
   }
   OnTried(connection, now);
@@ -318,6 +336,7 @@ void Dispatcher::JudgeEnd(Destination& destination, const Connection& connection
   destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
   if (destination.budget.connections() > 0) return;
   // Not one session is up or coming up: the destination cannot be reached now.
+  destination.failure_tls = connection.tls_outcome;
   if (no_session) return BackOff(destination, connection.failure, connection.final, now);
   // The message under it has had its attempt, or goes to the next address.
   if (AllAvoided(destination, now)) Pause(destination, connection.failure, now);
@@ -328,6 +347,7 @@ void Dispatcher::JudgeEnd(Destination& destination, const Connection& connection
 void Dispatcher::OnStepFailed(Connection& connection, const SocketAddress& address, Now now) {
   Destination& destination = DestinationOf(connection);
   NoteStepFailed(destination, address, connection.host_failed ? kFailuresBeforeAvoided : 1, now);
+  Alert(destination, connection, now);
   const bool in_use = connection.counted_ready && !connection.hook.linked();
   if (!in_use) return;
   destination.not_before = std::max(destination.not_before, now.instant + kAfterPartialFailure);
@@ -343,6 +363,7 @@ void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& a
   }
   // What worked since, or may be tried again anyway, makes room.
   const auto stale = [&](const AddressHealth& health) {
+    if (now.instant < health.tls_broken_until) return false;
     return health.failures == 0 || (health.failures > 1 && health.avoid_until <= now.instant);
   };
   destination.health.erase(
@@ -354,6 +375,34 @@ void Dispatcher::NoteStepFailed(Destination& destination, const SocketAddress& a
       {.address = address,
        .failures = failures,
        .avoid_until = avoided ? now.instant + kAddressAvoided : now.instant});
+}
+
+// A level that requires TLS was not met.
+void Dispatcher::Alert(Destination& destination, const Connection& connection, Now now) {
+  const TlsOutcome& outcome = connection.tls_outcome;
+  if (outcome.decision.action != policy::TlsAction::kNextHost) return;
+  if (!policy::Requires(outcome.level)) return;
+  if (!destination.controls.tls.alert_where_required_fails) return;
+  if (!destination.alerts.Take(now.instant)) return;
+  const dns::RouteStep& step = connection.current_step();
+  alerts_.push_back({.domain = destination.domain,
+                     .host = step.host + " [" + step.address.ip.ToString() + "]",
+                     .level = outcome.level,
+                     .reason = outcome.decision.reason,
+                     .detail = connection.tls_detail});
+}
+
+void Dispatcher::TakeAlerts(std::vector<TlsAlert>& alerts) {
+  alerts.insert(alerts.end(), alerts_.begin(), alerts_.end());
+  alerts_.clear();
+}
+
+void Dispatcher::OnTlsBroken(Destination& destination, const SocketAddress& address, Now now) {
+  const Duration memory = destination.controls.tls.broken_memory;
+  if (memory == Duration::zero()) return;
+  NoteStepFailed(destination, address, 0, now);
+  AddressHealth* health = HealthOf(destination, address);
+  if (health != nullptr) health->tls_broken_until = now.instant + memory;
 }
 
 void Dispatcher::NoteStepWorks(Destination& destination, const SocketAddress& address) {

@@ -9,6 +9,7 @@
 #include "engine/base/ip_address.h"
 #include "engine/base/message_id.h"
 #include "engine/base/time.h"
+#include "engine/delivery/tls_intent.h"
 #include "engine/smtp/reply.h"
 
 namespace sluice::delivery {
@@ -50,7 +51,8 @@ struct Event {
   absl::string_view binding_limit;  // On a deferral without an attempt.
   uint64_t table_version = 0;
   uint32_t shard = 0;
-  bool in_doubt = false;  // Possibly delivered: lost between the dot and its reply.
+  bool in_doubt = false;            // Possibly delivered: lost between the dot and its reply.
+  const TlsOutcome* tls = nullptr;  // Of the attempt; null in a reception.
   StageTimes stages;
 };
 

@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -30,12 +32,14 @@
 #include "engine/base/random.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/alert.h"
 #include "engine/delivery/body.h"
 #include "engine/delivery/body_reader.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/message.h"
 #include "engine/delivery/parcel.h"
 #include "engine/io/io.h"
+#include "engine/smtp/address.h"
 #include "engine/smtp/envelope.h"
 #include "engine/spool/log.h"
 #include "engine/spool/recovery.h"
@@ -84,6 +88,7 @@ class Home {
     uint32_t incoming_max = limits::kIntakeSessionsPerShardMax;
     uint32_t body_blocks = limits::kBodyBlocksPerShard;
     policy::BounceProfile bounce_profile;
+    std::string alert_address;  // Gets alerts; empty: nobody.
   };
 
   // All lent for the home's life. `log` has been begun. The wheel is not used after the home's end:
@@ -121,6 +126,9 @@ class Home {
   void WantBody(Parcel& parcel);
   // The next parcel whose body_state has been decided (kLent, kNoRoom or kDamaged), or null.
   Parcel* TakeBody() { return bodies_.PopFront(); }
+
+  // Tells the operator, if there is room.
+  void SendAlert(const TlsAlert& alert, Now now);
 
   // --- The loop.
   void OnCompletion(const io::Completion& completion, Now now);
@@ -171,6 +179,8 @@ class Home {
   void EndRound(Parcel& parcel, Now now);
   void GiveUp(Parcel& parcel, Now now);
   bool MakeBounce(Parcel& parcel, bool expired, Now now);
+  std::optional<smtp::Mailbox> MailboxOf(const std::string& address) const;
+  bool SendOwn(Incoming& own, const smtp::Mailbox& to, const std::string& text, Now now);
   void RecordState(Parcel& parcel, spool::RecipientState state, Now now);
   void EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type, Now now);
   void FinishIfFinal(Parcel& parcel, Now now);

@@ -164,11 +164,8 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
   }
   if (facts.failed.empty()) return true;
 
-  const std::string path = "<" + message.envelope.sender + ">";
-  absl::string_view path_view = path;
-  absl::StatusOr<smtp::Mailbox> sender = smtp::ParseForwardPath(path_view, options_.hostname);
-  if (!sender.ok()) return true;  // Nobody to tell; the log has the outcome.
-
+  const std::optional<smtp::Mailbox> sender = MailboxOf(message.envelope.sender);
+  if (!sender) return true;  // Nobody to tell; the log has the outcome.
   Incoming* bounce = Begin(Origin::kBounce, now);
   if (bounce == nullptr) return false;
   const std::string bounce_id = bounce->id.ToString();
@@ -178,13 +175,40 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
   facts.message_id = message_id;
   facts.sender = message.envelope.sender;
   facts.now = now.wall;
-  const std::string text = ComposeBounce(facts);
-  Append(*bounce, text, now);
+  return SendOwn(*bounce, *sender, ComposeBounce(facts), now);
+}
 
+// Nobody is told whether it found room: the next one comes by its pace.
+void Home::SendAlert(const TlsAlert& alert, Now now) {
+  const std::optional<smtp::Mailbox> to = MailboxOf(options_.alert_address);
+  if (!to) return;
+  Incoming* incoming = Begin(Origin::kBounce, now);
+  if (incoming == nullptr) return;
+  const std::string id = incoming->id.ToString();
+  SendOwn(*incoming, *to,
+          ComposeAlert({.hostname = options_.hostname,
+                        .alert_id = id,
+                        .address = options_.alert_address,
+                        .now = now.wall,
+                        .alert = &alert}),
+          now);
+}
+
+std::optional<smtp::Mailbox> Home::MailboxOf(const std::string& address) const {
+  const std::string path = "<" + address + ">";
+  absl::string_view path_view = path;
+  absl::StatusOr<smtp::Mailbox> mailbox = smtp::ParseForwardPath(path_view, options_.hostname);
+  if (!mailbox.ok()) return std::nullopt;
+  return *std::move(mailbox);
+}
+
+// True if it is in the log.
+bool Home::SendOwn(Incoming& own, const smtp::Mailbox& to, const std::string& text, Now now) {
+  Append(own, text, now);
   smtp::Envelope envelope;
-  envelope.recipients.push_back({.address = sender->address, .destination = sender->destination});
+  envelope.recipients.push_back({.address = to.address, .destination = to.destination});
   const uint64_t promises = awaited_promises_.size();
-  Commit(*bounce, envelope,
+  Commit(own, envelope,
          {.message_bytes = text.size() - kFinalDot.size(), .client_name = options_.hostname},
          Handle{}, now);
   return awaited_promises_.size() > promises;
@@ -214,6 +238,7 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
   event.table_version = parcel.table_version;
   event.shard = options_.shard;
   event.in_doubt = parcel.in_doubt;
+  event.tls = &parcel.tls;
   event.stages = parcel.stages;
   events_.Emit(event, log_.open_batch());
 }

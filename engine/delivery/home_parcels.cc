@@ -29,6 +29,7 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   parcel->command.clear();
   parcel->peer_name.clear();
   parcel->peer_address = SocketAddress{};
+  parcel->tls = TlsOutcome{};
   parcel->table_version = 0;
   parcel->timer.owner = parcel;
   parcel->timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
@@ -53,6 +54,7 @@ void Home::HandOut(Parcel& parcel) {
   parcel.result = ParcelResult::kNothing;
   parcel.in_doubt = false;
   parcel.stages = StageTimes{};
+  parcel.tls = TlsOutcome{};
   parcel.binding_limit.clear();
   ++parcels_out_;
   outgoing_.PushBack(parcel);

@@ -21,6 +21,7 @@
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/message.h"
+#include "engine/delivery/tls_intent.h"
 #include "engine/smtp/reply.h"
 
 namespace sluice::delivery {
@@ -66,6 +67,7 @@ struct Parcel {
   SocketAddress peer_address;
   std::string binding_limit;  // When there was no attempt: what held it.
   bool in_doubt = false;
+  TlsOutcome tls;  // Of the attempt's connection, or of what kept it from one.
   uint64_t table_version = 0;
   StageTimes stages;
   Instant queued_at{};

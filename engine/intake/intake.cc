@@ -50,11 +50,13 @@ void Empty(std::string& buffer) {
 
 }  // namespace
 
-Intake::Intake(Options options, io::Io& io, delivery::Home& home, TimerWheel& timers)
+Intake::Intake(Options options, io::Io& io, delivery::Home& home, TimerWheel& timers,
+               tls::Handshaker* handshaker)
     : options_(std::move(options)),
       io_(io),
       home_(home),
       timers_(timers),
+      handshaker_(handshaker),
       listeners_(options_.listeners.size()),
       open_listeners_(static_cast<uint32_t>(options_.listeners.size())),
       sessions_(options_.sessions_max + kRefusedSessionsMax) {
@@ -167,6 +169,9 @@ void Intake::Admit(const Listener& listener, io::Socket socket, Now now) {
   session->incoming = nullptr;
   session->awaiting_promise = false;
   session->peer_finished = false;
+  session->channel.Begin();
+  session->said_end = false;
+  session->tls = ContextOf(listener);
   session->timer.owner = session;
   session->timer.kind = static_cast<uint8_t>(TimerKind::kIntake);
   CHECK(session->pending.empty());
@@ -180,6 +185,7 @@ void Intake::Admit(const Listener& listener, io::Socket socket, Now now) {
       .message_bytes_max = listener.message_bytes_max,
       .recipients_max = limits::kRecipientsPerMessageMax,
       .received_hops_max = limits::kReceivedHopsMax,
+      .offer_starttls = session->tls != nullptr,
   };
   // While we drain, 421 follows the greeting at once (TakeEvents).
   if (!draining_ && sessions_.taken() > options_.sessions_max) {
@@ -216,7 +222,7 @@ void Intake::OnReceived(Session& session, const io::Completion& completion, Now 
   }
   if (session.phase == Phase::kFarewell) return;  // What comes after the last reply is not read.
   session.window_bytes += completion.received.size();
-  Continue(session, AsText(completion.received), now);
+  OnBytes(session, AsText(completion.received), now);
 }
 
 void Intake::OnSent(Session& session, int32_t result, Now now) {
@@ -236,6 +242,7 @@ void Intake::OnSessionTimer(Session& session, Now now) {
   if (session.phase == Phase::kFarewell) return End(session);
 
   CHECK(!session.awaiting_promise);  // The client owes us nothing then.
+  if (session.channel.state() == delivery::Channel::State::kSecuring) return End(session);
   if (session.dialogue.in_data() && session.window_bytes >= kDataWindowBytesMin) {
     session.window_bytes = 0;
     timers_.Arm(session.timer, now.instant + kDataWindow);
@@ -279,6 +286,9 @@ void Intake::Continue(Session& session, absl::string_view received, Now now) {
 // After anything that happened: says what is to be said, and ends the session or reads on.
 void Intake::Settle(Session& session, Now now) {
   const bool finished = session.peer_finished && session.pending.empty();
+  if (finished && session.channel.state() == delivery::Channel::State::kSecuring) {
+    return End(session);
+  }
   if (session.phase == Phase::kOpen && finished && !session.awaiting_promise) {
     SayFarewell(session, now);  // RFC 5321 4.1.1.10: what it had begun is dropped.
   }
@@ -308,6 +318,8 @@ void Intake::FreeIfJoined(Session& session) {
   CHECK(!session.timer.armed());
   io_.Close(session.socket);
   session.dialogue.ClearOutput();
+  session.channel.Begin();
+  session.tls.reset();
   Empty(session.pending);
   Empty(session.sent_bytes);
   session.Enter(Phase::kFree);
@@ -322,6 +334,7 @@ void Intake::Serve(Session& session, absl::string_view& input, Now now) {
   TakeEvents(session, input, now);
   if (session.phase != Phase::kOpen || session.awaiting_promise) return;
   const bool answered = session.dialogue.output().size() > output_bytes;
+  if (session.channel.state() == delivery::Channel::State::kSecuring) return;  // It has its time.
   if (answered && !session.dialogue.in_data()) {
     timers_.Arm(session.timer, now.instant + options_.idle_timeout);
   }
@@ -357,10 +370,14 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
       case ServerEvent::kClose:
         input = {};
         return SayFarewell(session, now);
+      case ServerEvent::kStartTls:
+        AwaitHandshake(session, now);
+        break;
+      case ServerEvent::kWaiting:
+        CHECK(session.channel.state() == delivery::Channel::State::kSecuring);
+        return;
       case ServerEvent::kMail:
       case ServerEvent::kRecipient:
-      case ServerEvent::kStartTls:
-      case ServerEvent::kWaiting:
         CHECK(!"an event that was not asked for, or a verdict that was not given");
         return;
     }
@@ -377,9 +394,9 @@ void Intake::BeginMessage(Session& session, Now now) {
   // Several recipients are not named to each other (RFC 5321 7.2).
   const absl::string_view for_address =
       envelope.recipients.size() == 1 ? absl::string_view(envelope.recipients[0].address) : "";
-  const std::string line =
-      smtp::ReceivedLine(session.dialogue.helo(), session.client.ip, options_.hostname,
-                         session.dialogue.esmtp(), incoming->id.ToString(), for_address, now.wall);
+  const std::string line = smtp::ReceivedLine(
+      session.dialogue.helo(), session.client.ip, options_.hostname, session.dialogue.esmtp(),
+      incoming->id.ToString(), for_address, now.wall, session.dialogue.tls());
   session.incoming = incoming;
   session.received_line_bytes = line.size();
   home_.Append(*incoming, line, now);
@@ -421,10 +438,22 @@ void Intake::SayFarewell(Session& session, Now now) {
 }
 
 void Intake::SendOutput(Session& session) {
+  if (session.sending) return;
   const absl::string_view output = session.dialogue.output();
-  if (session.sending || output.empty()) return;
-  session.sent_bytes.assign(output.data(), output.size());
-  session.dialogue.ClearOutput();
+  if (session.channel.state() == delivery::Channel::State::kSecure) {
+    if (!output.empty()) session.channel.Seal(output);  // If it fails, the next read tells.
+    if (session.phase == Phase::kFarewell && !session.said_end) {
+      session.said_end = true;
+      session.channel.SealEnd();
+    }
+    session.dialogue.ClearOutput();
+    if (!session.channel.TakeOutput(session.sent_bytes)) return;
+  } else if (!output.empty()) {
+    session.sent_bytes.assign(output.data(), output.size());
+    session.dialogue.ClearOutput();
+  } else if (!session.channel.TakeOutput(session.sent_bytes)) {
+    return;
+  }
   session.sending = true;
   const io::Bytes parts[] = {AsBytes(session.sent_bytes)};
   io_.Send(Op(Tag::kIntakeSend, session), session.socket, parts);

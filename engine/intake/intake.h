@@ -29,6 +29,8 @@
 #include "engine/delivery/tags.h"
 #include "engine/intake/session.h"
 #include "engine/io/io.h"
+#include "tls/environment.h"
+#include "tls/handshaker.h"
 
 namespace sluice::intake {
 
@@ -37,6 +39,12 @@ namespace sluice::intake {
 // minutes.
 inline constexpr Duration kDataWindow = std::chrono::minutes(5);
 inline constexpr uint64_t kDataWindowBytesMin = 30'000;
+
+// For a client to finish its handshake.
+inline constexpr Duration kHandshakeTimeout = std::chrono::seconds(30);
+
+// Of a client's handshake, what comes while a flight of it is being worked on.
+inline constexpr size_t kHandshakeBytesMax = 64 << 10;
 
 // For a client to take our last reply.
 inline constexpr Duration kFarewellTimeout = std::chrono::seconds(30);
@@ -54,6 +62,7 @@ struct Listener {
   io::Socket socket;                // Listening already. Closed by Intake when it drains.
   std::vector<Network> relay_from;  // Who may inject.
   uint64_t message_bytes_max = 52428800;
+  std::string certificate;  // By its name among those loaded; empty: STARTTLS is not offered.
 };
 
 class Intake {
@@ -63,17 +72,23 @@ class Intake {
     std::vector<Listener> listeners;
     uint32_t sessions_max = limits::kIntakeSessionsPerShardMax;
     Duration idle_timeout = std::chrono::minutes(5);  // RFC 5321 4.5.3.2.7
+    uint32_t shard = 0;                               // For the jobs of the handshaker.
   };
 
-  // All lent for Intake's life.
-  Intake(Options options, io::Io& io, delivery::Home& home, TimerWheel& timers);
+  // All lent for Intake's life. `handshaker` may be null where no listener has a certificate.
+  Intake(Options options, io::Io& io, delivery::Home& home, TimerWheel& timers,
+         tls::Handshaker* handshaker);
 
   void Start(Now now);
+  // The listeners' certificates, from now on.
+  void UseTls(std::shared_ptr<const tls::Environment> environment);
 
   // The shard's loop.
   void OnCompletion(const io::Completion& completion, Now now);
   void OnTimer(Timer& timer, Now now);
   void OnPromises(std::span<const delivery::Promise> promises, Now now);
+  // A flight is back from the pool.
+  void OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now);
 
   // No more connections and no more transactions: who is between two gets 421 4.3.2, who is in one
   // may finish it. Once.
@@ -108,6 +123,13 @@ class Intake {
   void End(Session& session);                                                    // (ends)
   void FreeIfJoined(Session& session);                                           // (ends)
 
+  // TLS (intake_tls.cc).
+  void OnBytes(Session& session, absl::string_view bytes, Now now);  // (ends)
+  void OnSecure(Session& session, Now now);                          // (ends)
+  void AwaitHandshake(Session& session, Now now);
+  void SubmitFlight(Session& session, std::unique_ptr<tls::HandshakeJob> job, Now now);  // (ends)
+  std::shared_ptr<const tls::Context> ContextOf(const Listener& listener) const;
+
   void Serve(Session& session, absl::string_view& input, Now now);
   void TakeEvents(Session& session, absl::string_view& input, Now now);
   void BeginMessage(Session& session, Now now);
@@ -125,6 +147,8 @@ class Intake {
   io::Io& io_;
   delivery::Home& home_;
   TimerWheel& timers_;
+  tls::Handshaker* handshaker_;
+  std::shared_ptr<const tls::Environment> tls_;
 
   std::vector<ListenerState> listeners_;
   uint32_t open_listeners_ = 0;

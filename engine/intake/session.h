@@ -18,6 +18,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/channel.h"
 #include "engine/delivery/home.h"
 #include "engine/io/io.h"
 #include "engine/smtp/server_session.h"
@@ -44,6 +45,7 @@ struct Session {
   Phase phase = Phase::kFree;
   io::Socket socket;
   SocketAddress client;
+  std::shared_ptr<const tls::Context> tls;  // Null: STARTTLS is not offered.
   smtp::ServerSession dialogue;
   Timer timer;
 
@@ -52,6 +54,9 @@ struct Session {
   uint64_t received_line_bytes = 0;  // Of the trace line that we put on top of it.
   uint64_t window_bytes = 0;         // That came in this window of DATA.
   bool awaiting_promise = false;     // The dot has come and is not answered.
+
+  delivery::Channel channel;
+  bool said_end = false;  // Under TLS: that no more comes.
 
   std::string pending;     // Input that the dialogue does not take yet.
   std::string sent_bytes;  // Lent to the send in flight.

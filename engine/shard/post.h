@@ -12,10 +12,9 @@
 #include <vector>
 
 #include "engine/base/limits.h"
-#include "engine/delivery/parcel.h"
+#include "engine/delivery/dispatcher.h"
 #include "engine/io/io.h"
 #include "engine/shard/mailbox.h"
-#include "policy/controls_table.h"
 
 namespace sluice::shard {
 
@@ -24,7 +23,7 @@ enum class MailKind : uint8_t {
   kParcelHome,   // Back to its home.
   kBodyWanted,   // To the home.
   kBodyDecided,  // To the destination's shard.
-  kControls,     // From the control thread: a new table.
+  kTables,       // From the control thread: new tables.
   kDrain,        // From the control thread: finish what is under way.
   kAbort,        // From the control thread: end it now.
 };
@@ -32,7 +31,7 @@ enum class MailKind : uint8_t {
 struct Mail {
   MailKind kind = MailKind::kParcelOut;
   delivery::Parcel* parcel = nullptr;
-  const policy::ControlsTable* controls = nullptr;
+  const delivery::Dispatcher::Tables* tables = nullptr;  // Lent until it has been taken up.
 };
 
 // Enough for one turn's mail of a busy pair; what is over waits with its writer.

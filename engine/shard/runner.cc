@@ -12,11 +12,11 @@
 
 namespace sluice::shard {
 
-Runner::Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
+Runner::Runner(Options options, const Shard::World& world, delivery::Dispatcher::Tables tables,
                Shard::Inheritance inheritance)
     : options_(std::move(options)),
       world_(world),
-      controls_(controls),
+      tables_(std::move(tables)),
       inheritance_(std::move(inheritance)),
       thread_([this] { Run(); }) {}
 
@@ -68,7 +68,7 @@ absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>
   }
   world_.io = io.get();
   const Now now = io::ReadClock();
-  shard = std::make_unique<Shard>(options_.shard, world_, controls_, now);
+  shard = std::make_unique<Shard>(options_.shard, world_, tables_, now);
   world_.post->SetWaker(options_.shard.number, &io->waker());
   return shard->Start(std::move(inheritance_), now);
 }

@@ -21,8 +21,8 @@ class Runner {
   };
 
   // Starts the thread. It makes the ring, listens, starts the shard, and then serves. What is lent
-  // by `world` (its io is made here) and the table outlive the runner.
-  Runner(Options options, const Shard::World& world, const policy::ControlsTable& controls,
+  // by `world` (its io is made here) and the controls outlive the runner.
+  Runner(Options options, const Shard::World& world, delivery::Dispatcher::Tables tables,
          Shard::Inheritance inheritance);
   // Ends the thread, which has ended serving, and its ring with it. Before, nobody may be left who
   // could wake the shard: the other runners have ended serving too, and the resolver is gone.
@@ -42,7 +42,7 @@ class Runner {
 
   Options options_;
   Shard::World world_;
-  const policy::ControlsTable& controls_;
+  delivery::Dispatcher::Tables tables_;
   Shard::Inheritance inheritance_;
   std::vector<SocketAddress> listening_;
   absl::Status started_;

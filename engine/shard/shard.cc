@@ -21,6 +21,7 @@ constexpr int kTimersPerTurnMax = 4096;
 Shard::Options Complete(Shard::Options options) {
   options.home.shard = options.number;
   options.home.hostname = options.hostname;
+  options.home.alert_address = options.alert_address;
   options.home.sync = options.sync;
   options.home.bounce_profile = options.bounce_profile;
   options.dispatcher.shard = options.number;
@@ -28,17 +29,18 @@ Shard::Options Complete(Shard::Options options) {
   options.dispatcher.bounce_profile = options.bounce_profile;
   options.log.number = static_cast<uint16_t>(options.number);
   options.intake.hostname = options.hostname;
+  options.intake.shard = options.number;
   return options;
 }
 
 }  // namespace
 
-Shard::Shard(Options options, const World& world, const policy::ControlsTable& controls, Now now)
+Shard::Shard(Options options, const World& world, delivery::Dispatcher::Tables tables, Now now)
     : options_(Complete(std::move(options))),
       world_(world),
       random_(options_.random_seed),
       timers_(now.instant),
-      controls_(&controls),
+      tables_(std::move(tables)),
       unsent_(world.post->shards()) {}
 
 absl::Status Shard::Start(Inheritance inheritance, Now now) {
@@ -51,9 +53,12 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   if (!restored.ok()) return restored;
   absl::Status begun = log_->Begin(now.wall);
   if (!begun.ok()) return begun;
-  dispatcher_ = std::make_unique<delivery::Dispatcher>(
-      options_.dispatcher, *world_.io, *world_.resolver, timers_, random_, *controls_);
-  intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_);
+  dispatcher_ =
+      std::make_unique<delivery::Dispatcher>(options_.dispatcher, *world_.io, *world_.resolver,
+                                             world_.handshaker, timers_, random_, tables_);
+  intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_,
+                                             world_.handshaker);
+  intake_->UseTls(tables_.tls);
   intake_->Start(now);
   return absl::OkStatus();
 }
@@ -62,12 +67,14 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
   for (const io::Completion& completion : completions) Dispatch(completion, now);
   TakeMail(now);
   TakeRoutes(now);
+  TakeHandshakes(now);
   ExpireTimers(now);
   SendParcelsOut(now);
   dispatcher_->Turn(now);
   AskForBodies(now);
   GiveBodies(now);
   SendParcelsHome(now);
+  SendAlerts(now);
   home_->Turn(now);
   GiveBodies(now);
   KeepPromises(now);
@@ -127,6 +134,20 @@ void Shard::TakeRoutes(Now now) {
   routes_.clear();
 }
 
+// Those of a side that has ended are dropped there.
+void Shard::TakeHandshakes(Now now) {
+  if (world_.handshaker == nullptr) return;
+  world_.handshaker->Poll(options_.number, handshakes_);
+  for (std::unique_ptr<tls::HandshakeJob>& job : handshakes_) {
+    if (static_cast<Tag>(job->side) == Tag::kConnect) {
+      dispatcher_->OnHandshake(std::move(job), now);
+    } else {
+      intake_->OnHandshake(std::move(job), now);
+    }
+  }
+  handshakes_.clear();
+}
+
 // -------------------------------------------------------------------------------------------------
 // Mail.
 
@@ -154,11 +175,12 @@ void Shard::OnMail(const Mail& mail, Now now) {
       return home_->WantBody(*mail.parcel);
     case MailKind::kBodyDecided:
       return dispatcher_->OnBody(*mail.parcel, now);
-    case MailKind::kControls:
-      controls_ = mail.controls;
-      dispatcher_->UseControls(*controls_);
+    case MailKind::kTables:
+      tables_ = *mail.tables;
+      dispatcher_->UseTables(tables_);
+      intake_->UseTls(tables_.tls);
       world_.post->table_version(options_.number)
-          .store(controls_->version(), std::memory_order_release);
+          .store(tables_.controls->version(), std::memory_order_release);
       return;
     case MailKind::kDrain:
       return BeginDrain(now);
@@ -211,6 +233,12 @@ void Shard::GiveBodies(Now now) {
       Send(owner, {.kind = MailKind::kBodyDecided, .parcel = parcel});
     }
   }
+}
+
+void Shard::SendAlerts(Now now) {
+  dispatcher_->TakeAlerts(alerts_);
+  for (const delivery::TlsAlert& alert : alerts_) home_->SendAlert(alert, now);
+  alerts_.clear();
 }
 
 void Shard::KeepPromises(Now now) {

@@ -29,7 +29,7 @@
 #include "engine/spool/log.h"
 #include "engine/spool/recovery.h"
 #include "policy/bounce_profile.h"
-#include "policy/controls_table.h"
+#include "tls/handshaker.h"
 
 namespace sluice::shard {
 
@@ -41,6 +41,7 @@ class Shard {
     bool sync = true;
     uint64_t random_seed = 0;
     policy::BounceProfile bounce_profile;
+    std::string alert_address;  // Gets alerts; empty: nobody.
     intake::Intake::Options intake;
     delivery::Home::Options home;              // shard, hostname, sync and profile are filled in.
     delivery::Dispatcher::Options dispatcher;  // The same.
@@ -51,6 +52,7 @@ class Shard {
     io::Io* io = nullptr;
     spool::Disk* disk = nullptr;
     dns::Resolver* resolver = nullptr;
+    tls::Handshaker* handshaker = nullptr;  // Null: no destination and no listener has TLS.
     delivery::EventSink* events = nullptr;
     Post* post = nullptr;
   };
@@ -62,7 +64,7 @@ class Shard {
     MessageId greatest_id;
   };
 
-  Shard(Options options, const World& world, const policy::ControlsTable& controls, Now now);
+  Shard(Options options, const World& world, delivery::Dispatcher::Tables tables, Now now);
 
   // Begins the log, takes up what was inherited, opens the listeners.
   absl::Status Start(Inheritance inheritance, Now now);
@@ -87,10 +89,12 @@ class Shard {
   void OnMail(const Mail& mail, Now now);
   void ExpireTimers(Now now);
   void TakeRoutes(Now now);
+  void TakeHandshakes(Now now);
   void SendParcelsOut(Now now);
   void SendParcelsHome(Now now);
   void AskForBodies(Now now);
   void GiveBodies(Now now);
+  void SendAlerts(Now now);
   void KeepPromises(Now now);
   void BeginDrain(Now now);
   void Send(uint32_t to, const Mail& mail);
@@ -104,9 +108,11 @@ class Shard {
   std::unique_ptr<delivery::Home> home_;
   std::unique_ptr<delivery::Dispatcher> dispatcher_;
   std::unique_ptr<intake::Intake> intake_;
-  const policy::ControlsTable* controls_;
+  delivery::Dispatcher::Tables tables_;
 
   std::vector<dns::RouteAnswer> routes_;
+  std::vector<std::unique_ptr<tls::HandshakeJob>> handshakes_;
+  std::vector<delivery::TlsAlert> alerts_;
   std::vector<delivery::Promise> promises_;
   std::vector<std::deque<Mail>> unsent_;  // By shard: what its mailbox had no room for.
   bool unsent_any_ = false;

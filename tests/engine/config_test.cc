@@ -324,9 +324,34 @@ TEST(ConfigErrors, OfAListenerThatWouldTrustTheWorld) {
   }
 }
 
+TEST(Config, ReadsCertificates) {
+  const LoadedConfig loaded = ParseConfig(
+      "hostname = \"mta.example.net\"\n"
+      "[tls]\nca_file = \"ca.pem\"\nalert_address = \"ops@example.net\"\n"
+      "[[certificate]]\nname = \"a\"\ncertificate = \"a.pem\"\nkey = \"/k/a.key\"\n"
+      "[[listener]]\naddress = \"127.0.0.1:25\"\ncertificate = \"a\"\n",
+      "/etc/sluice/sluice.toml");
+  EXPECT_THAT(loaded.errors, IsEmpty());
+  EXPECT_EQ(loaded.config.ca_file, "/etc/sluice/ca.pem");
+  EXPECT_EQ(loaded.config.alert_address, "ops@example.net");
+  ASSERT_EQ(loaded.config.certificates.size(), 1u);
+  EXPECT_EQ(loaded.config.certificates[0].name, "a");
+  EXPECT_EQ(loaded.config.certificates[0].certificate, "/etc/sluice/a.pem");
+  EXPECT_EQ(loaded.config.certificates[0].key, "/k/a.key");
+  EXPECT_EQ(loaded.config.listeners[0].certificate, "a");
+}
+
+TEST(ConfigErrors, OfCertificates) {
+  const absl::string_view whole =
+      "[[certificate]]\nname = \"a\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+  EXPECT_THAT(ErrorsOf(whole), IsEmpty());
+  EXPECT_THAT(ErrorsOf(absl::StrCat(whole, whole)),
+              ElementsAre(HasSubstr("there are two certificates 'a'")));
+  EXPECT_THAT(ErrorsOf("[[certificate]]\nname = \"a\"\ncertificate = \"a.pem\"\n"),
+              ElementsAre(HasSubstr("key")));
+}
+
 TEST(ConfigErrors, SayWhatThisVersionDoesNotServe) {
-  EXPECT_THAT(ErrorsOf("[[certificate]]\nname=\"a\"\ncertificate=\"a.pem\"\nkey=\"a.key\"\n"),
-              ElementsAre(HasSubstr(":2: [[certificate]]: this version does not speak TLS")));
   EXPECT_THAT(ErrorsOf("[[source]]\nname=\"vg1\"\nipv4=\"192.0.2.10\"\nhostname=\"a.example\"\n"),
               ElementsAre(HasSubstr(":2: [[source]]: this version does not choose")));
   EXPECT_THAT(ErrorsOf("[control]\nhttp = \"127.0.0.1:8025\"\n"),

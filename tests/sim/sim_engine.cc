@@ -103,7 +103,8 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
                                      .post = post_.get()};
   node.table_version = tables_.back()->version();
   post_->table_version(number).store(node.table_version);
-  node.shard = std::make_unique<shard::Shard>(options, world, *tables_.back(), now);
+  node.shard = std::make_unique<shard::Shard>(
+      options, world, delivery::Dispatcher::Tables{.controls = tables_.back().get()}, now);
   post_->SetWaker(number, &node.io->waker());
   const absl::Status started = node.shard->Start(std::move(inheritance), now);
   if (!started.ok()) {
@@ -214,7 +215,8 @@ void EngineModel::UseTable(std::vector<policy::ControlsEntry> entries) {
       std::make_unique<policy::ControlsTable>(std::move(entries), tables_.size() + 1));
   scene_.world.Note("new table", tables_.size());
   if (state_ == State::kDown) return;
-  Tell({.kind = shard::MailKind::kControls, .controls = tables_.back().get()});
+  told_.push_back({.controls = tables_.back().get()});
+  Tell({.kind = shard::MailKind::kTables, .tables = &told_.back()});
 }
 
 void EngineModel::BeginDrain() {

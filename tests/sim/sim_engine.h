@@ -92,6 +92,7 @@ class EngineModel : public CallObserver {
   std::unique_ptr<shard::Post> post_;
   std::vector<Node> nodes_;
   std::deque<std::unique_ptr<policy::ControlsTable>> tables_;  // By version.
+  std::deque<delivery::Dispatcher::Tables> told_;              // Lent to the shards.
   std::vector<std::unique_ptr<SimIo>> buried_;                 // What is on its way finds them.
   std::vector<io::Completion> completions_;
   std::map<std::pair<uint32_t, int32_t>, uint64_t> calls_;

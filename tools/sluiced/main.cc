@@ -42,9 +42,18 @@ bool LoadTables(const Config& config, Tables& tables) {
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
   Print(controls.errors);
   Print(routes.errors);
+  if (!controls.errors.empty() || !routes.errors.empty()) return false;
+  LoadedTls tls = LoadTls(config, controls.entries, io::ReadClock().wall);
+  Print(tls.errors);
   tables.controls = std::move(controls.entries);
   tables.routes = std::move(routes.table);
-  return controls.errors.empty() && routes.errors.empty();
+  tables.tls = std::move(tls.environment);
+  if (tables.tls != nullptr && tables.tls->shows_demo()) {
+    std::fprintf(stderr,
+                 "sluiced: no certificate is configured: \"Demo\", which nobody can verify, "
+                 "is shown to hosts that ask for one\n");
+  }
+  return tls.errors.empty();
 }
 
 // As many descriptors as the system allows: each session needs one.

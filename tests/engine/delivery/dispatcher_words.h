@@ -76,12 +76,13 @@ class DispatcherTest : public testing::Test {
   // After a test has said what differs; at the latest with its first mail.
   void Start(const policy::ControlsEntry& controls = {}) {
     tables_.emplace_back(std::vector<policy::ControlsEntry>{controls}, 1);
-    dispatcher_ = std::make_unique<Dispatcher>(options_, network_, resolver_, timers_, random_,
-                                               tables_.back());
+    dispatcher_ = std::make_unique<Dispatcher>(options_, network_, resolver_,
+                                               /*handshaker=*/nullptr, timers_, random_,
+                                               Dispatcher::Tables{.controls = &tables_.back()});
   }
   void Reload(const policy::ControlsEntry& controls = {}) {
     tables_.emplace_back(std::vector<policy::ControlsEntry>{controls}, tables_.size() + 1);
-    dispatcher_->UseControls(tables_.back());
+    dispatcher_->UseTables({.controls = &tables_.back()});
     Turn();
   }
 

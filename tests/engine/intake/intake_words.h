@@ -80,7 +80,7 @@ class IntakeTest : public testing::Test {
                                         std::vector<spool::Log::LiveSegment>{}, 1);
     ASSERT_TRUE(log_->Begin(now_.wall).ok());
     home_ = std::make_unique<delivery::Home>(home_options_, io_, *log_, timers_, random_, events_);
-    intake_ = std::make_unique<Intake>(options_, io_, *home_, timers_);
+    intake_ = std::make_unique<Intake>(options_, io_, *home_, timers_, /*handshaker=*/nullptr);
     intake_->Start(now_);
     Turn();
   }

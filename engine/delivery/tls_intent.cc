@@ -1,0 +1,45 @@
+#include "engine/delivery/tls_intent.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace sluice::delivery {
+
+std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::string_view host,
+                                                const SocketAddress& address) {
+  auto plan = std::make_shared<tls::ClientPlan>();
+  plan->context = intent.context;
+  // An address literal is no name to ask for (RFC 6066 3).
+  const bool named = !IpAddress::Parse(host);
+  if (intent.controls.sni && named) plan->server_name = std::string(host);
+  plan->references = intent.references;
+  plan->trust = intent.trust;
+  plan->judging.accept_common_name = intent.controls.accept_cn;
+  plan->session_key =
+      tls::SessionKey{
+          .host = std::string(host),
+          .address = address,
+          .source = "",
+          .server_name = plan->server_name,
+          .names = absl::StrCat(intent.references.domain, " ",
+                                absl::StrJoin(intent.references.mx_hosts, ","), " ",
+                                absl::StrJoin(intent.references.route_hosts, ","), " ",
+                                intent.controls.accept_cn ? "cn" : ""),
+          .level = static_cast<uint8_t>(intent.controls.level),
+          .trust_version = intent.trust == nullptr ? 0 : intent.trust->version(),
+          .context_version = intent.tables,
+      }
+          .Text();
+  return plan;
+}
+
+bool AsksTheSame(const TlsIntent* opened, const TlsIntent* now) {
+  if (opened == nullptr || now == nullptr) return opened == now;
+  const auto version = [](const TlsIntent& intent) {
+    return intent.trust == nullptr ? 0 : intent.trust->version();
+  };
+  return opened->controls == now->controls && opened->references == now->references &&
+         version(*opened) == version(*now);
+}
+
+}  // namespace sluice::delivery
