@@ -21,6 +21,9 @@ constexpr uint64_t kBodyPieceBytesMax = 64 << 10;
 constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes + 1;
 static_assert(kBodyPieceParts <= io::kSendPartsMax);
 
+// Of a buffer, in a slot that is not in use.
+constexpr size_t kKeptBytesMax = 8 << 10;
+
 // How long the other end may take to let our last bytes in.
 constexpr Duration kEndTakenTimeout = std::chrono::seconds(5);
 
@@ -485,6 +488,8 @@ void Connections::JoinClose(Connection& connection, Now now) {
   if (connection.socket) io_.Close(connection.socket);
   connection.socket = io::Socket{};
   connection.channel.Begin();
+  // A slot keeps what commands need, not what a sealed body took.
+  if (connection.send_buffer.capacity() > kKeptBytesMax) std::string().swap(connection.send_buffer);
   connection.body_piece = 0;
   TellHeld(connection);
   CHECK(!connection.attempt.active());

@@ -13,6 +13,9 @@ using policy::TlsFinding;
 
 constexpr Duration kHandshakeTimeout = std::chrono::seconds(30);
 
+// What a host may send while a flight is being worked on.
+constexpr size_t kHandshakeBytesMax = 256 << 10;
+
 // How often after a handshake it is looked for a session to keep: a server sends its tickets with
 // its first answers, or has none.
 constexpr int kSessionLooksMax = 3;
@@ -158,6 +161,10 @@ void Connections::OnBytes(Connection& connection, absl::string_view bytes, Now n
       connection.session.OnBytes(bytes, now);
       return Drive(connection, now);
     case Channel::State::kSecuring:
+      if (connection.channel.waiting_bytes() + bytes.size() > kHandshakeBytesMax) {
+        return OnTlsFailed(connection, TlsFinding::kHandshakeFailed,
+                           "the host sent too much before the handshake was over", now);
+      }
       return SubmitFlight(connection, connection.channel.OnCiphertext(bytes), now);
     case Channel::State::kBroken:
       return;
