@@ -184,6 +184,7 @@ class Connections {
   void OnSent(Connection& connection, int32_t result, Now now);
   void Drive(Connection& connection, Now now);
   void OnMessageDone(Connection& connection, Now now);
+  // Sending (connection_send.cc).
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
   void Send(Connection& connection, std::span<const io::Bytes> parts);

@@ -1,0 +1,87 @@
+// What a connection sends: commands, the body in pieces, and its end; in clear or sealed. One send
+// is in flight at a time.
+
+#include <algorithm>
+#include <array>
+
+#include "engine/base/check.h"
+#include "engine/delivery/connection.h"
+#include "engine/delivery/tags.h"
+
+namespace sluice::delivery {
+namespace {
+
+// Of a body in one send. Each one that the kernel has taken gives the server its time anew, so that
+// this over that time is the slowest server borne, beside the session's own rate.
+constexpr uint64_t kBodyPieceBytesMax = 64 << 10;
+constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes + 1;
+static_assert(kBodyPieceParts <= io::kSendPartsMax);
+
+// How long the other end may take to let our last bytes in.
+constexpr Duration kEndTakenTimeout = std::chrono::seconds(5);
+
+}  // namespace
+
+void Connections::SendOutput(Connection& connection) {
+  if (connection.send_in_flight || connection.send_broken) return;
+  if (connection.state == ConnectionState::kClosing) return;
+  const absl::string_view output = connection.session.output();
+  if (connection.channel.state() == Channel::State::kClear) {
+    if (output.empty()) return;
+    connection.send_buffer.assign(output.data(), output.size());
+  } else {
+    // What cannot be sealed is as good as lost: the receive brings the end.
+    if (!output.empty() && !connection.channel.Seal(output)) return BreakSend(connection);
+    if (!connection.channel.TakeOutput(connection.send_buffer)) return;
+  }
+  connection.session.ClearOutput();
+  SendBuffer(connection);
+}
+
+void Connections::BreakSend(Connection& connection) {
+  connection.send_broken = true;
+  if (connection.receive_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kReceive)));
+}
+
+void Connections::SendBuffer(Connection& connection) {
+  const io::Bytes part(reinterpret_cast<const std::byte*>(connection.send_buffer.data()),
+                       connection.send_buffer.size());
+  Send(connection, std::span(&part, 1));
+}
+
+void Connections::Send(Connection& connection, std::span<const io::Bytes> parts) {
+  connection.send_in_flight = true;
+  io_.Send(Op(connection, static_cast<uint8_t>(Tag::kSend)), connection.socket, parts);
+}
+
+void Connections::SendBodyPiece(Connection& connection, Now now) {
+  if (!connection.sending_body || connection.send_in_flight || connection.send_broken) return;
+  const Message& message = *connection.attempt.parcel()->message;
+  const uint64_t left = message.wire_bytes - connection.body_sent;
+  if (left == 0) {
+    connection.sending_body = false;
+    return;
+  }
+  std::array<io::Bytes, kBodyPieceParts> parts;
+  connection.body_piece = std::min(left, kBodyPieceBytesMax);
+  const size_t count = message.body.Gather(connection.body_sent, connection.body_piece, parts);
+  if (connection.body_piece == left) connection.session.OnBodyEnding(now);
+  if (connection.channel.state() == Channel::State::kClear) {
+    return Send(connection, std::span(parts).first(count));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!connection.channel.Seal(parts[i])) return BreakSend(connection);
+  }
+  CHECK(connection.channel.TakeOutput(connection.send_buffer));
+  SendBuffer(connection);
+}
+
+// Says under TLS that no more comes (RFC 8446 6.1), and sends what is left: an alert.
+void Connections::SendEnd(Connection& connection, Now now) {
+  if (connection.channel.state() == Channel::State::kSecure) connection.channel.SealEnd();
+  if (!connection.channel.TakeOutput(connection.send_buffer)) return;
+  SendBuffer(connection);
+  timers_.Arm(connection.timer, now.instant + kEndTakenTimeout);
+}
+
+}  // namespace sluice::delivery
