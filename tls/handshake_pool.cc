@@ -70,6 +70,11 @@ void HandshakePool::Work(HandshakeJob& job) {
   }
   const Duration before = options_.thread_time();
   if (job.stream == nullptr) Begin(job);
+  if (job.stream == nullptr) {
+    job.no_room = true;
+    job.step = Step::kFailed;
+    return;
+  }
   job.stream->Feed(job.input);
   job.input.clear();
   job.step = job.stream->Handshake();

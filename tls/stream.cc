@@ -76,7 +76,7 @@ int CollectChain(int, WOLFSSL_X509_STORE_CTX* store) {
 
 Stream::Stream(std::shared_ptr<const Context> context) : context_(std::move(context)) {
   ssl_ = wolfSSL_new(context_->get());
-  CHECK(ssl_ != nullptr);
+  if (ssl_ == nullptr) return;
   wolfSSL_SSLSetIORecv(ssl_, &Stream::OnRead);
   wolfSSL_SSLSetIOSend(ssl_, &Stream::OnWrite);
   wolfSSL_SetIOReadCtx(ssl_, this);
@@ -88,6 +88,7 @@ std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
                                        absl::string_view server_name,
                                        std::unique_ptr<Session> session) {
   std::unique_ptr<Stream> stream(new Stream(std::move(context)));
+  if (stream->ssl_ == nullptr) return nullptr;
   stream->client_ = true;
   if (!server_name.empty()) {
     const int named = wolfSSL_UseSNI(stream->ssl_, WOLFSSL_SNI_HOST_NAME, server_name.data(),
@@ -100,7 +101,8 @@ std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
 }
 
 std::unique_ptr<Stream> Stream::Server(std::shared_ptr<const Context> context) {
-  return std::unique_ptr<Stream>(new Stream(std::move(context)));
+  std::unique_ptr<Stream> stream(new Stream(std::move(context)));
+  return stream->ssl_ == nullptr ? nullptr : std::move(stream);
 }
 
 Stream::~Stream() {

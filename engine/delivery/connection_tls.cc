@@ -115,6 +115,10 @@ void Connections::OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now) {
       connection.session.OnClosed(now);
       return Drive(connection, now);
     case Channel::State::kBroken:
+      if (connection.channel.handshake().no_room) {  // No fault of the host: soon again.
+        connection.our_fault = true;
+        return BeginClose(connection, now);
+      }
       SendOutput(connection);  // The alert that says why.
       return OnTlsFailed(connection, connection.channel.finding(),
                          connection.channel.fault_detail(), now);

@@ -288,6 +288,7 @@ bool Dispatcher::InRoute(const Destination& destination, const SocketAddress& ad
 
 // What its connections are to do about TLS, as its controls and its route stand now.
 const std::shared_ptr<const TlsIntent>& Dispatcher::IntentFor(Destination& destination) {
+  RefreshControls(destination);
   const policy::TlsControls& controls = destination.controls.tls;
   if (controls.level == policy::TlsLevel::kOff) {
     destination.tls.reset();

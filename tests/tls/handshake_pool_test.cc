@@ -2,6 +2,8 @@
 
 #include "tls/handshake_pool.h"
 
+#include <sys/resource.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -138,6 +140,21 @@ TEST_F(HandshakePoolTest, PeerMayCostSoMuchProcessorTime) {
   job = Await();
   EXPECT_EQ(job->step, Step::kFailed);
   EXPECT_TRUE(job->timed_out);
+}
+
+// wolfSSL opens /dev/urandom for each session.
+TEST_F(HandshakePoolTest, WithoutDescriptorsThereIsNoRoomAndNobodyIsBlamed) {
+  Start();
+  rlimit limit = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  ASSERT_TRUE(pool_->Submit(Job("example.net")));
+  const std::unique_ptr<HandshakeJob> job = Await();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(job->step, Step::kFailed);
+  EXPECT_TRUE(job->no_room);
+  EXPECT_FALSE(job->timed_out);
 }
 
 TEST_F(HandshakePoolTest, QueueIsBounded) {
