@@ -120,6 +120,7 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options
   if (absl::Status prepared = Prepare(context, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
   CHECK(wolfSSL_CTX_no_ticket_TLSv13(context) == 0);
+  CHECK(wolfSSL_CTX_NoTicketTLSv12(context) == WOLFSSL_SUCCESS);
   return made;
 }
 

@@ -62,9 +62,10 @@ void HandshakePool::Run() {
 }
 
 void HandshakePool::Work(HandshakeJob& job) {
-  // Nobody waits for it any more: what a thread would spend on it others need.
+  // It has waited here for too long, which is no fault of the peer: a peer that is slow itself has
+  // its connection's timer.
   if (options_.now() >= job.deadline) {
-    job.timed_out = true;
+    job.no_room = true;
     job.step = Step::kFailed;
     return;
   }

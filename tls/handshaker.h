@@ -47,7 +47,7 @@ struct HandshakeJob {
   // --- What came of it.
   Step step = Step::kNeedsInput;
   bool timed_out = false;
-  bool no_room = false;  // Descriptors or memory have run out here.
+  bool no_room = false;  // Descriptors, memory or time have run out here.
   Verdict verdict;  // Of an established client.
 };
 

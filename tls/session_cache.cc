@@ -44,7 +44,7 @@ CachedSession SessionCache::Take(const std::string& key, WallTime now) {
     entries_.erase(found->second);
     by_key_.erase(found);
   }
-  if (now >= taken.usable_until) taken.session.reset();
+  if (now >= taken.usable_until) return CachedSession();
   return taken;
 }
 

@@ -47,8 +47,8 @@ struct CachedSession {
 
 class SessionCache {
  public:
-  // About 2 KB each.
-  static constexpr size_t kSessionsMax = 8192;
+  // wolfSSL's object has 37 KB, and its ticket.
+  static constexpr size_t kSessionsMax = 1024;
   // RFC 8446 4.6.1.
   static constexpr Duration kSessionKept = std::chrono::hours(7 * 24);
 

@@ -18,8 +18,9 @@ namespace {
 // What a peer may send before the handshake is over: a chain has up to 100 KB and is sent once.
 constexpr uint64_t kHandshakeBytesMax = 256 << 10;
 
-// Answers that we owe without anything to open: a flood of key updates asks for one each (F28).
-constexpr size_t kUnaskedOutputBytesMax = 64 << 10;
+// What waits to be sent while the peer sends on: what we seal is taken at once, so these are
+// answers to a flood of key updates (F28), and the last piece sealed.
+constexpr size_t kUnaskedOutputBytesMax = 256 << 10;
 
 constexpr size_t kRecordBytesMax = 16 << 10;
 
@@ -96,6 +97,7 @@ std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
     CHECK(named == WOLFSSL_SUCCESS);
   }
   if (session != nullptr) wolfSSL_set_session(stream->ssl_, session->get());
+  wolfSSL_set_SessionTicket_cb(stream->ssl_, &Stream::OnTicket, stream.get());
   wolfSSL_UseKeyShare(stream->ssl_, WOLFSSL_ECC_X25519);
   return stream;
 }
@@ -123,6 +125,11 @@ int Stream::OnWrite(WOLFSSL*, char* from, int bytes, void* context) {
   auto* stream = static_cast<Stream*>(context);
   stream->output_.append(from, static_cast<size_t>(bytes));
   return bytes;
+}
+
+int Stream::OnTicket(WOLFSSL*, const unsigned char*, int, void* context) {
+  static_cast<Stream*>(context)->ticket_came_ = true;
+  return 0;
 }
 
 void Stream::TakeInput(size_t bytes) {
@@ -190,7 +197,7 @@ bool Stream::Seal(absl::string_view plaintext) {
 Stream::Opened Stream::Open(std::string& plaintext) {
   CHECK(established_);
   std::array<char, kRecordBytesMax> buffer;
-  const size_t output_bytes = output_.size();
+  if (closed_) return Opened::kClosed;
   while (fault_ == StreamFault::kNone) {
     const int read = wolfSSL_read(ssl_, buffer.data(), static_cast<int>(buffer.size()));
     if (read > 0) {
@@ -198,12 +205,17 @@ Stream::Opened Stream::Open(std::string& plaintext) {
       continue;
     }
     const int error = wolfSSL_get_error(ssl_, read);
-    if (error == WOLFSSL_ERROR_ZERO_RETURN) return Opened::kClosed;
+    if (error == WOLFSSL_ERROR_ZERO_RETURN) {
+      closed_ = true;
+      input_.clear();
+      input_read_ = 0;
+      return Opened::kClosed;
+    }
     if (error != WOLFSSL_ERROR_WANT_READ) {
       FailByError(error);
       break;
     }
-    if (output_.size() - output_bytes <= kUnaskedOutputBytesMax) return Opened::kNeedsInput;
+    if (output_.size() <= kUnaskedOutputBytesMax) return Opened::kNeedsInput;
     Fail(StreamFault::kTooLarge, "the peer asked for too many answers");
   }
   return Opened::kFailed;
@@ -214,13 +226,16 @@ void Stream::Close() {
 }
 
 std::unique_ptr<Session> Stream::TakeSession() {
-  if (session_taken_ || !client_ || !established_) return nullptr;
+  // A ticket that was offered stands in the session until a new one comes.
+  if (session_taken_ || !ticket_came_ || !established_) return nullptr;
   WOLFSSL_SESSION* session = wolfSSL_get1_session(ssl_);
   if (session == nullptr) return nullptr;
-  auto taken = std::make_unique<Session>(session);
-  if (wolfSSL_SESSION_has_ticket(session) == 0) return nullptr;
+  const Session live(session);
+  // The stream goes on with its own: a later ticket changes that under its feet.
+  WOLFSSL_SESSION* copy = wolfSSL_SESSION_dup(session);
+  if (copy == nullptr) return nullptr;
   session_taken_ = true;
-  return taken;
+  return std::make_unique<Session>(copy);
 }
 
 }  // namespace sluice::tls

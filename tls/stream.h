@@ -62,7 +62,9 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // Ciphertext that came from the peer.
-  void Feed(absl::string_view ciphertext) { input_.append(ciphertext.data(), ciphertext.size()); }
+  void Feed(absl::string_view ciphertext) {
+    if (!closed_) input_.append(ciphertext.data(), ciphertext.size());
+  }
 
   Step Handshake();
   StreamFault fault() const { return fault_; }
@@ -100,12 +102,15 @@ class Stream {
   // wolfSSL's callbacks.
   static int OnRead(WOLFSSL* ssl, char* into, int bytes, void* stream);
   static int OnWrite(WOLFSSL* ssl, char* from, int bytes, void* stream);
+  static int OnTicket(WOLFSSL* ssl, const unsigned char* ticket, int bytes, void* stream);
   friend int CollectChain(int preverified, WOLFSSL_X509_STORE_CTX* store);
 
   std::shared_ptr<const Context> context_;
   WOLFSSL* ssl_ = nullptr;
   bool client_ = false;
   bool established_ = false;
+  bool closed_ = false;  // The peer has said that no more comes: what does is dropped.
+  bool ticket_came_ = false;
   bool session_taken_ = false;
   uint64_t fed_bytes_ = 0;  // That the handshake has read.
 

@@ -29,8 +29,10 @@ class AlertPace {
 
   // Whether to say one now; then it counts as said.
   bool Take(Instant now);
-  // A session was met as it must be: the next failure is new.
-  void Reset() { interval_ = Duration::zero(); }
+  // A session was met as it must be: once the interval is over, the next failure is new.
+  void Reset(Instant now) {
+    if (now >= next_) interval_ = Duration::zero();
+  }
 
  private:
   Duration interval_{};  // Zero: none has been said.

@@ -11,7 +11,8 @@ using tls::HandshakeJob;
 void Channel::Begin() {
   state_ = State::kClear;
   job_.reset();
-  waiting_.clear();
+  std::string().swap(waiting_);
+  std::string().swap(opened_);
 }
 
 std::unique_ptr<HandshakeJob> Channel::BeginHandshake(std::shared_ptr<const tls::ClientPlan> plan,

@@ -258,6 +258,10 @@ void Connections::OnTimer(Timer& timer, Now now) {
       FailStep(connection, ConnectFailure(connection.current_step(), ETIMEDOUT));
       return BeginClose(connection, now);
     case ConnectionState::kTalking:
+      if (connection.channel.with_pool()) {  // We have let it wait, not the host.
+        connection.our_fault = true;
+        return BeginClose(connection, now);
+      }
       if (connection.channel.state() == Channel::State::kSecuring) {
         return OnTlsFailed(connection, policy::TlsFinding::kHandshakeTimeout, "", now);
       }
@@ -371,7 +375,7 @@ void Connections::ArmDeadline(Connection& connection, Now now) {
   if (connection.state == ConnectionState::kTalking) {
     if (connection.channel.state() == Channel::State::kSecuring) return;  // It has its own.
     timers_.Arm(connection.timer, connection.session.deadline());
-  } else if (connection.holds_ready) {
+  } else if (connection.holds_ready && !connection.timer.armed()) {
     timers_.Arm(connection.timer, now.instant + kBodyTakenTimeout);
   }
 }
@@ -442,6 +446,8 @@ void Connections::Release(Connection& connection) {
   CHECK(!connection.hook.linked());
   CHECK(!connection.timer.armed());
   CHECK(!connection.socket);
+  connection.tls.reset();
+  connection.tls_plan.reset();
   slab_.Release(connection);
 }
 

@@ -18,7 +18,7 @@ constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes 
 static_assert(kBodyPieceParts <= io::kSendPartsMax);
 
 // How long the other end may take to let our last bytes in.
-constexpr Duration kEndTakenTimeout = std::chrono::seconds(5);
+constexpr Duration kEndTakenTimeout = std::chrono::seconds(1);
 
 }  // namespace
 

@@ -309,6 +309,9 @@ const std::shared_ptr<const TlsIntent>& Dispatcher::IntentFor(Destination& desti
         destination.route.from_table ? intent->references.route_hosts : intent->references.mx_hosts;
     names.push_back(host.name);
   }
+  // Hosts of equal preference come in any order, and are the same hosts.
+  std::sort(intent->references.route_hosts.begin(), intent->references.route_hosts.end());
+  std::sort(intent->references.mx_hosts.begin(), intent->references.mx_hosts.end());
   intent->tables = destination.table_version;
   intent->route_version = destination.route_version;
   destination.tls = std::move(intent);

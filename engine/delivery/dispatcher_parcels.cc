@@ -146,7 +146,8 @@ void Dispatcher::OnTimer(Timer& timer, Now now) {
       return LookAt(*static_cast<Destination*>(timer.owner));
     case TimerKind::kConnection: {
       Connection& connection = *static_cast<Connection*>(timer.owner);
-      if (!connection.hook.linked()) return connections_.OnTimer(timer, now);
+      const bool idle = connection.hook.linked() && connection.state == ConnectionState::kReady;
+      if (!idle) return connections_.OnTimer(timer, now);
       return Leave(connection, now);  // Idle for long enough: nobody had a message for it.
     }
     case TimerKind::kParcelExpiry: {
@@ -239,7 +240,7 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
     destination.failures = 0;
     destination.failure = smtp::Reply{};
     destination.failure_tls = TlsOutcome{};
-    destination.alerts.Reset();
+    destination.alerts.Reset(now.instant);
     NoteStepWorks(destination, connection.current_step().address);
   }
   OnTried(connection, now);
@@ -274,6 +275,10 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
 void Dispatcher::Leave(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
   if (connection.hook.linked()) destination.ready.Remove(connection);
+  if (connection.state != ConnectionState::kReady) {  // Its host has just ended it.
+    connection.unneeded = true;
+    return;
+  }
   timers_.Disarm(connection.timer);
   connection.leaving = true;
   ++destination.leaving;

@@ -178,7 +178,9 @@ def sessions_are_resumed(build):
                              f"result and reason {count} of {domain}")
         scene.end(*hosts.values())
         for domain, host in hosts.items():
-            expect_equal(resumed(host), [False, True, True], f"resumed for {domain}")
+            # A ticket serves once, and under TLS 1.2 this host gives none when it resumes.
+            third = domain.endswith(".new.example")
+            expect_equal(resumed(host), [False, True, third], f"resumed for {domain}")
 
 
 def sessions_are_not_lent(build):
