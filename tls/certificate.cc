@@ -48,12 +48,42 @@ UniqueX509 Read(std::span<const std::byte> der) {
   return x509;
 }
 
+// A name is a SEQUENCE of SETs of SEQUENCEs. libcrypto also reads one in which a tag lacks the bit
+// for that, and keeps its octets, so that writing it again shows nothing.
+bool IsName(absl::string_view der, absl::string_view tags = "\x30\x31\x30") {
+  if (tags.empty()) return true;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = at + der.size();
+  while (at != end) {
+    if (*at != static_cast<unsigned char>(tags[0])) return false;
+    long length = 0;
+    int tag = 0;
+    int kind = 0;
+    if ((ASN1_get_object(&at, &length, &tag, &kind, end - at) & 0x80) != 0) return false;
+    if (!IsName({reinterpret_cast<const char*>(at), static_cast<size_t>(length)}, tags.substr(1))) {
+      return false;
+    }
+    at += length;
+  }
+  return true;
+}
+
+bool IsName(const X509_NAME* name) {
+  const unsigned char* der = nullptr;
+  size_t length = 0;
+  return X509_NAME_get0_der(name, &der, &length) == 1 &&
+         IsName(absl::string_view(reinterpret_cast<const char*>(der), length));
+}
+
 // Whether `x509`, which was read from `der` and is used up by this, is written the same again. What
 // isn't was not DER (RFC 5280 4.1), and another reader, such as the TLS library that takes the key
 // from it, might see another certificate in it.
 bool IsCanonical(UniqueX509 x509, std::span<const std::byte> der) {
-  if (i2d_re_X509_tbs(x509.get(), nullptr) <= 0)
-    return false;  // Forgets the octets it was read from.
+  if (!IsName(X509_get_subject_name(x509.get())) || !IsName(X509_get_issuer_name(x509.get()))) {
+    return false;
+  }
+  // It forgets the octets that it was read from, so that it is written anew.
+  if (i2d_re_X509_tbs(x509.get(), nullptr) <= 0) return false;
   unsigned char* written = nullptr;
   const int length = i2d_X509(x509.get(), &written);
   const bool same = length >= 0 && static_cast<size_t>(length) == der.size() &&

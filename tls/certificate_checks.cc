@@ -9,6 +9,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "tls/certificate_limits.h"
 
 namespace sluice::tls {
@@ -113,15 +114,35 @@ bool IsHeldTo(int nid, const Certificate& certificate, const std::string& oid) {
   }
 }
 
+// libcrypto reads what stands in front and passes over the rest.
+bool IsOneValue(X509_EXTENSION* extension) {
+  const ASN1_OCTET_STRING* value = X509_EXTENSION_get_data(extension);
+  const unsigned char* at = ASN1_STRING_get0_data(value);
+  const unsigned char* const end = at + ASN1_STRING_length(value);
+  long length = 0;
+  int tag = 0;
+  int kind = 0;
+  const int read = ASN1_get_object(&at, &length, &tag, &kind, end - at);
+  TakeLibcryptoError();
+  return (read & 0x81) == 0 && at + length == end;  // Neither an error nor of indefinite length.
+}
+
+// RFC 5280 4.2.1.3 names nine bits; libcrypto looks at the first two octets.
+constexpr int kKeyUsageOctetsMax = 2;
+
 bool Parses(X509_EXTENSION* extension, int nid) {
+  if (!IsOneValue(extension)) return false;
   const X509V3_EXT_METHOD* method = X509V3_EXT_get_nid(nid);
   void* content = X509V3_EXT_d2i(extension);
   TakeLibcryptoError();
   if (content == nullptr) return false;
+  const bool too_long =
+      nid == NID_key_usage &&
+      ASN1_STRING_length(static_cast<ASN1_BIT_STRING*>(content)) > kKeyUsageOctetsMax;
   const bool empty = nid == NID_info_access &&
                      sk_ACCESS_DESCRIPTION_num(static_cast<AUTHORITY_INFO_ACCESS*>(content)) == 0;
   ASN1_item_free(static_cast<ASN1_VALUE*>(content), ASN1_ITEM_ptr(method->it));
-  return !empty;
+  return !empty && !too_long;
 }
 
 Finding CheckExtensions(const Certificate& certificate) {
@@ -251,7 +272,40 @@ Finding CheckIssuer(const Certificate& certificate) {
   return {};
 }
 
-// RFC 5280 4.2.1.10: only in a CA, and never empty.
+// RFC 4632: ones, and then zeros.
+bool IsMask(const unsigned char* mask, int octets) {
+  bool ended = false;
+  for (int bit = 0; bit < 8 * octets; ++bit) {
+    const bool one = (mask[bit / 8] >> (7 - bit % 8) & 1) != 0;
+    if (one && ended) return false;
+    ended |= !one;
+  }
+  return true;
+}
+
+// A base that is spelled otherwise than names are would constrain nothing. A first dot is in wide
+// use (names below only), and the empty base is all names.
+bool IsBase(const GENERAL_NAME* base) {
+  if (base->type == GEN_IPADD) {
+    const int octets = ASN1_STRING_length(base->d.iPAddress) / 2;
+    return IsMask(ASN1_STRING_get0_data(base->d.iPAddress) + octets, octets);
+  }
+  if (base->type != GEN_DNS) return true;
+  absl::string_view name(reinterpret_cast<const char*>(ASN1_STRING_get0_data(base->d.dNSName)),
+                         static_cast<size_t>(ASN1_STRING_length(base->d.dNSName)));
+  if (name.empty()) return true;
+  absl::ConsumePrefix(&name, ".");
+  return IsPlainDnsId(name) && name.front() != '*';
+}
+
+bool HaveBases(const STACK_OF(GENERAL_SUBTREE) * subtrees) {
+  for (int i = 0; i < sk_GENERAL_SUBTREE_num(subtrees); ++i) {
+    if (!IsBase(sk_GENERAL_SUBTREE_value(subtrees, i)->base)) return false;
+  }
+  return true;
+}
+
+// RFC 5280 4.2.1.10: only in a CA, never empty, and of names and networks.
 Finding CheckNameConstraints(const Certificate& certificate) {
   const std::unique_ptr<NAME_CONSTRAINTS, FreedConstraints> constraints(
       static_cast<NAME_CONSTRAINTS*>(
@@ -263,6 +317,10 @@ Finding CheckNameConstraints(const Certificate& certificate) {
   if (sk_GENERAL_SUBTREE_num(constraints->permittedSubtrees) <= 0 &&
       sk_GENERAL_SUBTREE_num(constraints->excludedSubtrees) <= 0) {
     return FoundIn(certificate, CertificateFault::kBadChain, "empty name constraints");
+  }
+  if (!HaveBases(constraints->permittedSubtrees) || !HaveBases(constraints->excludedSubtrees)) {
+    return FoundIn(certificate, CertificateFault::kBadChain,
+                   "name constraints of what is no name or network");
   }
   return {};
 }

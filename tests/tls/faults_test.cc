@@ -1,6 +1,7 @@
 // Every fault of a certificate, made to order, and beside each the same chain without it. The
 // answers are RFC 5280's (section in the comments) and the bounds of certificate_limits.h.
 
+#include <algorithm>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -310,6 +311,14 @@ TEST_F(Faults, ExtensionsThatStandTwiceOrCantBeReadAreMalformed) {
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Without("subjectAltName").With("2.5.29.17", "DER:0500")),
             kMalformed);
   EXPECT_EQ(OfCa(CaRecipe("odd").Without("keyUsage").With("2.5.29.15", "DER:0500")), kMalformed);
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Without("keyUsage").With("2.5.29.15", "DER:030300ff80")),
+            kNone);
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Without("keyUsage").With("2.5.29.15", "DER:030400ff8001")),
+            kMalformed);
+  // One value, and then another that would be passed over.
+  const Recipe bare = CaRecipe("odd").Without("basicConstraints");
+  EXPECT_EQ(OfCa(bare.With("2.5.29.19", "critical,DER:30030101ff")), kNone);
+  EXPECT_EQ(OfCa(bare.With("2.5.29.19", "critical,DER:30030101ff3000")), kMalformed);
 }
 
 TEST_F(Faults, NameConstraintsStandInACaAndConstrainSomething) {
@@ -351,6 +360,16 @@ TEST_F(Faults, WhatIsntInDerIsMalformed) {
   der[1] = std::byte{0x83};
   der.insert(der.begin() + 2, std::byte{0});
   EXPECT_EQ(Judge(chain, {.domain = kHost}, trust, kNow).fault, kMalformed);
+}
+
+// X.690 8.12: a SET says that it is constructed.
+TEST_F(Faults, ANameIsWhollyInDer) {
+  Chain chain = ChainOf({&leaf_, &ca_});
+  const std::vector<std::byte> set = {std::byte{0x31}, std::byte{0x17}, std::byte{0x30}};
+  const auto at = std::search(chain[0].begin(), chain[0].end(), set.begin(), set.end());
+  ASSERT_NE(at, chain[0].end());
+  *at = std::byte{0x11};
+  EXPECT_EQ(Judge(chain, {.domain = kHost}, Trusting({&root_}), kNow).fault, kMalformed);
 }
 
 TEST_F(Faults, ChainsBeyondABoundAreMalformed) {

@@ -140,6 +140,22 @@ TEST_F(Constraints, OtherKindsOfNamesAreTheirOwnMatter) {
   EXPECT_EQ(Of("permitted;email:example.org", "DNS:mx.example.net"), kNone);
 }
 
+TEST_F(Constraints, OfAddressesAreWholeNetworks) {
+  EXPECT_EQ(Of("permitted;IP:192.0.2.0/255.255.255.128", "IP:192.0.2.1"), kNone);
+  EXPECT_EQ(Of("permitted;IP:192.0.2.1/255.255.255.255", "IP:192.0.2.1"), kNone);
+  EXPECT_EQ(Of("permitted;IP:0.0.0.0/0.0.0.0", "IP:192.0.2.1"), kNone);
+  EXPECT_EQ(Of("permitted;IP:192.0.2.0/251.255.255.0", "IP:192.0.2.1"), kBadChain);
+  EXPECT_EQ(Of("excluded;IP:10.0.0.0/255.0.255.0", "DNS:mx.example.net"), kBadChain);
+}
+
+TEST_F(Constraints, OfWhatIsNoNameAreRefused) {
+  for (const char* base : {"*.example.net", "example.net.", "exam ple.net", "example..net", ".."}) {
+    EXPECT_EQ(Of(std::string("excluded;DNS:") + base, "DNS:mx.example.org"), kBadChain) << base;
+  }
+  EXPECT_EQ(Of("permitted;DNS:.example.net", "DNS:mx.example.net"), kNone);  // As many write it.
+  EXPECT_EQ(Of("permitted;DNS:.example.net", "DNS:example.net"), kBadChain);
+}
+
 TEST_F(Constraints, HoldAlongTheWholePath) {
   const Made upper =
       Make(CaRecipe("upper").With("nameConstraints", "critical,permitted;DNS:example.net"), &root_);
