@@ -50,6 +50,7 @@ struct FakeHost {
 
 class FakeNetwork : public io::FakeSockets {
  public:
+  using FakeSockets::Accept;  // Beside the one that a test calls.
   // --- What a test does.
 
   FakeHost& Host(absl::string_view ip) { return hosts_[std::string(ip)]; }
