@@ -144,6 +144,22 @@ TEST_F(Hosts, ThatWeHaveNoWayToAreNotLeftOut) {
   }
 }
 
+// The mail that waited has gone over another connection meanwhile.
+TEST_F(Hosts, ThatRefuseWhenNoMailWaitsAreTheLastToBeTried) {
+  UseTwoHosts();
+  host(kFirst).answers_connects = false;
+  SendSome(5);
+  const std::vector<int> peers = network_.All();
+  ASSERT_THAT(peers, SizeIs(2));
+  network_.Accept(peers[0]);
+  Turn();
+  EXPECT_EQ(CountVerdicts("D"), 5u);
+  network_.Refuse(peers[1], ECONNREFUSED);
+  Turn();
+  EXPECT_EQ(Connects(kSecond), 0u);
+  EXPECT_EQ(network_.open(), 1u);
+}
+
 TEST_F(Hosts, AreNotBlamedWhenWeHaveNoSocket) {
   network_.NoMoreSockets(EMFILE);
   Mail& mail = Send();
