@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "tests/tls/slot_key.h"
 
 namespace sluice::tls {
 namespace {
@@ -33,6 +34,7 @@ EVP_PKEY* NewKey(absl::string_view kind) {
 EVP_PKEY* KeyOf(const std::string& name) {
   static auto* keys = new std::map<std::string, UniqueKey>;
   UniqueKey& key = (*keys)[name];
+  if (key == nullptr && absl::StartsWith(name, "slot:")) key = SlotKey(name.back() - '0');
   if (key == nullptr) key.reset(NewKey(name.substr(0, name.find(':'))));
   CHECK(key != nullptr);
   return key.get();

@@ -25,7 +25,8 @@ inline constexpr EpochSeconds kDay = 86400;
 struct Recipe {
   std::string name;               // The subject's common name; empty: an empty subject.
   std::string key;                // "p256:NAME", and for p256 also rsa1024, rsa2048, ed25519 …:
-                                  // one key for each name, the same in the whole run.
+                                  // one key for each name, the same in the whole run;
+                                  // "slot:N", the same in every run.
   std::string digest = "SHA256";  // Of the signature on it; for Ed25519 none.
   int version = 3;
   EpochSeconds not_before = kNowSeconds - 30 * kDay;
