@@ -112,6 +112,13 @@ TEST_F(Limits, OfMessagesOnAConnectionAreExact) {
   EXPECT_EQ(network_.CountHeard(network_.All()[2], "QUIT"), 0u);
 }
 
+TEST_F(Limits, OfMessagesOnAConnectionEndItAtOnce) {
+  Start({.messages_per_connection_max = 1});
+  EXPECT_EQ(Send().Verdicts(), "D");
+  EXPECT_EQ(network_.CountHeardByAll("QUIT"), 1u);
+  EXPECT_EQ(network_.open(), 0u);
+}
+
 // A refused message has had its MAIL as well.
 TEST_F(Limits, OfMessagesOnAConnectionCountRefusedOnes) {
   Start({.connections_max = 1, .messages_per_connection_max = 2});
