@@ -38,13 +38,10 @@ std::string Octets(const ASN1_STRING* string) {
                      static_cast<size_t>(ASN1_STRING_length(string)));
 }
 
-// The whole of `der`, or nothing.
 UniqueX509 Read(std::span<const std::byte> der) {
   const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  const unsigned char* const end = at + der.size();
   UniqueX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-  if (x509 == nullptr) TakeLibcryptoError();
-  if (at != end) return nullptr;
+  TakeLibcryptoError();
   return x509;
 }
 

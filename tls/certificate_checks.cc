@@ -257,17 +257,13 @@ bool MayServe(const Certificate& certificate) {
 
 Finding CheckIssuer(const Certificate& certificate) {
   X509* const x509 = certificate.x509();
-  const uint32_t flags = X509_get_extension_flags(x509);
-  if ((flags & EXFLAG_BCONS) == 0 || (flags & EXFLAG_CA) == 0) {
+  if ((X509_get_extension_flags(x509) & EXFLAG_CA) == 0) {
     return FoundIn(certificate, CertificateFault::kBadChain, "not a CA (basicConstraints)");
   }
   // Without the extension the answer has every bit.
   if ((X509_get_key_usage(x509) & KU_KEY_CERT_SIGN) == 0) {
     return FoundIn(certificate, CertificateFault::kBadChain,
                    "may not sign certificates (keyUsage)");
-  }
-  if (X509_NAME_entry_count(certificate.subject()) == 0) {
-    return FoundIn(certificate, CertificateFault::kBadChain, "a CA without a name");
   }
   return {};
 }
@@ -344,13 +340,6 @@ Finding CheckForm(const Certificate& certificate) {
   }
   if (ASN1_STRING_length(X509_get0_serialNumber(x509)) > kSerialOctetsMax) {
     return FoundIn(certificate, CertificateFault::kMalformed, "serial number over 20 octets");
-  }
-  if (X509_ALGOR_cmp(X509_get0_tbs_sigalg(x509), [&] {
-        const X509_ALGOR* outer = nullptr;
-        X509_get0_signature(nullptr, &outer, x509);
-        return outer;
-      }()) != 0) {
-    return FoundIn(certificate, CertificateFault::kMalformed, "two different signature algorithms");
   }
   return {};
 }

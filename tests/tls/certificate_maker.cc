@@ -24,6 +24,7 @@ EVP_PKEY* NewKey(absl::string_view kind) {
   if (kind == "rsa1024") return EVP_RSA_gen(1024);
   if (kind == "rsa2047") return EVP_RSA_gen(2047);
   if (kind == "rsa2048") return EVP_RSA_gen(2048);
+  if (kind == "rsa2052") return EVP_RSA_gen(2052);
   if (kind == "ed25519") return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
   CHECK(kind == "p256 with explicit parameters");
   EVP_PKEY* key = EVP_EC_gen("P-256");
@@ -38,6 +39,13 @@ EVP_PKEY* KeyOf(const std::string& name) {
   if (key == nullptr) key.reset(NewKey(name.substr(0, name.find(':'))));
   CHECK(key != nullptr);
   return key.get();
+}
+
+void SetSerial(X509* x509, const std::string& hexadecimal) {
+  BIGNUM* number = nullptr;
+  CHECK(BN_hex2bn(&number, hexadecimal.c_str()) > 0);
+  CHECK(BN_to_ASN1_INTEGER(number, X509_get_serialNumber(x509)) != nullptr);
+  BN_free(number);
 }
 
 void SetName(X509_NAME* name, const std::string& text) {
@@ -121,16 +129,20 @@ std::string Made::Pem() const {
 }
 
 Made Make(const Recipe& recipe, const Made* issuer) {
-  static int64_t serial = 0;
+  static uint32_t serial = 0;
   Made made{.x509 = UniqueX509(X509_new()), .key = recipe.key, .der = {}};
   X509* const x509 = made.x509.get();
   X509* const signer = issuer != nullptr ? issuer->x509.get() : x509;
   CHECK(X509_set_version(x509, recipe.version - 1) == 1);
-  CHECK(ASN1_INTEGER_set_int64(X509_get_serialNumber(x509), ++serial) == 1);
+  SetSerial(x509, recipe.serial.empty() ? absl::StrCat(absl::Hex(++serial)) : recipe.serial);
   SetName(X509_get_subject_name(x509), recipe.name);
   CHECK(X509_set_issuer_name(x509, X509_get_subject_name(signer)) == 1);
   CHECK(ASN1_TIME_set(X509_getm_notBefore(x509), recipe.not_before) != nullptr);
   CHECK(ASN1_TIME_set(X509_getm_notAfter(x509), recipe.not_after) != nullptr);
+  if (!recipe.not_after_octets.empty()) {
+    CHECK(ASN1_STRING_set(X509_getm_notAfter(x509), recipe.not_after_octets.data(),
+                          static_cast<int>(recipe.not_after_octets.size())) == 1);
+  }
   CHECK(X509_set_pubkey(x509, KeyOf(recipe.key)) == 1);
   for (const auto& [name, value] : recipe.extensions) {
     // There is none to name in a self-signed one, or where the issuer has none.

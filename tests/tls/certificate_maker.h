@@ -31,6 +31,8 @@ struct Recipe {
   int version = 3;
   EpochSeconds not_before = kNowSeconds - 30 * kDay;
   EpochSeconds not_after = kNowSeconds + 60 * kDay;
+  std::string not_after_octets;  // Instead, where there are any.
+  std::string serial;            // In hexadecimal; without, a number of its own.
   // As openssl.cnf has them ("keyUsage", "critical,keyCertSign"), or an OID and "DER:…".
   std::vector<std::pair<std::string, std::string>> extensions;
 

@@ -130,12 +130,25 @@ TEST_F(Faults, DatesInAnotherFormCantBeRead) {
   EXPECT_EQ(FaultNow({&leaf, &ca_}, {&root_}), kMalformed);
 }
 
+// 4.1.2.5: with seconds, and in UTC.
+TEST_F(Faults, DatesInAFormOfBerCantBeRead) {
+  Recipe leaf = LeafRecipe(kHost);
+  leaf.not_after_octets = "260830120000Z";
+  EXPECT_EQ(OfLeaf(leaf), kNone);
+  for (const char* octets : {"2608301200Z", "260830120000+0000", "260830120000", "2608301200+0000",
+                             "260830120000.5Z", "261330120000Z", ""}) {
+    leaf.not_after_octets = std::string(octets) + std::string(*octets == 0 ? 1 : 0, ' ');
+    EXPECT_EQ(OfLeaf(leaf), kMalformed) << octets;
+  }
+}
+
 // --- Strength.
 
 TEST_F(Faults, KeysBelow2048BitsAreWeakAnywhereInThePath) {
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Key("rsa1024:leaf")), kWeakKey);
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Key("rsa2047:leaf")), kWeakKey);
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Key("rsa2048:leaf")), kNone);
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Key("rsa2052:leaf")), kWeakKey);  // Not of whole octets.
   EXPECT_EQ(OfCa(CaRecipe("rsa ca").Key("rsa1024:leaf")), kWeakKey);
   EXPECT_EQ(OfCa(CaRecipe("rsa ca").Key("rsa2048:leaf")), kNone);
   EXPECT_EQ(OfRoot(CaRecipe("rsa root").Key("rsa1024:leaf")), kWeakKey);
@@ -189,7 +202,10 @@ TEST_F(Faults, ALeafSignsNothing) {
 }
 
 TEST_F(Faults, WhatIssuesMaySignCertificates) {
-  EXPECT_EQ(OfCa(CaRecipe("signs lists").With("keyUsage", "critical,cRLSign")), kBadChain);
+  const Made ca = Make(CaRecipe("signs lists").With("keyUsage", "critical,cRLSign"), &root_);
+  const Made leaf = Make(LeafRecipe(kHost), &ca);
+  EXPECT_EQ(JudgeNow({&leaf, &ca}, {&root_}).detail,
+            "CN=signs lists: may not sign certificates (keyUsage)");
   EXPECT_EQ(OfCa(CaRecipe("signs all").With("keyUsage", "keyCertSign")), kNone);
   EXPECT_EQ(OfCa(CaRecipe("unlimited").Without("keyUsage")), kNone);
   EXPECT_EQ(OfRoot(CaRecipe("root of lists").With("keyUsage", "critical,cRLSign")), kBadChain);
@@ -285,6 +301,27 @@ TEST_F(Faults, PolicyConstraintsNeedPolicies) {
   EXPECT_EQ(OfRoot(constrained), kNone);  // A trusted one's policies are not heard.
 }
 
+// 4.2.1.4: qualifiers other than the two that RFC 5280 has, here 1.2.3.4.
+TEST_F(Faults, CriticalPoliciesHaveKnownQualifiers) {
+  const std::string kQualified = "DER:3013301106022a03300b300906032a03040c026869";
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).With("2.5.29.32", kQualified)), kNone);
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).With("2.5.29.32", "critical," + kQualified)), kBadChain);
+  EXPECT_EQ(OfLeaf(LeafRecipe(kHost).With("2.5.29.32", "critical,DER:3007300506032a0304")), kNone);
+}
+
+// 4.1.2.2.
+TEST_F(Faults, ASerialNumberHasTwentyOctetsAtMost) {
+  Recipe leaf = LeafRecipe(kHost);
+  leaf.serial = "7f" + std::string(38, 'f');
+  EXPECT_EQ(OfLeaf(leaf), kNone);
+  leaf.serial = "7f" + std::string(40, 'f');
+  EXPECT_EQ(OfLeaf(leaf), kMalformed);
+  for (const char* odd : {"0", "-5"}) {  // Against the letter, and in use.
+    leaf.serial = odd;
+    EXPECT_EQ(OfLeaf(leaf), kNone) << odd;
+  }
+}
+
 TEST_F(Faults, Version1IsRefused) {
   Recipe old = LeafRecipe(kHost);
   old.extensions.clear();
@@ -308,6 +345,11 @@ TEST_F(Faults, ExtensionsThatStandTwiceOrCantBeReadAreMalformed) {
   Recipe twice = LeafRecipe(kHost);
   twice.extensions.emplace_back("subjectAltName", "DNS:other.example");
   EXPECT_EQ(OfLeaf(twice), kMalformed);
+  const Recipe once = LeafRecipe(kHost).With("1.2.3.4", "DER:0500");
+  Recipe unknown_twice = once;
+  unknown_twice.extensions.emplace_back("1.2.3.4", "DER:0500");
+  EXPECT_EQ(OfLeaf(once), kNone);
+  EXPECT_EQ(OfLeaf(unknown_twice), kMalformed);
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).Without("subjectAltName").With("2.5.29.17", "DER:0500")),
             kMalformed);
   EXPECT_EQ(OfCa(CaRecipe("odd").Without("keyUsage").With("2.5.29.15", "DER:0500")), kMalformed);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/tls/judge_words.h"
 #include "tls/certificate_limits.h"
@@ -11,6 +12,7 @@
 namespace sluice::tls {
 namespace {
 
+using testing::HasSubstr;
 using enum CertificateFault;
 
 constexpr EpochSeconds kPast = kNowSeconds - kDay;
@@ -106,7 +108,7 @@ TEST_F(PathSearch, TellsCasOfOneNameApartByTheirSignatures) {
   const Made ca = Make(bare, &root_);
   const Made leaf = Make(LeafRecipe(kHost).Without("authorityKeyIdentifier"), &ca);
   std::vector<Made> twins;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 45; ++i) {
     twins.push_back(Make(bare.Key("p256:twin" + std::to_string(i)), &root_));
   }
   std::vector<const Made*> sent = {&leaf};
@@ -124,7 +126,37 @@ TEST_F(PathSearch, AnswersWithTheFaultOfAPathNotWithMissingTrust) {
   EXPECT_EQ(FaultNow({&leaf, &crossed, &stranger, &ca}, {&root_}), kExpired);
 }
 
+TEST_F(PathSearch, AnswersWithTheFaultOfTheFirstPath) {
+  const Made excludes = Make(CaRecipe("twin").With("nameConstraints", "excluded;DNS:example.net"));
+  const Made permits = Make(CaRecipe("twin").With("nameConstraints", "permitted;DNS:example.org"));
+  const Made leaf = Make(LeafRecipe(kHost), &excludes);
+  EXPECT_THAT(JudgeNow({&leaf}, {&excludes, &permits}).detail, HasSubstr("excluded"));
+  EXPECT_THAT(JudgeNow({&leaf}, {&permits, &excludes}).detail, HasSubstr("permitted"));
+}
+
 // --- Bounds.
+
+// Each CA forbids the leaf, which shows only when its whole path is judged: three signatures, and
+// one to tell it from the others.
+TEST_F(PathSearch, AGoodPathBehindTooManyBadOnesIsNotFound) {
+  const Made good = Make(CaRecipe("ca"), &root_);
+  const Made leaf = Make(LeafRecipe(kHost), &good);
+  const auto fault_behind = [&](size_t bad) {
+    std::vector<Made> forbidding;
+    while (forbidding.size() < bad) {
+      forbidding.push_back(
+          Make(CaRecipe("ca").With("nameConstraints", "excluded;DNS:example.net"), &root_));
+    }
+    std::vector<const Made*> sent = {&leaf};
+    for (const Made& ca : forbidding) sent.push_back(&ca);
+    sent.push_back(&good);
+    return FaultNow(sent, {&root_});
+  };
+  // (bad + 1) * (1 + 3) signatures in all.
+  constexpr size_t kMost = limits::kSignatureChecksMax / 4 - 1;
+  EXPECT_EQ(fault_behind(kMost), kNone);
+  EXPECT_EQ(fault_behind(kMost + 1), kBadChain);
+}
 
 TEST_F(PathSearch, APathIsNoLongerThanItsBound) {
   std::vector<std::unique_ptr<Made>> cas;
