@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <ctime>
 
 #include "absl/strings/ascii.h"
@@ -38,11 +37,13 @@ std::string Octets(const ASN1_STRING* string) {
                      static_cast<size_t>(ASN1_STRING_length(string)));
 }
 
-UniqueX509 Read(std::span<const std::byte> der) {
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  UniqueX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-  TakeLibcryptoError();
-  return x509;
+std::string DerOf(X509* x509) {
+  unsigned char* der = nullptr;
+  const int length = i2d_X509(x509, &der);
+  std::string octets(reinterpret_cast<const char*>(der),
+                     length > 0 ? static_cast<size_t>(length) : 0);
+  OPENSSL_free(der);
+  return octets;
 }
 
 // A name is a SEQUENCE of SETs of SEQUENCEs. libcrypto also reads one in which a tag lacks the bit
@@ -72,22 +73,13 @@ bool IsName(const X509_NAME* name) {
          IsName(absl::string_view(reinterpret_cast<const char*>(der), length));
 }
 
-// Whether `x509`, which was read from `der` and is used up by this, is written the same again. What
-// isn't was not DER (RFC 5280 4.1), and another reader, such as the TLS library that takes the key
-// from it, might see another certificate in it.
-bool IsCanonical(UniqueX509 x509, std::span<const std::byte> der) {
-  if (!IsName(X509_get_subject_name(x509.get())) || !IsName(X509_get_issuer_name(x509.get()))) {
-    return false;
-  }
-  // It forgets the octets that it was read from, so that it is written anew.
-  if (i2d_re_X509_tbs(x509.get(), nullptr) <= 0) return false;
-  unsigned char* written = nullptr;
-  const int length = i2d_X509(x509.get(), &written);
-  const bool same = length >= 0 && static_cast<size_t>(length) == der.size() &&
-                    std::memcmp(written, der.data(), der.size()) == 0;
-  OPENSSL_free(written);
-  TakeLibcryptoError();
-  return same;
+// Whether `x509`, which was read from `der`, is written the same again. What isn't was not DER (RFC
+// 5280 4.1), and another reader, such as the TLS library that takes the key from it, might see
+// another certificate in it.
+bool IsCanonical(X509* x509, absl::string_view der) {
+  if (!IsName(X509_get_subject_name(x509)) || !IsName(X509_get_issuer_name(x509))) return false;
+  // It forgets the octets that it was read from, for good: they are the same, or it isn't used.
+  return i2d_re_X509_tbs(x509, nullptr) > 0 && DerOf(x509) == der;
 }
 
 // The last common name: the most specific, as names are written from the root down.
@@ -110,8 +102,12 @@ std::string CommonName(const X509_NAME* subject) {
 }  // namespace
 
 std::optional<Certificate> Certificate::Parse(std::span<const std::byte> der) {
-  UniqueX509 x509 = Read(der);
-  if (x509 == nullptr || !IsCanonical(Read(der), der)) return std::nullopt;
+  const absl::string_view octets(reinterpret_cast<const char*>(der.data()), der.size());
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  UniqueX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  const bool good = x509 != nullptr && IsCanonical(x509.get(), octets);
+  TakeLibcryptoError();
+  if (!good) return std::nullopt;
   return Certificate(std::move(x509));
 }
 
@@ -150,7 +146,7 @@ PresentedNames Certificate::Names() const {
 }
 
 bool Certificate::operator==(const Certificate& other) const {
-  return X509_cmp(x509(), other.x509()) == 0;
+  return DerOf(x509()) == DerOf(other.x509());
 }
 
 EpochSeconds SecondsAt(WallTime time) {

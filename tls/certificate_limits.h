@@ -25,8 +25,9 @@ inline constexpr size_t kPathCertificatesMax = 12;
 // costs 0.1 s of a pool thread; an honest chain needs two to four.
 inline constexpr int kSignatureChecksMax = 100;
 
-// Steps of the search for a path, each a comparison of names and key identifiers.
-inline constexpr int kSearchStepsMax = 10'000;
+// Steps of the search for a path, each a comparison of names, key identifiers and keys: 50 ms at
+// most. A chain as it should be takes some ten.
+inline constexpr int kSearchStepsMax = 3'000;
 
 // RSA moduli beyond this cost more to check than any certificate in use is worth.
 inline constexpr int kRsaBitsMax = 8192;

@@ -2,8 +2,11 @@
 
 #include "tls/trust_store.h"
 
+#include <atomic>
 #include <cstdio>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -54,6 +57,24 @@ TEST_F(TrustStoreTest, ACertificateThatCantBeReadIsRefusedByItsPlace) {
       "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
   EXPECT_THAT(ErrorOf(TrustStore::Parse(no_certificate + a_, "ca.pem", 1)),
               StartsWith("ca.pem: certificate 1 can't be read"));
+}
+
+TEST_F(TrustStoreTest, ThreadsShareIt) {
+  const Made root = Make(CaRecipe("root"));
+  const Made leaf = Make(LeafRecipe("mx.example.net"), &root);
+  const TrustStore store = Trusting({&root});
+  const Chain chain = ChainOf({&leaf});
+  std::atomic<int> good = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) {
+        good += Judge(chain, {.domain = "mx.example.net"}, store, kNow).MeetsVerify() ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, 200);
 }
 
 TEST_F(TrustStoreTest, LoadsAFile) {
