@@ -24,7 +24,7 @@ def check(what, holds, seen=""):
     global failures
     if not holds:
         failures += 1
-    print(f"  {'ok  ' if holds else 'FAIL'} {what}" + (f": {seen}" if seen != "" else ""))
+    print(f"{'ok' if holds else 'FAILED'} {what}" + (f": {seen}" if seen != "" else ""))
 
 
 def equal(what, one, other):
