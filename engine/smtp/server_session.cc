@@ -52,7 +52,7 @@ ServerEvent ServerSession::Next(absl::string_view& input) {
         break;
       case LineStatus::kWhole:
         const ServerEvent event = Obey(line);
-        if (event == ServerEvent::kStartTls && !input.empty()) break;  // Judged right here.
+        if (phase_ == Phase::kHandshake && !input.empty()) break;  // Judged right here.
         if (event != ServerEvent::kNeedInput) return event;
         break;
     }
@@ -202,13 +202,19 @@ ServerEvent ServerSession::ObeyStartTls(absl::string_view argument) {
     SayBad(kNotImplemented);
   } else if (!tls_available_) {
     Say("454 4.7.0 TLS not available");
+  } else if (options_.ask_starttls) {
+    return Ask(Verdict::kStartTls, ServerEvent::kStartTls);
   } else {
-    EndTransaction();
-    phase_ = Phase::kHandshake;
-    Say(kReadyForTls);
+    BeginHandshake();
     return ServerEvent::kStartTls;
   }
   return ServerEvent::kNeedInput;
+}
+
+void ServerSession::BeginHandshake() {
+  EndTransaction();
+  phase_ = Phase::kHandshake;
+  Say(kReadyForTls);
 }
 
 ServerEvent ServerSession::ObeySimple(Verb verb, absl::string_view argument) {
@@ -362,6 +368,9 @@ void ServerSession::Accept() {
       body_ended_ = false;
       Say("354 End data with <CR><LF>.<CR><LF>");
       return;
+    case Verdict::kStartTls:
+      BeginHandshake();
+      return;
     case Verdict::kNone:
     case Verdict::kMessage:
       CHECK(false);  // Nothing was asked, or AcceptMessage is the answer.
@@ -388,6 +397,8 @@ void ServerSession::Refuse(absl::string_view reply_line) {
       break;
     case Verdict::kData:
       break;  // The transaction stands until RSET (RFC 5321 4.1.1.4 clears it at the end of data).
+    case Verdict::kStartTls:
+      break;  // What was said in clear stands.
     case Verdict::kMessage:
       EndTransaction();
       break;

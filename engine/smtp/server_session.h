@@ -52,7 +52,8 @@ enum class ServerEvent : uint8_t {
   kWaiting,         // A verdict or the handshake is owed; input is not consumed until then.
   // 220 was said to STARTTLS: send output(), make the handshake, then call OnTlsEstablished. What
   // the client sends once the 220 has left is the handshake's; what the owner has received before
-  // goes to Next all the same, which ends the session.
+  // goes to Next all the same, which ends the session. With options.ask_starttls a verdict is
+  // needed, and Accept says the 220.
   kStartTls,
   kClose,  // Send output(), then close.
 };
@@ -77,6 +78,7 @@ class ServerSession {
     bool offer_starttls = false;
     bool ask_mail = false;  // For sinks with faults.
     bool ask_recipients = false;
+    bool ask_starttls = false;
   };
 
   void Begin(const Options& options);  // Puts the 220 greeting into output().
@@ -87,8 +89,8 @@ class ServerSession {
   ServerEvent Next(absl::string_view& input);
 
   // --- Verdicts: one for each event that needs one. A refusal is a whole reply line without CRLF.
-  void Accept();                              // kMail 250, kRecipient 250, kData 354.
-  void AcceptMessage(absl::string_view id);   // 250 2.0.0 Ok: queued as ID
+  void Accept();                             // kMail 250, kRecipient 250, kData 354, kStartTls 220.
+  void AcceptMessage(absl::string_view id);  // 250 2.0.0 Ok: queued as ID
   void Refuse(absl::string_view reply_line);  // "452 4.3.1 Insufficient system storage"; 421
                                               // closes. Controls and 8-bit bytes leave as '?'.
 
@@ -136,7 +138,7 @@ class ServerSession {
     kHandshake,      // 220 was said to STARTTLS.
     kClosed,
   };
-  enum class Verdict : uint8_t { kNone, kMail, kRecipient, kData, kMessage };
+  enum class Verdict : uint8_t { kNone, kMail, kRecipient, kData, kMessage, kStartTls };
   enum class LineStatus : uint8_t { kPartial, kWhole, kTooLong };
 
   LineStatus TakeLine(absl::string_view& input, absl::string_view& line);
@@ -152,6 +154,7 @@ class ServerSession {
   ServerEvent ObeySimple(Verb verb, absl::string_view argument);
   void ObeyHelo(Verb verb, absl::string_view argument);
 
+  void BeginHandshake();
   ServerEvent NextOfHandshake(absl::string_view input);
   bool TakeBackReady();
 

@@ -341,6 +341,62 @@ TEST(ServerInjection, IsNoneWhereNoHandshakeFollows) {
   EXPECT_FALSE(plain.closed());
 }
 
+// --- Where the owner gives a verdict.
+
+class ServerAskedTest : public testing::Test {
+ protected:
+  ServerAskedTest() {
+    ServerSession::Options options = WithTls();
+    options.ask_starttls = true;
+    session_.Begin(options);
+    session_.ClearOutput();
+  }
+
+  ServerEvent Next(absl::string_view input) { return session_.Next(input); }
+  std::string Said() {
+    std::string said(session_.output());
+    session_.ClearOutput();
+    return said;
+  }
+
+  ServerSession session_;
+};
+
+TEST_F(ServerAskedTest, SaysNothingBeforeTheVerdictAndTheGoAheadAfterIt) {
+  EXPECT_EQ(Next("STARTTLS\r\n"), ServerEvent::kStartTls);
+  EXPECT_EQ(Said(), "");
+  EXPECT_EQ(Next(""), ServerEvent::kWaiting);
+  session_.Accept();
+  EXPECT_EQ(Next(""), ServerEvent::kWaiting);
+  EXPECT_EQ(Said(), kReady);
+  session_.OnTlsEstablished();
+  EXPECT_TRUE(session_.tls());
+}
+
+TEST_F(ServerAskedTest, GoesOnInClearAfterARefusal) {
+  EXPECT_EQ(Next("HELO c\r\nMAIL FROM:<a@x>\r\nSTARTTLS\r\n"), ServerEvent::kStartTls);
+  Said();
+  session_.Refuse("454 4.7.0 not now");
+  EXPECT_EQ(Said(), "454 4.7.0 not now\r\n");
+  EXPECT_TRUE(session_.in_transaction());
+  EXPECT_FALSE(session_.tls());
+  EXPECT_EQ(Next("NOOP\r\n"), ServerEvent::kNeedInput);
+  EXPECT_EQ(Said(), kOk);
+}
+
+TEST_F(ServerAskedTest, ClosesOverWhatWasPutBehindAnAcceptedOne) {
+  absl::string_view input = "STARTTLS\r\nNOOP\r\n";
+  EXPECT_EQ(session_.Next(input), ServerEvent::kStartTls);
+  session_.Accept();
+  EXPECT_EQ(session_.Next(input), ServerEvent::kClose);
+  EXPECT_EQ(Said(), kInjected);
+}
+
+TEST_F(ServerAskedTest, IsNotAskedWhatItRefusesByItself) {
+  EXPECT_EQ(Next("STARTTLS now\r\n"), ServerEvent::kNeedInput);
+  EXPECT_EQ(Said().substr(0, 3), "501");
+}
+
 // --- The end during the handshake.
 
 TEST(ServerHandshake, IsNotInterruptedInClear) {
