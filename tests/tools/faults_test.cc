@@ -29,9 +29,9 @@ TEST(FaultText, MayHaveCommasInItsReply) {
 TEST(FaultText, NamesEveryStageAndAction) {
   const std::pair<const char*, FaultStage> stages[] = {
       {"connect", FaultStage::kConnect}, {"greeting", FaultStage::kConnect},
-      {"helo", FaultStage::kHelo},       {"mail", FaultStage::kMail},
-      {"rcpt", FaultStage::kRcpt},       {"data", FaultStage::kData},
-      {"dot", FaultStage::kDot}};
+      {"helo", FaultStage::kHelo},       {"starttls", FaultStage::kStartTls},
+      {"mail", FaultStage::kMail},       {"rcpt", FaultStage::kRcpt},
+      {"data", FaultStage::kData},       {"dot", FaultStage::kDot}};
   for (const auto& [name, stage] : stages) {
     const auto fault = Fault::Parse(std::string("action=drop,stage=") + name);
     ASSERT_TRUE(fault.ok()) << fault.status();
@@ -59,6 +59,8 @@ TEST(FaultText, IsRefusedWithTheReason) {
            "stage=body,action=drop",
            "stage=rcpt,action=explode",
            "stage=rcpt,reply=250 ok",
+           "stage=starttls,reply=220 go",
+           "stage=starttls,reply=454 no,domain=x.example",
            "stage=rcpt,reply=354 go",
            "stage=rcpt,reply=45",
            "stage=rcpt,reply=450x",

@@ -24,6 +24,8 @@ constexpr Duration kTurnMax = milliseconds(100);  // How long a stop signal may 
 constexpr Duration kInterval = seconds(1);
 constexpr Duration kStopGrace = seconds(5);  // For transactions that are under way.
 
+constexpr Duration kHandshakeTimeout = seconds(30);
+
 // Before a server that took no message on the last connection, or none at all, is tried again.
 constexpr Duration kReopenAfter = milliseconds(200);
 
@@ -87,7 +89,11 @@ absl::Status Load::Verdict() const {
   if (!failure_.ok()) return failure_;
   const std::string came_to =
       absl::StrCat(results_.accepted, " messages of ", options_.messages, " were accepted");
-  if (timed_out_) return absl::DeadlineExceededError(absl::StrCat("timeout: ", came_to));
+  if (timed_out_) {
+    const std::string tls =
+        last_tls_fault_.empty() ? "" : absl::StrCat("; TLS failed last with: ", last_tls_fault_);
+    return absl::DeadlineExceededError(absl::StrCat("timeout: ", came_to, tls));
+  }
   if (stopping_) return absl::CancelledError(absl::StrCat("stopped by a signal: ", came_to));
   if (results_.given_up > 0 && !options_.allow_refusals) {
     return absl::FailedPreconditionError(
@@ -109,9 +115,7 @@ void Load::Turn() {
     if (static_cast<Tag>(completion.op.tag) != Tag::kSend) OnCompletion(completion);
   }
   while (Timer* timer = timers_.PopDue(now_.instant)) {
-    Connection& connection = *static_cast<Connection*>(timer->owner);
-    connection.session.OnDeadline(now_);
-    Drive(connection);
+    OnDeadline(*static_cast<Connection*>(timer->owner));
   }
   if (absl::Status written = ledger_.Flush(); !written.ok() && failure_.ok()) {
     failure_ = std::move(written);
@@ -210,7 +214,11 @@ void Load::OnConnect(Connection& connection, const io::Completion& completion) {
   }
   ++results_.connections;
   connection.phase = Phase::kOpen;
-  connection.session.Begin({.ehlo_name = options_.hostname, .may_pipeline = options_.pipelining},
+  connection.secure.Begin();
+  connection.secure_by = kNever;
+  connection.session.Begin({.ehlo_name = options_.hostname,
+                            .may_pipeline = options_.pipelining,
+                            .start_tls = options_.tls != nullptr},
                            now_);
   connection.receive_in_flight = true;
   io_.Receive(OpOf(connection, Tag::kReceive), connection.socket);
@@ -222,11 +230,57 @@ void Load::OnConnect(Connection& connection, const io::Completion& completion) {
 void Load::OnReceive(Connection& connection, const io::Completion& completion) {
   if (!completion.more) connection.receive_in_flight = false;
   if (connection.phase == Phase::kClosing) return FinishClose(connection);
-  if (completion.result > 0) {
+  if (completion.result > 0 && connection.secure.state() != SecureBytes::State::kClear) {
+    TakeSecure(connection, TextOf(completion.received));
+  } else if (completion.result > 0) {
     connection.session.OnBytes(TextOf(completion.received), now_);
   } else {
     if (completion.result < 0) CheckConnectionError(completion.result);
+    if (connection.secure.state() == SecureBytes::State::kSecuring) {
+      last_tls_fault_ = "the connection was lost in the handshake";
+    }
     connection.session.OnClosed(now_);
+  }
+  Drive(connection);
+}
+
+// The handshake, and what comes within TLS; both may come at once.
+void Load::TakeSecure(Connection& connection, absl::string_view ciphertext) {
+  SecureBytes& secure = connection.secure;
+  const bool securing = secure.state() == SecureBytes::State::kSecuring;
+  secure.Take(ciphertext);
+  if (securing && secure.state() == SecureBytes::State::kSecure) {
+    ++results_.tls_connections;
+    connection.secure_by = kNever;
+    connection.session.OnTlsEstablished(now_);
+    DriveActions(connection);
+  }
+  switch (secure.state()) {
+    case SecureBytes::State::kClear:
+      CHECK(secure.state() != SecureBytes::State::kClear);
+      return;
+    case SecureBytes::State::kSecuring:
+      return;
+    case SecureBytes::State::kSecure:
+      if (!secure.plaintext().empty()) connection.session.OnBytes(secure.plaintext(), now_);
+      if (!secure.peer_ended()) return;
+      DriveActions(connection);
+      return connection.session.OnClosed(now_);
+    case SecureBytes::State::kFailed:
+    case SecureBytes::State::kBroken:
+      last_tls_fault_ = std::string(secure.fault());
+      return connection.session.Abort();
+  }
+}
+
+void Load::OnDeadline(Connection& connection) {
+  if (now_.instant >= connection.secure_by) {
+    const bool failed = connection.secure.state() == SecureBytes::State::kFailed;
+    last_tls_fault_ =
+        std::string(failed ? connection.secure.fault() : "the handshake took too long");
+    connection.session.Abort();
+  } else {
+    connection.session.OnDeadline(now_);
   }
   Drive(connection);
 }
@@ -244,11 +298,13 @@ void Load::Drive(Connection& connection) {
   DriveActions(connection);
   if (connection.phase != Phase::kOpen) return;
   SendOutput(connection);
+  if (connection.phase != Phase::kOpen) return;
   if (connection.ready_after_send && !connection.send_in_flight) BecomeReady(connection);
-  timers_.Arm(connection.deadline, connection.session.deadline());
+  timers_.Arm(connection.deadline, std::min(connection.session.deadline(), connection.secure_by));
 }
 
 void Load::DriveActions(Connection& connection) {
+  if (connection.phase != Phase::kOpen) return;
   for (;;) {
     switch (connection.session.Next()) {
       case smtp::ClientAction::kNone:
@@ -273,8 +329,10 @@ void Load::DriveActions(Connection& connection) {
         OnMessageDone(connection);
         break;
       case smtp::ClientAction::kTlsAnswer:
+        OnTlsAnswer(connection);
+        break;
       case smtp::ClientAction::kStartTls:
-        CHECK(!"TLS was not asked for");
+        BeginHandshake(connection);
         break;
       case smtp::ClientAction::kClose:
         if (!connection.quitting) ++results_.sessions_lost;
@@ -283,24 +341,81 @@ void Load::DriveActions(Connection& connection) {
   }
 }
 
+// There is none.
+void Load::OnTlsAnswer(Connection& connection) {
+  const smtp::TlsAnswer answer = connection.session.tls_answer();
+  const smtp::Reply& reply = connection.session.reply();
+  if (answer == smtp::TlsAnswer::kRefused) {
+    last_tls_fault_ = absl::StrCat("STARTTLS was refused with ", reply.code);
+  } else if (failure_.ok()) {
+    failure_ = absl::FailedPreconditionError(
+        absl::StrCat(options_.to.ToString(), " does not offer STARTTLS"));
+    Stop();
+  }
+  connection.session.RefuseTls(now_);
+}
+
+void Load::BeginHandshake(Connection& connection) {
+  connection.secure.StartClient(options_.tls);
+  const bool begun = connection.secure.state() == SecureBytes::State::kSecuring;
+  connection.secure_by = now_.instant + (begun ? kHandshakeTimeout : Duration::zero());
+}
+
 void Load::SendOutput(Connection& connection) {
+  if (connection.send_in_flight) return;
+  if (connection.secure.state() == SecureBytes::State::kClear) {
+    SendClear(connection);
+  } else {
+    SendSecure(connection);
+  }
+}
+
+void Load::SendClear(Connection& connection) {
   const absl::string_view output = connection.session.output();
-  if (connection.send_in_flight || (output.empty() && !connection.body_pending)) return;
+  if (output.empty() && !connection.body_pending) return;
   connection.sending.assign(output.data(), output.size());
   connection.session.ClearOutput();
   std::array<io::Bytes, 4> parts = {BytesOf(connection.sending)};
   size_t parts_count = 1;
   if (connection.body_pending) {
-    connection.body_pending = false;
     parts = {BytesOf(connection.sending), BytesOf(connection.message.header),
              BytesOf(connection.message.body), BytesOf(connection.message.end)};
     parts_count = parts.size();
-    connection.dot_at = now_.instant;
-    connection.session.OnBodyEnding(now_);
-    CHECK(connection.session.Next() == smtp::ClientAction::kNone);
+    EndBody(connection);
   }
   connection.send_in_flight = true;
   io_.Send(OpOf(connection, Tag::kSend), connection.socket, std::span(parts).first(parts_count));
+}
+
+// What the session says while the handshake is on is nothing: it waits for its end.
+void Load::SendSecure(Connection& connection) {
+  const absl::string_view output = connection.session.output();
+  plaintext_.assign(output.data(), output.size());
+  connection.session.ClearOutput();
+  if (connection.body_pending) {
+    const MadeMessage& message = connection.message;
+    absl::StrAppend(&plaintext_, message.header, message.body, message.end);
+    EndBody(connection);
+  }
+  if (!plaintext_.empty() && !connection.secure.Seal(plaintext_)) {
+    last_tls_fault_ = std::string(connection.secure.fault());
+    connection.session.Abort();
+    return DriveActions(connection);
+  }
+  connection.sending.clear();
+  connection.secure.TakeOutput(connection.sending);
+  if (connection.sending.empty()) return;
+  const io::Bytes part = BytesOf(connection.sending);
+  connection.send_in_flight = true;
+  io_.Send(OpOf(connection, Tag::kSend), connection.socket, {&part, 1});
+}
+
+// Its last piece is about to be sent.
+void Load::EndBody(Connection& connection) {
+  connection.body_pending = false;
+  connection.dot_at = now_.instant;
+  connection.session.OnBodyEnding(now_);
+  CHECK(connection.session.Next() == smtp::ClientAction::kNone);
 }
 
 void Load::BecomeReady(Connection& connection) {
@@ -428,6 +543,11 @@ uint16_t Load::OpenRecipients(const Connection& connection) const {
 void Load::BeginClose(Connection& connection) {
   CHECK(connection.phase != Phase::kClosing);
   CHECK(connection.phase != Phase::kAway);
+  if (connection.phase == Phase::kOpen) {
+    const bool unsecured = connection.secure.state() == SecureBytes::State::kSecuring ||
+                           connection.secure.state() == SecureBytes::State::kFailed;
+    results_.handshakes_failed += unsecured;
+  }
   connection.phase = Phase::kClosing;
   timers_.Disarm(connection.deadline);
   if (connection.ready) ready_.Remove(connection);

@@ -5,6 +5,9 @@
 // was refused does so later if that was asked for. The ledger says what got a 250, and it is
 // written before the next turn begins: what stands in it was promised, whatever happens to this
 // process.
+//
+// Where TLS is asked for, nothing is sent without it: a server that does not offer it ends the run;
+// one that refuses it for now, or fails in the handshake, is tried again as after any lost session.
 
 #pragma once
 
@@ -24,6 +27,7 @@
 #include "tools/load/options.h"
 #include "tools/load/results.h"
 #include "tools/load/work.h"
+#include "tools/secure_bytes.h"
 
 namespace sluice::tools {
 
@@ -56,11 +60,13 @@ class Load {
     io::Socket socket;
     Phase phase = Phase::kAway;
     smtp::ClientSession session;
-    Timer deadline;     // The session's.
+    SecureBytes secure;
+    Timer deadline;     // The session's, and the handshake's.
     ListHook hook;      // In away_ or ready_.
     Instant open_from;  // kAway: not before.
     Instant dot_at;
-    uint64_t accepted = 0;  // On this connection.
+    Instant secure_by = kNever;  // The handshake's end.
+    uint64_t accepted = 0;       // On this connection.
 
     Piece piece;
     ProbeId id;
@@ -95,9 +101,17 @@ class Load {
   void OnReceive(Connection& connection, const io::Completion& completion);
   void OnSend(Connection& connection, const io::Completion& completion);
 
+  void TakeSecure(Connection& connection, absl::string_view ciphertext);
+  void OnDeadline(Connection& connection);
+
   void Drive(Connection& connection);
   void DriveActions(Connection& connection);
+  void OnTlsAnswer(Connection& connection);
+  void BeginHandshake(Connection& connection);
   void SendOutput(Connection& connection);
+  void SendClear(Connection& connection);
+  void SendSecure(Connection& connection);
+  void EndBody(Connection& connection);
   void BecomeReady(Connection& connection);
   void ServeReady();
   void Offer(Connection& connection, const Piece& piece);
@@ -128,7 +142,9 @@ class Load {
   IntrusiveList<Connection, &Connection::hook> away_;
   IntrusiveList<Connection, &Connection::hook> ready_;
   std::vector<io::Completion> completions_;
-  absl::Status failure_;  // Of the ledger.
+  std::string plaintext_;  // Of one send under TLS, gathered: few records, and full.
+  std::string last_tls_fault_;
+  absl::Status failure_;  // Of the ledger, or for want of TLS.
   Instant started_at_;
   Instant interval_at_;
   uint64_t accepted_at_interval_ = 0;

@@ -4,6 +4,7 @@
 
 #include "engine/io/clock.h"
 #include "engine/io/uring_io.h"
+#include "tls/context.h"
 #include "tools/line_file.h"
 #include "tools/load/load.h"
 #include "tools/load/options.h"
@@ -39,6 +40,7 @@ int Main(int argc, char** argv) {
   const auto options = ParseLoadOptions(argc, argv);
   absl::Status status = options.status();
   if (options.ok() && options->has_value()) status = RunLoad(**options);
+  tls::EndThread();
   if (status.ok()) return 0;
   std::cerr << "sluice-load: " << status.message() << "\n";
   return options.ok() ? 1 : 2;

@@ -28,6 +28,7 @@ struct Words {
   uint64_t recipients = 1;
   bool pipelining = false;
   bool no_pipelining = false;
+  bool starttls = false;
   double retry_after_s = 1;
   double timeout_s = 600;
 };
@@ -53,6 +54,8 @@ void BindDialogue(CLI::App& app, LoadOptions& options, Words& words) {
   app.add_option("--connections", options.connections, "At the same time")->check(WholeNumber());
   app.add_flag("--pipelining", words.pipelining, "Pipeline when offered (the default)");
   app.add_flag("--no-pipelining", words.no_pipelining, "Wait for each reply");
+  app.add_flag("--starttls", words.starttls,
+               "No mail without TLS; whom it is spoken with is not verified");
   app.add_option("--messages-per-connection", options.messages_per_connection,
                  "Then QUIT and connect anew; 0: no limit")
       ->check(WholeNumber());
@@ -98,6 +101,10 @@ absl::Status TakeDialogue(const Words& words, LoadOptions& options) {
   }
   options.retry_after = Duration(static_cast<int64_t>(words.retry_after_s * 1e9));
   options.timeout = Duration(static_cast<int64_t>(words.timeout_s * 1e9));
+  if (!words.starttls) return absl::OkStatus();
+  auto context = tls::Context::ForClients({});
+  if (!context.ok()) return Wrong("--starttls", context.status().message());
+  options.tls = *std::move(context);
   return absl::OkStatus();
 }
 

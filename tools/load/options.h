@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/base/ip_address.h"
 #include "engine/base/time.h"
+#include "tls/context.h"
 #include "tools/load/domain_choice.h"
 #include "tools/load/size_mix.h"
 
@@ -23,7 +25,8 @@ struct LoadOptions {
   DomainChoice domains;
   uint16_t recipients_per_message = 1;
   bool pipelining = true;
-  uint32_t messages_per_connection = 0;  // 0: no limit.
+  std::shared_ptr<const tls::Context> tls;  // Null: STARTTLS is not asked for.
+  uint32_t messages_per_connection = 0;     // 0: no limit.
   std::string sender = "sender@load.example";
   std::string hostname = "load.example";
   uint64_t seed = 1;

@@ -33,6 +33,8 @@ std::string LoadReport(const LoadOptions& options, const LoadResults& results) {
                        {"in_doubt", results.in_doubt},
                        {"connections", results.connections},
                        {"connections_failed", results.connections_failed},
+                       {"tls_connections", results.tls_connections},
+                       {"handshakes_failed", results.handshakes_failed},
                        {"sessions_lost", results.sessions_lost},
                        {"seconds", Seconds(results.elapsed)},
                        {"messages_per_s", Ratio(accepted, Seconds(results.elapsed))},

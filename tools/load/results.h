@@ -20,9 +20,11 @@ struct LoadResults {
   uint64_t in_doubt = 0;  // Messages without a reply to their dot; sent again.
   uint64_t connections = 0;
   uint64_t connections_failed = 0;
-  uint64_t sessions_lost = 0;  // That ended otherwise than by our QUIT.
-  Latency dot;                 // From the dot's sending to its reply, of those accepted.
-  Duration elapsed{};          // To the last 250.
+  uint64_t tls_connections = 0;
+  uint64_t handshakes_failed = 0;  // Begun, and not brought to their end.
+  uint64_t sessions_lost = 0;      // That ended otherwise than by our QUIT.
+  Latency dot;                     // From the dot's sending to its reply, of those accepted.
+  Duration elapsed{};              // To the last 250.
   Duration cpu{};
 };
 

@@ -22,23 +22,58 @@ void Dialogue::Begin(Sinking& sinking, const Start& start) {
   session_options_.recipients_max = options.recipients_max;
   session_options_.offer_pipelining = options.pipelining;
   session_options_.offer_8bitmime = options.eight_bit_mime;
+  session_options_.offer_starttls = options.tls != nullptr;
   session_options_.ask_mail = true;
   session_options_.ask_recipients = true;
+  session_options_.ask_starttls = true;
+  secure_.Begin();
   held_.clear();
   output_.clear();
   wish_ = Wish::kGoOn;
   bytes_per_s_ = 0;
   helo_passed_ = !sinking.faults.Any(FaultStage::kHelo);
   skip_helo_ = false;
+  secures_next_ = false;
   sinking.tally.Connected(counted_, start.port_index);
   Reach(FaultStage::kConnect, "", Instant());
   if (wish_ == Wish::kGoOn) Run("", Instant());  // A greeting that refuses is the end already.
 }
 
 void Dialogue::Take(absl::string_view bytes, Instant now) {
-  if (wish_ == Wish::kEnd || wish_ == Wish::kDrop) return;
-  if (held_.empty() && wish_ == Wish::kGoOn) return Run(bytes, now);
-  held_.append(bytes.data(), bytes.size());
+  if (ended()) return;
+  if (secure_.state() == SecureBytes::State::kClear) return TakeText(bytes, now);
+  TakeSecure(bytes, now);
+}
+
+// The handshake, and what comes within TLS; both may come at once.
+void Dialogue::TakeSecure(absl::string_view ciphertext, Instant now) {
+  const bool securing = secure_.state() == SecureBytes::State::kSecuring;
+  secure_.Take(ciphertext);
+  if (securing && secure_.state() == SecureBytes::State::kSecure) {
+    sinking_->tally.Secured(counted_, secure_.facts().cipher);
+    session_.OnTlsEstablished();
+  }
+  switch (secure_.state()) {
+    case SecureBytes::State::kClear:
+      CHECK(secure_.state() != SecureBytes::State::kClear);
+      return;
+    case SecureBytes::State::kSecuring:
+      break;
+    case SecureBytes::State::kSecure:
+      TakeText(secure_.plaintext(), now);
+      if (secure_.peer_ended() && !ended()) Stop(Wish::kDrop);
+      break;
+    case SecureBytes::State::kFailed:
+    case SecureBytes::State::kBroken:
+      Stop(Wish::kEnd);  // With the alert that says why.
+      break;
+  }
+  GatherOutput();
+}
+
+void Dialogue::TakeText(absl::string_view text, Instant now) {
+  if (held_.empty() && wish_ == Wish::kGoOn) return Run(text, now);
+  held_.append(text.data(), text.size());
   if (wish_ == Wish::kPause) return;
   Run(std::exchange(held_, {}), now);
 }
@@ -74,7 +109,7 @@ bool Dialogue::GiveUpPause(Instant now) {
 
 void Dialogue::Lost() {
   if (wish_ != Wish::kEnd) wish_ = Wish::kDrop;
-  if (counted_.counted()) sinking_->tally.Gone(counted_);
+  Leave();
 }
 
 void Dialogue::Run(absl::string_view input, Instant now) {
@@ -82,6 +117,9 @@ void Dialogue::Run(absl::string_view input, Instant now) {
   }
   held_.append(input.data(), input.size());
   GatherOutput();
+  // The 220 is the last that leaves in clear.
+  const bool secures = std::exchange(secures_next_, false);
+  if (secures && wish_ == Wish::kGoOn) secure_.StartServer(sinking_->options.tls);
 }
 
 // False: nothing more for now.
@@ -122,8 +160,8 @@ bool Dialogue::Step(absl::string_view& input, Instant now) {
       ++sinking_->refused_by_session;
       return true;
     case smtp::ServerEvent::kStartTls:
-      CHECK(!"STARTTLS is not offered");
-      return false;
+      Reach(FaultStage::kStartTls, "", now);
+      return true;
     case smtp::ServerEvent::kClose:
       Stop(Wish::kEnd);
       return false;
@@ -169,10 +207,11 @@ void Dialogue::RefuseAt(FaultStage stage, absl::string_view reply) {
       return;
     case FaultStage::kHelo:
       GatherOutput();
-      absl::StrAppend(&output_, reply, "\r\n");
+      Say(absl::StrCat(reply, "\r\n"));
       skip_helo_ = true;
       if (absl::StartsWith(reply, "421")) Stop(Wish::kEnd);
       return;
+    case FaultStage::kStartTls:
     case FaultStage::kMail:
     case FaultStage::kRcpt:
     case FaultStage::kData:
@@ -189,6 +228,10 @@ void Dialogue::GoOn(FaultStage stage) {
       return;
     case FaultStage::kHelo:
       helo_passed_ = true;
+      return;
+    case FaultStage::kStartTls:
+      session_.Accept();
+      secures_next_ = true;
       return;
     case FaultStage::kMail:
     case FaultStage::kRcpt:
@@ -222,13 +265,33 @@ void Dialogue::TakeMessage(bool answered) {
 
 void Dialogue::Stop(Wish wish) {
   wish_ = wish;
-  if (counted_.counted()) sinking_->tally.Gone(counted_);
+  Leave();
+}
+
+// Of the counts.
+void Dialogue::Leave() {
+  if (!counted_.counted()) return;
+  const bool unsecured = secure_.state() == SecureBytes::State::kSecuring ||
+                         secure_.state() == SecureBytes::State::kFailed;
+  if (unsecured) sinking_->tally.HandshakeFailed(counted_);
+  sinking_->tally.Gone(counted_);
 }
 
 void Dialogue::GatherOutput() {
-  const absl::string_view output = session_.output();
-  output_.append(output.data(), output.size());
+  Say(session_.output());
   session_.ClearOutput();
+  if (secure_.state() == SecureBytes::State::kSecure && wish_ == Wish::kEnd) secure_.SealEnd();
+  secure_.TakeOutput(output_);
+}
+
+// During the handshake and where it has failed the session has nothing to say.
+void Dialogue::Say(absl::string_view text) {
+  if (text.empty()) return;
+  if (secure_.state() == SecureBytes::State::kClear) {
+    output_.append(text.data(), text.size());
+  } else if (!secure_.Seal(text)) {
+    Stop(Wish::kDrop);
+  }
 }
 
 absl::string_view Dialogue::MessageDomain() const {

@@ -2,6 +2,7 @@
 // counted.
 //
 // The owner hands in bytes, sends what gathers in output(), and after each call looks at wish().
+// After STARTTLS both are ciphertext.
 
 #pragma once
 
@@ -13,6 +14,7 @@
 #include "engine/smtp/server_session.h"
 #include "tools/line_file.h"
 #include "tools/probe_message.h"
+#include "tools/secure_bytes.h"
 #include "tools/sink/faults.h"
 #include "tools/sink/options.h"
 #include "tools/sink/tally.h"
@@ -58,6 +60,8 @@ class Dialogue {
   std::string& output() { return output_; }  // The owner takes from it.
 
  private:
+  void TakeSecure(absl::string_view ciphertext, Instant now);
+  void TakeText(absl::string_view text, Instant now);
   void Run(absl::string_view input, Instant now);
   bool Step(absl::string_view& input, Instant now);
   bool GiveUpPause(Instant now);
@@ -68,13 +72,17 @@ class Dialogue {
   void GoOn(FaultStage stage);
   void TakeMessage(bool answered);
   void Stop(Wish wish);
+  void Leave();
   void GatherOutput();
+  void Say(absl::string_view text);
+  bool ended() const { return wish_ == Wish::kEnd || wish_ == Wish::kDrop; }
   absl::string_view MessageDomain() const;
 
   Sinking* sinking_ = nullptr;
   Start start_;
   smtp::ServerSession session_;
   smtp::ServerSession::Options session_options_;
+  SecureBytes secure_;
   Tally::Connection counted_;
   ProbeReader probe_;
   std::string held_;
@@ -83,8 +91,9 @@ class Dialogue {
   FaultStage paused_at_ = FaultStage::kConnect;
   Duration pause_{};
   uint32_t bytes_per_s_ = 0;
-  bool helo_passed_ = false;  // The HELO or EHLO in front has had its chance of a fault.
-  bool skip_helo_ = false;    // It was refused: the session is not to see it.
+  bool helo_passed_ = false;   // The HELO or EHLO in front has had its chance of a fault.
+  bool skip_helo_ = false;     // It was refused: the session is not to see it.
+  bool secures_next_ = false;  // STARTTLS was accepted; its 220 is still to be gathered.
 };
 
 }  // namespace sluice::tools

@@ -21,9 +21,9 @@ constexpr size_t kReplyBytesMax = 510;  // RFC 5321 4.5.3.1.5, without CRLF.
 
 constexpr std::pair<absl::string_view, FaultStage> kStages[] = {
     {"connect", FaultStage::kConnect}, {"greeting", FaultStage::kConnect},
-    {"helo", FaultStage::kHelo},       {"mail", FaultStage::kMail},
-    {"rcpt", FaultStage::kRcpt},       {"data", FaultStage::kData},
-    {"dot", FaultStage::kDot}};
+    {"helo", FaultStage::kHelo},       {"starttls", FaultStage::kStartTls},
+    {"mail", FaultStage::kMail},       {"rcpt", FaultStage::kRcpt},
+    {"data", FaultStage::kData},       {"dot", FaultStage::kDot}};
 
 constexpr std::pair<absl::string_view, FaultAction> kActions[] = {
     {"reply", FaultAction::kReply}, {"drop", FaultAction::kDrop},
@@ -77,7 +77,7 @@ bool IsRefusal(absl::string_view reply) {
 absl::string_view SetWord(Fault& fault, absl::string_view name, absl::string_view value) {
   if (name == "stage") {
     const FaultStage* stage = FindWord(kStages, value);
-    if (stage == nullptr) return "stage is one of connect, helo, mail, rcpt, data, dot";
+    if (stage == nullptr) return "stage is one of connect, helo, starttls, mail, rcpt, data, dot";
     fault.stage = *stage;
   } else {
     const FaultAction* action = FindWord(kActions, value);
@@ -130,6 +130,7 @@ bool KnowsDomain(FaultStage stage) {
   switch (stage) {
     case FaultStage::kConnect:
     case FaultStage::kHelo:
+    case FaultStage::kStartTls:
     case FaultStage::kMail:
       return false;
     case FaultStage::kRcpt:

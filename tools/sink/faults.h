@@ -3,7 +3,7 @@
 // Written as `stage=rcpt,reply=450 4.7.1 later,probability=0.1`: fields in any order, separated by
 // commas. A comma in a reply's text is part of it unless a known field follows.
 //
-//   stage        connect (or greeting), helo, mail, rcpt, data, dot
+//   stage        connect (or greeting), helo, starttls, mail, rcpt, data, dot
 //   action       reply (when `reply` is given, the default), drop, delay, close421, slow,
 //   accept_drop reply        the whole reply line, 400-599, instead of the accepting one delay_ms
 //   how long a delay waits before the dialogue goes on as if nothing was bytes_per_s  how fast a
@@ -28,7 +28,7 @@
 
 namespace sluice::tools {
 
-enum class FaultStage : uint8_t { kConnect, kHelo, kMail, kRcpt, kData, kDot };
+enum class FaultStage : uint8_t { kConnect, kHelo, kStartTls, kMail, kRcpt, kData, kDot };
 enum class FaultAction : uint8_t { kReply, kDrop, kDelay, kClose421, kSlow, kAcceptDrop };
 
 struct Fault {

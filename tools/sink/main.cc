@@ -6,6 +6,7 @@
 
 #include "engine/io/clock.h"
 #include "engine/io/uring_io.h"
+#include "tls/context.h"
 #include "tools/line_file.h"
 #include "tools/process.h"
 #include "tools/sink/options.h"
@@ -45,6 +46,7 @@ int Main(int argc, char** argv) {
   const auto options = ParseSinkOptions(argc, argv);
   absl::Status status = options.status();
   if (options.ok() && options->has_value()) status = RunSink(**options);
+  tls::EndThread();
   if (status.ok()) return 0;
   std::cerr << "sluice-sink: " << status.message() << "\n";
   return options.ok() ? 1 : 2;

@@ -4,6 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/domain_name.h"
+#include "engine/io/clock.h"
+#include "tls/demo_certificate.h"
+#include "tls/key_pair.h"
 #include "tools/command_line.h"
 
 namespace sluice::tools {
@@ -21,6 +24,9 @@ struct Words {
   int64_t ports = 1;
   std::vector<double> windows_s{60};
   std::vector<std::string> faults;
+  std::string certificate;
+  std::string key;
+  bool demo_certificate = false;
   bool no_pipelining = false;
   bool no_8bitmime = false;
 };
@@ -45,6 +51,11 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
   app.add_flag("--progress", options.progress, "A line a second on standard error");
   app.add_flag("--no-pipelining", words.no_pipelining, "Do not offer PIPELINING");
   app.add_flag("--no-8bitmime", words.no_8bitmime, "Do not offer 8BITMIME");
+  app.add_option("--certificate", words.certificate,
+                 "PEM file of a certificate and its chain: offer STARTTLS on all ports");
+  app.add_option("--key", words.key, "PEM file of its key");
+  app.add_flag("--demo-certificate", words.demo_certificate,
+               "Offer STARTTLS with a self-signed certificate of the hostname");
   app.add_option("--size-max", options.size_max_bytes, "Largest message in bytes; 0: no limit")
       ->check(WholeNumber());
   app.add_option("--recipients-max", options.recipients_max,
@@ -105,6 +116,33 @@ absl::Status TakeFaults(const Words& words, SinkOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status TakeCertificate(const Words& words, SinkOptions& options) {
+  if (words.certificate.empty() != words.key.empty()) {
+    return Wrong("--certificate", "goes with --key");
+  }
+  if (words.certificate.empty() && !words.demo_certificate) return absl::OkStatus();
+  if (!words.certificate.empty() && words.demo_certificate) {
+    return Wrong("--demo-certificate", "contradicts --certificate");
+  }
+  const WallTime now = io::ReadClock().wall;
+  tls::Context::Options pair;
+  if (words.demo_certificate) {
+    auto demo = tls::MakeDemoCertificate(options.hostname, now);
+    if (!demo.ok()) return Wrong("--demo-certificate", demo.status().message());
+    pair.certificate = std::move(demo->certificate_pem);
+    pair.key = std::move(demo->key_pem);
+  } else {
+    auto loaded = tls::LoadKeyPair(words.certificate, words.key, now);
+    if (!loaded.ok()) return Wrong("--certificate", loaded.status().message());
+    pair.certificate = std::move(loaded->chain_pem);
+    pair.key = std::move(loaded->key_pem);
+  }
+  auto context = tls::Context::ForServers(pair);
+  if (!context.ok()) return Wrong("--certificate", context.status().message());
+  options.tls = *std::move(context);
+  return absl::OkStatus();
+}
+
 absl::Status Validate(const Words& words, SinkOptions& options) {
   if (absl::Status status = TakeListeners(words, options); !status.ok()) return status;
   if (absl::Status status = TakeWindows(words, options); !status.ok()) return status;
@@ -116,7 +154,7 @@ absl::Status Validate(const Words& words, SinkOptions& options) {
   if (options.remembered_max > kRememberedMax) return Wrong("--remember", "at most 1000000000");
   options.pipelining = !words.no_pipelining;
   options.eight_bit_mime = !words.no_8bitmime;
-  return absl::OkStatus();
+  return TakeCertificate(words, options);
 }
 
 }  // namespace

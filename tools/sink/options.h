@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/ip_address.h"
 #include "engine/base/time.h"
+#include "tls/context.h"
 #include "tools/sink/faults.h"
 
 namespace sluice::tools {
@@ -26,12 +28,13 @@ struct SinkOptions {
   bool eight_bit_mime = true;
   uint64_t size_max_bytes = 0;  // 0: no limit.
   uint32_t recipients_max = 1000;
+  std::shared_ptr<const tls::Context> tls;  // Null: STARTTLS is not offered.
   std::vector<Fault> faults;
   uint64_t seed = 1;
   uint64_t remembered_max = 16'000'000;
 };
 
-// Nothing: help was asked for and has been printed.
+// Reads the certificate too. Nothing: help was asked for and has been printed.
 absl::StatusOr<std::optional<SinkOptions>> ParseSinkOptions(int argc, const char* const* argv);
 
 }  // namespace sluice::tools

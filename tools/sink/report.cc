@@ -22,7 +22,11 @@ Json RowOf(const Counts& row) {
           {"connections", row.connections},
           {"connections_now", row.connections_now},
           {"connections_peak", row.connections_peak},
+          {"tls_connections", row.tls_connections},
+          {"handshakes_failed", row.handshakes_failed},
           {"messages", row.messages},
+          {"messages_under_tls", row.messages_under_tls},
+          {"messages_in_clear", row.messages - row.messages_under_tls},
           {"messages_on_connection_max", row.messages_on_connection_max},
           {"recipients", row.recipients},
           {"recipients_taken", row.recipients_taken},
@@ -32,6 +36,12 @@ Json RowOf(const Counts& row) {
           {"damaged", row.damaged},
           {"without_probe", row.without_probe},
           {"windows", WindowsOf(row)}};
+}
+
+Json TotalsOf(const Tally& tally) {
+  Json row = RowOf(tally.total());
+  row["ciphers"] = tally.ciphers();
+  return row;
 }
 
 template <class Rows>
@@ -62,7 +72,7 @@ std::string SinkReport(const Sink& sink, Duration cpu) {
                        {"seconds", Seconds(sink.busy())},
                        {"messages_per_s", Ratio(messages, Seconds(sink.busy()))},
                        {"cpu_us_per_message", Ratio(Seconds(cpu) * 1e6, messages)},
-                       {"totals", RowOf(tally.total())},
+                       {"totals", TotalsOf(tally)},
                        {"refused_by_session", sink.refused_by_session()},
                        {"connections_refused", sink.connections_refused()},
                        {"connections_over_bound", tally.connections_over_bound()},

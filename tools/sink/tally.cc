@@ -9,8 +9,9 @@ namespace {
 
 constexpr absl::string_view kOthers = "(others)";
 
-void Enter(Counts& row) {
+void Enter(Counts& row, bool tls) {
   ++row.connections;
+  row.tls_connections += tls;
   ++row.connections_now;
   row.connections_peak = std::max(row.connections_peak, row.connections_now);
 }
@@ -29,8 +30,9 @@ void CountRecipient(Counts& row, Instant now) {
   row.windows.Add(1, now);
 }
 
-void CountMessage(Counts& row, const Tally::Arrival& arrival) {
+void CountMessage(Counts& row, const Tally::Arrival& arrival, bool tls) {
   ++row.messages;
+  row.messages_under_tls += tls;
   row.bytes += arrival.bytes;
   switch (arrival.verdict) {
     case ProbeReader::Verdict::kIntact:
@@ -61,17 +63,36 @@ void Tally::Connected(Connection& connection, uint32_t port_index) {
   connection.mails_ = 0;
   connection.domains_.clear();
   connection.over_bound_ = false;
-  Enter(total_);
-  Enter(ports_[port_index]);
+  connection.tls_ = false;
+  Enter(total_, false);
+  Enter(ports_[port_index], false);
 }
 
 void Tally::Gone(Connection& connection) {
   CHECK(connection.counted_);
   connection.counted_ = false;
-  Leave(total_);
-  Leave(ports_[connection.port_]);
-  for (const Connection::Domain& domain : connection.domains_) Leave(domains_[domain.row]);
+  ForEachRow(connection, [](Counts& row) { Leave(row); });
   connections_over_bound_ += connection.over_bound_;
+}
+
+void Tally::Secured(Connection& connection, absl::string_view cipher) {
+  CHECK(connection.counted_);
+  CHECK(!connection.tls_);
+  connection.tls_ = true;
+  ForEachRow(connection, [](Counts& row) { ++row.tls_connections; });
+  ++ciphers_[std::string(cipher)];
+}
+
+void Tally::HandshakeFailed(const Connection& connection) {
+  CHECK(connection.counted_);
+  ForEachRow(connection, [](Counts& row) { ++row.handshakes_failed; });
+}
+
+template <class Count>
+void Tally::ForEachRow(const Connection& connection, const Count& count) {
+  count(total_);
+  count(ports_[connection.port_]);
+  for (const Connection::Domain& domain : connection.domains_) count(domains_[domain.row]);
 }
 
 void Tally::MailSeen(Connection& connection) {
@@ -98,7 +119,7 @@ void Tally::CountDomain(Connection& connection, uint32_t row) {
     connection.over_bound_ = domains.size() == kDomainsPerConnectionMax;
     if (connection.over_bound_) return;
     found = domains.insert(domains.end(), {.row = row, .messages = 0, .last_mail = 0});
-    Enter(domains_[row]);
+    Enter(domains_[row], connection.tls_);
   }
   if (found->last_mail == connection.mails_) return;
   found->last_mail = connection.mails_;
@@ -107,11 +128,11 @@ void Tally::CountDomain(Connection& connection, uint32_t row) {
 
 void Tally::MessageTaken(const Connection& connection, const Arrival& arrival) {
   Counts& port = ports_[connection.port_];
-  CountMessage(total_, arrival);
-  CountMessage(port, arrival);
+  CountMessage(total_, arrival, connection.tls_);
+  CountMessage(port, arrival, connection.tls_);
   for (const smtp::EnvelopeRecipient& recipient : arrival.recipients) {
     Counts& domain = domains_[RowOf(recipient.destination)];
-    if (domain.last_message != total_.messages) CountMessage(domain, arrival);
+    if (domain.last_message != total_.messages) CountMessage(domain, arrival, connection.tls_);
     domain.last_message = total_.messages;
     const Repeat repeat = arrival.probe
                               ? Remember(arrival.probe->id, recipient.address, arrival.answered)

@@ -4,6 +4,9 @@
 // to both until it is gone. Recipients are RCPT commands, refused ones too, since a sender's limits
 // count those; messages on a connection are MAIL commands for the same reason.
 //
+// A connection is under TLS from the end of its handshake; a handshake that was begun has failed
+// when its connection ends without that. A message is under TLS if its data came so.
+//
 // A recipient is a duplicate when it came before with the same probe id. That is excused when
 // the copy before was taken without an answer: the sender could not know.
 
@@ -11,6 +14,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,7 +34,10 @@ struct Counts {
   uint32_t connections_now = 0;
   uint32_t connections_peak = 0;
   uint64_t connections = 0;
+  uint64_t tls_connections = 0;  // Of these.
+  uint64_t handshakes_failed = 0;
   uint64_t messages = 0;                    // Taken.
+  uint64_t messages_under_tls = 0;          // Of these.
   uint64_t messages_on_connection_max = 0;  // MAIL commands.
   uint64_t recipients = 0;                  // RCPT commands.
   uint64_t recipients_taken = 0;            // Of the messages taken.
@@ -73,6 +80,7 @@ class Tally {
     uint32_t mails_ = 0;
     std::vector<Domain> domains_;
     bool over_bound_ = false;
+    bool tls_ = false;
   };
 
   // Domains that one connection is counted for; beyond, its recipients are, but the connection is
@@ -92,6 +100,8 @@ class Tally {
 
   void Connected(Connection& connection, uint32_t port_index);
   void Gone(Connection& connection);
+  void Secured(Connection& connection, absl::string_view cipher);
+  void HandshakeFailed(const Connection& connection);  // Before Gone.
   void MailSeen(Connection& connection);
   void RecipientSeen(Connection& connection, absl::string_view domain, Instant now);
   void MessageTaken(const Connection& connection, const Arrival& arrival);
@@ -99,11 +109,17 @@ class Tally {
   const Counts& total() const { return total_; }
   const std::deque<Counts>& ports() const { return ports_; }
   const std::deque<Counts>& domains() const { return domains_; }
+  // Connections under TLS by their suites, as IANA has them; bounded by the suites that we offer.
+  const std::map<std::string, uint64_t>& ciphers() const { return ciphers_; }
   uint64_t connections_over_bound() const { return connections_over_bound_; }
   bool all_remembered() const { return all_remembered_; }
 
  private:
   enum class Repeat : uint8_t { kFirst, kDuplicate, kExcused };
+
+  // Calls `count` with every row that the connection belongs to.
+  template <class Count>
+  void ForEachRow(const Connection& connection, const Count& count);
 
   Counts MakeRow(absl::string_view name);
   uint32_t RowOf(absl::string_view domain);
@@ -115,6 +131,7 @@ class Tally {
   Counts total_;
   std::deque<Counts> ports_;
   std::deque<Counts> domains_;
+  std::map<std::string, uint64_t> ciphers_;
   absl::flat_hash_map<std::string, uint32_t> rows_;  // Of domains_.
   uint32_t last_row_ = 0;                            // The one asked for most recently.
   absl::flat_hash_set<uint64_t> remembered_;         // Hashes of id and recipient.
