@@ -3,8 +3,9 @@
 
 Usage: load_sink_test.py BUILD_DIR
 
-Runs with and without faults and compares the two reports, the ledger and the list of what was
-received. Also: command lines that must be refused, and the end by signal and by timeout.
+Runs with and without faults, in clear and under TLS, and compares the two reports, the ledger and
+the list of what was received. Also: what Python's own TLS sees of the sink, command lines that must
+be refused, and the end by signal and by timeout.
 """
 
 import collections
@@ -12,9 +13,14 @@ import json
 import pathlib
 import re
 import signal
+import smtplib
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+
+from certificates import Workshop
 
 failures = 0
 
@@ -208,6 +214,186 @@ def broken_sessions(build):
           5000 + times[8])
 
 
+def under_tls(build):
+    print("5,000 messages under TLS, 20 on a connection, some to 3 recipients")
+    with tempfile.TemporaryDirectory() as name:
+        made = Workshop(pathlib.Path(name) / "made").self_signed(["sink.example"])
+        sink, load = run_pair(
+            build, ["--certificate", made.chain, "--key", made.key],
+            ["--starttls", "--messages", "5000", "--sizes", "512:2,1k:5,10k:3,200k:1",
+             "--domain-count", "10", "--recipients-per-message", "3",
+             "--messages-per-connection", "20"], expect=5000)
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("accepted", load.report["accepted"], 5000)
+    equal("ledger and received are the same", load.ledger == sink.received, True)
+    equal("taken under TLS", sink.totals["messages_under_tls"], 5000)
+    equal("taken in clear", sink.totals["messages_in_clear"], 0)
+    check("at least 250 connections", load.report["connections"] >= 250)
+    for side, report in ("load", load.report), ("sink", sink.totals):
+        equal(f"connections under TLS, by the {side}", report["tls_connections"],
+              report["connections"])
+        equal(f"handshakes that failed, by the {side}", report["handshakes_failed"], 0)
+    equal("connections of all ciphers", sum(sink.totals["ciphers"].values()),
+          sink.totals["connections"])
+    equal("messages under TLS of all domains",
+          sum(row["messages_under_tls"] for row in sink.report["domains"]), 5000)
+
+    print("in clear, though TLS is offered")
+    sink, load = run_pair(build, ["--demo-certificate"], ["--messages", "100"], expect=100)
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("taken in clear", sink.totals["messages_in_clear"], 100)
+    equal("connections under TLS", sink.totals["tls_connections"], 0)
+    equal("ciphers", sink.totals["ciphers"], {})
+
+
+def broken_tls(build):
+    print("1,000 messages under TLS, connections dropped, delayed, slow and refused at every stage")
+    faults = ["stage=starttls,action=drop,probability=0.1",
+              "stage=starttls,reply=454 4.7.0 not now,probability=0.1",
+              "stage=starttls,action=delay,delay_ms=20,probability=0.1",
+              "stage=helo,action=slow,bytes_per_s=2000000,probability=0.2",
+              "stage=mail,action=drop,probability=0.01",
+              "stage=rcpt,reply=450 4.7.1 later,probability=0.01",
+              "stage=data,action=close421,probability=0.01",
+              "stage=dot,action=delay,delay_ms=20,probability=0.02",
+              "stage=dot,action=accept_drop,probability=0.01"]
+    sink, load = run_pair(
+        build,
+        ["--demo-certificate"] + [word for fault in faults for word in ("--fault", fault)],
+        ["--starttls", "--messages", "1000", "--retry-refused", "--retry-after", "0.1",
+         "--connections", "20", "--messages-per-connection", "10"])
+    check_sound(sink, load)
+    equal("the load exits with", load.exit, 0)
+    equal("accepted", load.report["accepted"], 1000)
+    times = [fault["times"] for fault in sink.report["faults"]]
+    check("every fault was done", all(times), times)
+    equal("taken are those accepted and those dropped after the dot",
+          sink.totals["messages_under_tls"], 1000 + times[8])
+    equal("taken in clear", sink.totals["messages_in_clear"], 0)
+    equal("connections under TLS are those not dropped or refused before",
+          sink.totals["tls_connections"], sink.totals["connections"] - times[0] - times[1])
+    equal("and so the load says", load.report["tls_connections"], sink.totals["tls_connections"])
+
+
+def no_tls(build):
+    print("TLS is asked for and not to be had")
+    sink, load = run_pair(build, [], ["--starttls", "--messages", "5"])
+    equal("the load exits with", load.exit, 1)
+    check("and says why", "does not offer STARTTLS" in load.sentence
+          and load.sentence.startswith("sluice-load: 127.0.0.1:"), load.sentence)
+    equal("taken by the sink", sink.totals["messages"], 0)
+    equal("recipients", sink.totals["recipients"], 0)
+
+    print("TLS is refused for as long as the run lasts")
+    sink, load = run_pair(
+        build, ["--demo-certificate", "--fault", "stage=starttls,reply=454 4.7.0 not now"],
+        ["--starttls", "--messages", "5", "--timeout", "0.5"])
+    equal("the load exits with", load.exit, 1)
+    check("and says why", load.sentence == "sluice-load: timeout: 0 messages of 5 were accepted; "
+          "TLS failed last with: STARTTLS was refused with 454", load.sentence)
+    equal("recipients", sink.totals["recipients"], 0)
+
+
+def peer_of_python(build):
+    print("Python's own client under TLS")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        root = Workshop(folder / "made").authority("a root")
+        made = root.authority("one below").issue(["sink.example"])
+        context = ssl.create_default_context(cafile=root.file)
+        context.check_hostname = False  # It connects to an address.
+        with Sink(build, folder, "--certificate", made.chain, "--key", made.key) as sink:
+            host, port = sink.address.split(":")
+            with smtplib.SMTP(host, int(port), "c.example") as client:
+                client.starttls(context=context)  # Verifies the chain, by what the sink shows of it.
+                shown = client.sock.getpeercert(binary_form=True)
+                check("it is the certificate that was given",
+                      ssl.DER_cert_to_PEM_cert(shown) == own_of(made.chain))
+                client.sendmail("a@x.example", ["b@y.example"], "Subject: x\r\n\r\nhello\r\n")
+            with smtplib.SMTP(host, int(port), "c.example") as client:
+                try:
+                    client.starttls(context=ssl.create_default_context())  # Without this root.
+                    check("it does not verify without the root", False)
+                except ssl.SSLCertVerificationError:
+                    check("it does not verify without the root", True)
+                client.close()
+            sink.end()
+        equal("taken under TLS", sink.totals["messages_under_tls"], 1)
+        equal("without a probe", sink.totals["without_probe"], 1)
+        equal("connections", sink.totals["connections"], 2)
+
+    print("a demo certificate is of the hostname, and another in each run")
+    shown = set()
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            with Sink(build, folder, "--demo-certificate", "--hostname", "demo.example") as sink:
+                # What is not verified first is then all that is trusted.
+                one = shown_to(sink.address, ssl._create_unverified_context(), "demo.example")
+                file = folder / "shown.pem"
+                file.write_text(one)
+                trusting = ssl.create_default_context(cafile=file)
+                check("it names the host",
+                      shown_to(sink.address, trusting, "demo.example") == one)
+                try:
+                    shown_to(sink.address, trusting, "other.example")
+                    check("and no other", False)
+                except ssl.SSLCertVerificationError:
+                    check("and no other", True)
+                sink.end()
+            shown.add(one)
+    equal("certificates of two runs", len(shown), 2)
+
+
+def shown_to(address, context, name):
+    """The certificate that a sink shows to a client who looks for `name`, in PEM."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as clear:
+        clear.recv(1000)
+        clear.sendall(b"STARTTLS\r\n")
+        clear.recv(1000)
+        with context.wrap_socket(clear, server_hostname=name) as secure:
+            return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+
+
+def own_of(chain):
+    """The first certificate of a PEM file."""
+    end = "-----END CERTIFICATE-----\n"
+    text = chain.read_text()
+    return text[text.index("-----BEGIN"):text.index(end) + len(end)]
+
+
+def refused_certificates(build):
+    print("certificates that are refused with a sentence")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        workshop = Workshop(folder / "made")
+        one, other = workshop.self_signed(["a.example"]), workshop.self_signed(["b.example"])
+        rubbish = folder / "rubbish"
+        rubbish.write_text("no certificate")
+        listen = ["--listen", "127.0.0.1:0"]
+        for what, options, word in [
+                ("a file that is not there",
+                 ["--certificate", folder / "nowhere", "--key", one.key], "nowhere"),
+                ("a file that is none", ["--certificate", rubbish, "--key", one.key], "rubbish"),
+                ("a key that is not there",
+                 ["--certificate", one.chain, "--key", folder / "nokey"], "nokey"),
+                ("another's key", ["--certificate", one.chain, "--key", other.key],
+                 "the key isn't that of the first certificate"),
+                ("no key", ["--certificate", one.chain], "--key"),
+                ("no certificate", ["--key", one.key], "--certificate"),
+                ("one and a demo certificate",
+                 ["--certificate", one.chain, "--key", one.key, "--demo-certificate"],
+                 "--demo-certificate")]:
+            run = subprocess.run([build / "tools/sluice-sink", *listen, *options],
+                                 capture_output=True, text=True, timeout=10)
+            said = run.stderr.strip()
+            check(what, run.returncode == 2 and said.startswith("sluice-sink: ") and word in said
+                  and "\n" not in said, said)
+
+
 def ends(build):
     print("ends by timeout, and with nobody there")
     sink, load = run_pair(build, ["--fault", "stage=connect,action=delay,delay_ms=60000"],
@@ -276,8 +462,9 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     build = pathlib.Path(sys.argv[1]).resolve()
-    for test in (refused_options, plain, many_domains, refusals_retried, refusals_final,
-                 broken_sessions, ends):
+    for test in (refused_options, refused_certificates, plain, many_domains, refusals_retried,
+                 refusals_final, broken_sessions, under_tls, broken_tls, no_tls, peer_of_python,
+                 ends):
         test(build)
     print(f"{failures} checks failed" if failures else "all checks passed")
     sys.exit(1 if failures else 0)
