@@ -44,6 +44,7 @@ def openssl(*words):
                           capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
         raise RuntimeError(f"openssl {words[0]}: {done.stderr}")
+    return done.stdout
 
 
 def key_options(key):

@@ -10,6 +10,7 @@ without. How they are unpacked and started: mail_peers.py.
 import collections
 import os
 import pwd
+import re
 
 from mail_peers import Accounts, Packages, Server
 from numbered_mail import mailboxes
@@ -34,7 +35,11 @@ class MailServer:
     """Takes mail for the mailboxes of `domains`, and for the domains of `relays`, on its ports."""
 
     package = ""
-    has_old = True  # It can be held to TLS 1.2.
+    has_old = True     # It can be held to TLS 1.2.
+    keys = "ec"        # Of its certificates: "ec" or "rsa:2048".
+    received_tls = ""  # What its Received line says of version and cipher, without line ends.
+    resumed = ""       # What its log says of a session resumed at a port; nothing: it is silent.
+    not_relayed = ""   # What it says of mail to a domain whose relay has not the right certificate.
 
     def __init__(self, build, run, ports, domains=(), relays=None, ca_file=None):
         self.packages = Packages(build, self.package)
@@ -59,6 +64,9 @@ class MailServer:
         """Each recipient and the bytes that came for it. A recipient has a maildir of that name."""
         return [(path.parent.parent.name, path.read_bytes())
                 for path in self.mail.glob("*/new/*")]
+
+    def sessions_resumed(self, port):
+        return len(re.findall(self.resumed.format(port=port.number), self.log()))
 
     def numbers_of(self, kind):
         return [port.number for port in self.ports if port.certificate and port.kind == kind]
@@ -142,11 +150,11 @@ POSTFIX_QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "
 
 
 def postfix_listener(port):
-    options = ["smtpd_tls_security_level=none"]
+    options = [f"syslog_name=postfix/p{port.number}"]
     if port.certificate:
         level = "encrypt" if port.kind == DEMANDED else "may"
-        options = [f"smtpd_tls_security_level={level}",
-                   f"smtpd_tls_chain_files={port.certificate.key},{port.certificate.chain}"]
+        options += [f"smtpd_tls_security_level={level}",
+                    f"smtpd_tls_chain_files={port.certificate.key},{port.certificate.chain}"]
     if port.kind == OLD:
         options.append("smtpd_tls_protocols=TLSv1.2")
     options = "".join(f" -o {option}" for option in options)
@@ -155,6 +163,9 @@ def postfix_listener(port):
 
 class Postfix(MailServer):
     package = "postfix"
+    received_tls = r"\(using TLSv([\d.]+) with cipher (\S+)"
+    not_relayed = r"smtp\[.* to=<\w+@{domain}>, .* status=deferred \(Server certificate not "
+    resumed = r"/p{port}/smtpd\[.*: Reusing old session"
 
     def configure(self):
         accounts = Accounts(self.run, "postfix", "postdrop")
@@ -194,7 +205,7 @@ exim_path = {program}
 keep_environment = LD_LIBRARY_PATH
 spool_directory = {folder}/spool-exim
 log_file_path = {folder}/spool-exim/%slog
-log_selector = +tls_resumption
+log_selector = +tls_resumption +incoming_interface
 pid_file_path =
 primary_hostname = exim.example
 domainlist local_domains = {domains}
@@ -252,6 +263,7 @@ relay:
   driver = smtp
   hosts_require_tls = *
   hosts_try_dane =
+  hosts_nopass_tls = *
   tls_verify_hosts = *
   tls_verify_certificates = {ca_file}
   tls_require_ciphers = ${{if inlist{{$host}}{{{old_hosts}}}{{{tls_1_2}}}{{NORMAL}}}}
@@ -267,6 +279,9 @@ def exim_list(items):
 
 class Exim(MailServer):
     package = "exim4-daemon-light"
+    received_tls = r"with esmtps +\(TLS([\d.]+)\) tls (\S+)"
+    not_relayed = r" == \w+@{domain} .* "
+    resumed = r" I=\[127\.0\.0\.1\]:{port} P=esmtps X=\S+\* "
 
     def configure(self):
         accounts = Accounts(self.run, "Debian-exim")
@@ -319,7 +334,10 @@ def opensmtpd_listener(port):
 
 class OpenSmtpd(MailServer):
     package = "opensmtpd"
+    not_relayed = r" to=<\w+@{domain}> .* result=TempFail"
+    received_tls = r"with ESMTPS id \w+ \(TLSv([\d.]+):([^:]+):"
     has_old = False
+    keys = "rsa:2048"  # Debian's build cannot sign with another.
 
     def configure(self):
         own(self.mail, NOBODY)
