@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """What a message costs in CPU microseconds: through Sluice, and straight to the sink.
 
-    end_to_end.py BUILD_DIR [--messages N] [--size BYTES] [--runs R]
+    end_to_end.py BUILD_DIR [--messages N] [--size BYTES] [--runs R] [--tls [out|both]]
 
 One shard pinned to the first core; injector and sink pinned to the second. Every message is synced
 before its 250. Two dialogues: pipelined and not. The runs are interleaved and their medians
 printed, since the machine's speed drifts; the ratio to the bare dialogue drifts less.
+
+--tls puts what goes to the sink under TLS, from Sluice and straight; --tls both also what is
+injected into Sluice. --messages-per-connection is of the connections to the sink, whoever makes
+them, and says how many messages share a handshake; injecting connections have 1,000 each.
 """
 
 import argparse
@@ -29,6 +33,7 @@ shards = 1
 [[listener]]
 address = "127.0.0.1:{ENGINE_PORT}"
 relay_from = ["127.0.0.0/8"]
+LISTENER
 [spool]
 path = "spool"
 [destinations]
@@ -37,12 +42,26 @@ table = "destinations.ini"
 table = "routes"
 [log]
 delivery = "delivery.jsonl"
+[[certificate]]
+name = "bench"
+certificate = "bench.pem"
+key = "bench.key"
 """
 CONTROLS = """
 [DEFAULT]
 max_host_concurrency = 20
-max_messages_per_connection = 1000
+max_messages_per_connection = MESSAGES
+table_tls = LEVEL
 """
+INJECTED_PER_CONNECTION = 1000
+
+
+def make_certificate(folder):
+    """Self-signed, of a P-256 key, for the sink and for Sluice's listener."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-subj", "/CN=mta.example.net", "-days", "30", "-keyout", "bench.key", "-out",
+         "bench.pem"], cwd=folder, check=True, capture_output=True)
 
 
 def cpu_us(pid):
@@ -88,12 +107,14 @@ class Run:
                 time.sleep(0.01)
         sys.exit(f"nothing listens on {port}")
 
-    def load(self, port, pipelining):
+    def load(self, through_engine, pipelining):
+        tls = self.options.tls == "both" if through_engine else self.options.tls is not None
+        per_connection = self.options.messages_per_connection
         load = self.start(
             self.options.load_core,
             "sluice-load",
             "--to",
-            f"127.0.0.1:{port}",
+            f"127.0.0.1:{ENGINE_PORT if through_engine else SINK_PORT}",
             "--connections",
             str(self.options.connections),
             "--messages",
@@ -107,13 +128,27 @@ class Run:
             "--ledger",
             "ledger.txt",
             "--messages-per-connection",
-            "1000",
+            str(INJECTED_PER_CONNECTION if through_engine else per_connection),
             "--pipelining" if pipelining else "--no-pipelining",
+            *(["--starttls"] if tls else []),
         )
         if load.wait() != 0:
             sys.exit("sluice-load failed: see its log")
         with open(os.path.join(self.folder, "load.json")) as report:
             return json.load(report)
+
+    def write_config(self):
+        listener = 'certificate = "bench"' if self.options.tls == "both" else ""
+        level = "required" if self.options.tls else "off"
+        controls = CONTROLS.replace("LEVEL", level)
+        controls = controls.replace("MESSAGES", str(self.options.messages_per_connection))
+        for name, text in (
+            ("sluice.toml", CONFIG.replace("LISTENER", listener)),
+            ("destinations.ini", controls),
+            ("routes", f"ALL 127.0.0.1:{SINK_PORT}\n"),
+        ):
+            with open(os.path.join(self.folder, name), "w") as file:
+                file.write(text)
 
     def one(self, through_engine, pipelining):
         """One run; returns its figures."""
@@ -126,27 +161,26 @@ class Run:
             "sink.json",
             "--expect",
             str(self.options.messages),
+            *(["--certificate", "bench.pem", "--key", "bench.key"] if self.options.tls else []),
         )
         self.sink_listening()
         engine = None
         if through_engine:
-            for name, text in (
-                ("sluice.toml", CONFIG),
-                ("destinations.ini", CONTROLS),
-                ("routes", f"ALL 127.0.0.1:{SINK_PORT}\n"),
-            ):
-                with open(os.path.join(self.folder, name), "w") as file:
-                    file.write(text)
+            self.write_config()
             engine = self.start(self.options.engine_core, "sluiced", "--config", "sluice.toml")
             self.listening(ENGINE_PORT)
             before = cpu_us(engine.pid)
-        report = self.load(ENGINE_PORT if through_engine else SINK_PORT, pipelining)
+        report = self.load(through_engine, pipelining)
         if sink.wait(timeout=120) != 0:
             sys.exit("sluice-sink failed: see its log")
         with open(os.path.join(self.folder, "sink.json")) as file:
             sink_report = json.load(file)
+        in_clear = sink_report["totals"]["messages_in_clear"]
+        if in_clear != (0 if self.options.tls else self.options.messages):
+            sys.exit(f"{in_clear} messages came in clear")
         figures = {
             "rate": sink_report["messages_per_s"],
+            "connections": sink_report["totals"]["connections"],
             "load": report["cpu_us_per_message"],
             "sink": sink_report["cpu_us_per_message"],
         }
@@ -175,11 +209,16 @@ def print_medians(dialogue, bare, through):
     user, system = median(through, "user"), median(through, "system")
     times = (user + system) / (sends + receives)
     print(f"{dialogue}:")
-    print(f"  bare dialogue   sends {sends:5.1f} us, receives {receives:5.1f} us")
+    print(
+        f"  bare dialogue   sends {sends:5.1f} us, receives {receives:5.1f} us; "
+        f"{median(bare, 'rate'):.0f} messages a second on {median(bare, 'connections'):.0f} "
+        "connections"
+    )
     print(
         f"  through Sluice  {user + system:5.1f} CPU us a message (user {user:.1f}, system "
         f"{system:.1f}), {times:.2f} times the bare dialogue's two sides; "
-        f"{median(through, 'rate'):.0f} messages a second"
+        f"{median(through, 'rate'):.0f} messages a second on "
+        f"{median(through, 'connections'):.0f} connections"
     )
 
 
@@ -192,14 +231,24 @@ def main():
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--engine-core", type=int, default=0)
     arguments.add_argument("--load-core", type=int, default=1)
+    arguments.add_argument("--tls", choices=("out", "both"), nargs="?", const="out")
+    arguments.add_argument(
+        "--messages-per-connection", type=int, help="to the sink; 1000, and 50 with --tls"
+    )
     options = arguments.parse_args()
+    if options.messages_per_connection is None:
+        options.messages_per_connection = 50 if options.tls else 1000
+    tls = {None: "no TLS", "out": "TLS to the sink", "both": "TLS on both sides"}[options.tls]
     print(
         f"{options.messages} messages of {options.size} bytes, {options.connections} injecting "
-        f"connections, 10 destinations, one shard, sync on; medians of {options.runs}"
+        f"connections, 10 destinations, one shard, sync on, {tls}, "
+        f"{options.messages_per_connection} messages a connection to the sink; "
+        f"medians of {options.runs}"
     )
     with tempfile.TemporaryDirectory(
         prefix="end-to-end-", dir=os.path.abspath(options.build)
     ) as folder:
+        make_certificate(folder)
         run = Run(options, folder)
         try:
             for pipelining in (True, False):
