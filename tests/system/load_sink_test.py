@@ -307,7 +307,7 @@ def peer_of_python(build):
         with Sink(build, folder, "--certificate", made.chain, "--key", made.key) as sink:
             host, port = sink.address.split(":")
             with smtplib.SMTP(host, int(port), "c.example") as client:
-                client.starttls(context=context)  # Verifies the chain, by what the sink shows of it.
+                client.starttls(context=context)  # Verifies the whole chain.
                 shown = client.sock.getpeercert(binary_form=True)
                 check("it is the certificate that was given",
                       ssl.DER_cert_to_PEM_cert(shown) == own_of(made.chain))
