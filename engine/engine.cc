@@ -1,17 +1,15 @@
 #include "engine/engine.h"
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <sched.h>
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 #include <thread>
 
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 #include "engine/io/clock.h"
+#include "engine/resolver_options.h"
 #include "engine/spool/recovery.h"
 
 namespace sluice {
@@ -22,30 +20,6 @@ constexpr auto kLookInterval = std::chrono::milliseconds(2);
 
 // How long a shard has to end after it was told to abort, before the process ends without it.
 constexpr auto kAbortTime = std::chrono::seconds(5);
-
-// The addresses at which we take mail: a route that leads there is a loop.
-std::vector<IpAddress> OwnAddresses(const std::vector<ListenerConfig>& listeners) {
-  std::vector<IpAddress> addresses;
-  bool any = false;
-  for (const ListenerConfig& listener : listeners) {
-    any |= listener.address.ip.IsUnspecified();
-    addresses.push_back(listener.address.ip);
-  }
-  if (!any) return addresses;
-  ifaddrs* interfaces = nullptr;
-  if (getifaddrs(&interfaces) != 0) return addresses;
-  for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr) continue;
-    const int family = each->ifa_addr->sa_family;
-    if (family != AF_INET && family != AF_INET6) continue;
-    sockaddr_storage storage{};
-    std::memcpy(&storage, each->ifa_addr,
-                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-    addresses.push_back(SocketAddress::FromSystem(storage).ip);
-  }
-  freeifaddrs(interfaces);
-  return addresses;
-}
 
 std::vector<int> AvailableCores() {
   cpu_set_t set;
@@ -126,14 +100,7 @@ void Engine::StartHandshakes() {
 }
 
 absl::Status Engine::StartResolver(dns::RoutesTable routes) {
-  dns::UnboundResolver::Options options;
-  options.rules.delivery_port = config_.delivery_port;
-  options.rules.allow_addresses = config_.allow_addresses;
-  options.rules.own_names.push_back(config_.hostname);
-  options.rules.own_addresses = OwnAddresses(config_.listeners);
-  options.forward = config_.dns_forward;
-  options.trust_anchor = config_.dns_trust_anchor;
-  options.now = [] { return io::ReadClock().instant; };
+  dns::UnboundResolver::Options options = ResolverOptions(config_);
   for (uint32_t number = 0; number < shards_; ++number) {
     options.wakers.push_back([this, number] { post_->Wake(number); });
   }

@@ -1,10 +1,10 @@
 // The public face of the engine: start, reload, drain, stop.
 //
 //   Engine engine(config);
-//   absl::Status status = engine.Start(tables);   // Recovers the spool, starts the threads,
-//   listens. … engine.UseTables(new_tables);                 // While mail flows.
-//   engine.BeginDrain();                          // Finishes what is under way,
-//   engine.Stop();                                // then ends.
+//   engine.Start(tables);          // Recovers the spool, starts the threads, listens.
+//   engine.UseTables(new_tables);  // While mail flows.
+//   engine.BeginDrain();           // Finishes what is under way,
+//   engine.Stop();                 // then ends.
 //
 // All calls come from one thread, the control thread. The engine's threads: one a shard, the
 // resolver's, and the delivery log's.
@@ -18,23 +18,15 @@
 #include "engine/admin/delivery_log.h"
 #include "engine/admin/delivery_log_writer.h"
 #include "engine/config.h"
-#include "engine/dns/routes_table.h"
 #include "engine/dns/unbound_resolver.h"
 #include "engine/shard/post.h"
 #include "engine/shard/runner.h"
 #include "engine/spool/posix_disk.h"
+#include "engine/tables.h"
 #include "policy/controls_table.h"
-#include "tls/environment.h"
 #include "tls/handshake_pool.h"
 
 namespace sluice {
-
-// What may change while the engine runs.
-struct Tables {
-  std::vector<policy::ControlsEntry> controls;
-  dns::RoutesTable routes;
-  std::shared_ptr<const tls::Environment> tls;  // What the controls and the listeners name of it.
-};
 
 class Engine {
  public:

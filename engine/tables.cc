@@ -1,6 +1,8 @@
 #include "engine/tables.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -46,7 +48,7 @@ LoadedControls LoadControls(const TableFile& file) {
 }
 
 // Paths in the table are relative to it.
-LoadedTls LoadTls(const Config& config, const std::vector<policy::ControlsEntry>& controls,
+LoadedTls LoadTls(const Config& config, const std::vector<policy::TlsControls>& used,
                   WallTime now) {
   tls::Environment::Options options = {.hostname = config.hostname, .ca_file = config.ca_file};
   for (const CertificateConfig& certificate : config.certificates) {
@@ -57,8 +59,7 @@ LoadedTls LoadTls(const Config& config, const std::vector<policy::ControlsEntry>
     if (!listener.certificate.empty())
       options.listener_certificates.push_back(listener.certificate);
   }
-  tls::Environment::Loaded loaded =
-      tls::Environment::Load(options, policy::ControlsTable(controls).DistinctTls(), now);
+  tls::Environment::Loaded loaded = tls::Environment::Load(options, used, now);
   LoadedTls result = {.environment = std::move(loaded.environment)};
   for (std::string& error : loaded.errors) {
     result.errors.push_back({.file = config.destinations.path, .text = std::move(error)});
@@ -74,6 +75,24 @@ LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port) {
   for (dns::RoutesError& error : errors) {
     loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
   }
+  return loaded;
+}
+
+LoadedTables LoadTables(const Config& config, WallTime now) {
+  LoadedTables loaded;
+  const auto take_errors = [&](std::vector<ConfigError>& errors) {
+    std::move(errors.begin(), errors.end(), std::back_inserter(loaded.errors));
+  };
+  LoadedControls controls = LoadControls(config.destinations);
+  take_errors(controls.errors);
+  LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
+  take_errors(routes.errors);
+  if (!loaded.errors.empty()) return loaded;
+  LoadedTls tls = LoadTls(config, policy::ControlsTable(controls.entries).DistinctTls(), now);
+  take_errors(tls.errors);
+  loaded.tables = {.controls = std::move(controls.entries),
+                   .routes = std::move(routes.table),
+                   .tls = std::move(tls.environment)};
   return loaded;
 }
 

@@ -13,6 +13,13 @@
 
 namespace sluice {
 
+// What may change while the engine runs.
+struct Tables {
+  std::vector<policy::ControlsEntry> controls;
+  dns::RoutesTable routes;
+  std::shared_ptr<const tls::Environment> tls;  // What the controls and the listeners name of it.
+};
+
 struct LoadedControls {
   std::vector<policy::ControlsEntry> entries;  // For a policy::ControlsTable.
   std::vector<ConfigError> errors;             // Not empty: the entries are not to be used.
@@ -28,12 +35,19 @@ struct LoadedTls {
   std::vector<ConfigError> errors;
 };
 
-// What the controls and the listeners name of TLS.
-LoadedTls LoadTls(const Config& config, const std::vector<policy::ControlsEntry>& controls,
-                  WallTime now);
+struct LoadedTables {
+  Tables tables;
+  std::vector<ConfigError> errors;  // Not empty: the tables are not to be used.
+};
+
+// What `used` and the listeners name of TLS.
+LoadedTls LoadTls(const Config& config, const std::vector<policy::TlsControls>& used, WallTime now);
 
 // A file that is missing at its default place is an empty table; one that was named must be there.
 LoadedControls LoadControls(const TableFile& file);
 LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port);
+
+// All that the configuration names, with all errors.
+LoadedTables LoadTables(const Config& config, WallTime now);
 
 }  // namespace sluice

@@ -20,29 +20,6 @@ constexpr size_t kHandshakeBytesMax = 256 << 10;
 // its first answers, or has none.
 constexpr int kSessionLooksMax = 3;
 
-TlsFinding FindingOf(smtp::TlsAnswer answer) {
-  switch (answer) {
-    case smtp::TlsAnswer::kNotOffered:
-      return TlsFinding::kNoStartTls;
-    case smtp::TlsAnswer::kEhloRefused:
-      return TlsFinding::kEhloRefused;
-    case smtp::TlsAnswer::kRefused:
-      return TlsFinding::kStartTlsRefused;
-    case smtp::TlsAnswer::kGarbage:
-      return TlsFinding::kStartTlsGarbage;
-    case smtp::TlsAnswer::kSilence:
-      return TlsFinding::kStartTlsSilence;
-    case smtp::TlsAnswer::kClosed:
-      return TlsFinding::kStartTlsClosed;
-    case smtp::TlsAnswer::kInjected:
-      return TlsFinding::kInjected;
-    case smtp::TlsAnswer::kNone:
-      break;
-  }
-  CHECK(answer != smtp::TlsAnswer::kNone);
-  return TlsFinding::kHandshakeFailed;
-}
-
 }  // namespace
 
 bool Connections::AsksForTls(const Connection& connection) const {

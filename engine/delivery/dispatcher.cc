@@ -299,19 +299,8 @@ const std::shared_ptr<const TlsIntent>& Dispatcher::IntentFor(Destination& desti
                        destination.tls->route_version == destination.route_version;
   if (current) return destination.tls;
   CHECK(tls_ != nullptr);
-  auto intent = std::make_shared<TlsIntent>();
-  intent->controls = controls;
-  intent->context = tls_->ContextFor(controls);
-  intent->trust = tls_->TrustFor(controls);
-  intent->references.domain = destination.domain;
-  for (const dns::RouteHost& host : destination.route.hosts) {
-    std::vector<std::string>& names =
-        destination.route.from_table ? intent->references.route_hosts : intent->references.mx_hosts;
-    names.push_back(host.name);
-  }
-  // Hosts of equal preference come in any order, and are the same hosts.
-  std::sort(intent->references.route_hosts.begin(), intent->references.route_hosts.end());
-  std::sort(intent->references.mx_hosts.begin(), intent->references.mx_hosts.end());
+  auto intent = std::make_shared<TlsIntent>(
+      MakeIntent(destination.domain, controls, *tls_, destination.route));
   intent->tables = destination.table_version;
   intent->route_version = destination.route_version;
   destination.tls = std::move(intent);

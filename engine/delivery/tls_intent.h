@@ -9,8 +9,11 @@
 #include <vector>
 
 #include "engine/base/ip_address.h"
+#include "engine/dns/route.h"
+#include "engine/smtp/client_session.h"
 #include "policy/tls_controls.h"
 #include "policy/tls_decision.h"
+#include "tls/environment.h"
 #include "tls/handshaker.h"
 
 namespace sluice::delivery {
@@ -34,6 +37,13 @@ struct TlsOutcome {
   std::string cipher;
   std::string subject;  // Of the host's certificate.
 };
+
+// Of a destination whose level is not off; `environment` was loaded for its controls.
+TlsIntent MakeIntent(absl::string_view domain, const policy::TlsControls& controls,
+                     const tls::Environment& environment, const dns::Route& route);
+
+// What a receiver did, by its answer to STARTTLS; never kNone.
+policy::TlsFinding FindingOf(smtp::TlsAnswer answer);
 
 // Whether a connection that was opened under `opened` may serve under `now`. Either may be null:
 // no TLS.

@@ -36,24 +36,17 @@ void Print(const std::vector<ConfigError>& errors) {
   for (const ConfigError& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
 }
 
-// Reads both tables; prints all their errors, and says whether there were none.
-bool LoadTables(const Config& config, Tables& tables) {
-  LoadedControls controls = LoadControls(config.destinations);
-  LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
-  Print(controls.errors);
-  Print(routes.errors);
-  if (!controls.errors.empty() || !routes.errors.empty()) return false;
-  LoadedTls tls = LoadTls(config, controls.entries, io::ReadClock().wall);
-  Print(tls.errors);
-  tables.controls = std::move(controls.entries);
-  tables.routes = std::move(routes.table);
-  tables.tls = std::move(tls.environment);
+// Reads the tables; prints all their errors, and says whether there were none.
+bool ReadTables(const Config& config, Tables& tables) {
+  LoadedTables loaded = LoadTables(config, io::ReadClock().wall);
+  Print(loaded.errors);
+  tables = std::move(loaded.tables);
   if (tables.tls != nullptr && tables.tls->shows_demo()) {
     std::fprintf(stderr,
                  "sluiced: no certificate is configured: \"Demo\", which nobody can verify, "
                  "is shown to hosts that ask for one\n");
   }
-  return tls.errors.empty();
+  return loaded.errors.empty();
 }
 
 // As many descriptors as the system allows: each session needs one.
@@ -67,7 +60,7 @@ void RaiseDescriptorLimit() {
 void Reload(Engine& engine, const Config& config) {
   engine.ReopenLog();
   Tables tables;
-  if (!LoadTables(config, tables)) {
+  if (!ReadTables(config, tables)) {
     std::fprintf(stderr, "sluiced: the tables have errors; the old ones stay\n");
     return;
   }
@@ -134,7 +127,7 @@ int Main(int argc, char** argv) {
   const LoadedConfig loaded = LoadConfig(path);
   Print(loaded.errors);
   Tables tables;  // Read even if the configuration has errors, so that all are told at once.
-  const bool tables_valid = LoadTables(loaded.config, tables);
+  const bool tables_valid = ReadTables(loaded.config, tables);
   if (!loaded.errors.empty() || !tables_valid) return 1;
   if (check) {
     std::printf("%s: valid; %zu destinations, %zu routes\n", path.c_str(), tables.controls.size(),
