@@ -173,6 +173,13 @@ def close(talk):
     raise Over
 
 
+def silence(talk):
+    """Until the client has had enough."""
+    while talk.link.recv(4096):
+        pass
+    raise Over
+
+
 def end(talk):
     """Says under TLS that no more comes, and does not wait for the client's word."""
     talk.tls.say_end()

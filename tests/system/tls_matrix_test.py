@@ -241,15 +241,18 @@ class Matrix:
         self.good = {}  # Next hosts' scripts, by who vouches for them.
 
     def build(self):
-        certificate = self.root.issue(CELL_NAMES, key="rsa:2048")
-        self.rows = (rows_without_tls(server_context(certificate)) +
-                     rows_without_handshake(certificate, self.run.folder) +
-                     rows_with_tls(self.workshop, self.root))
+        self.rows = self.all_rows()
         for row in self.rows:
             for level in LEVELS:
                 self.add(row, level)
                 if row.action(level) in "RXL":
                     self.add(row, level, with_next=True)
+
+    def all_rows(self):
+        certificate = self.root.issue(CELL_NAMES, key="rsa:2048")
+        return (rows_without_tls(server_context(certificate)) +
+                rows_without_handshake(certificate, self.run.folder) +
+                rows_with_tls(self.workshop, self.root))
 
     def add(self, row, level, with_next=False):
         kind = "next" if with_next else "cell"

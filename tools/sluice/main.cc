@@ -1,0 +1,46 @@
+// sluice: the operator's command (tools/README.md).
+
+#include <signal.h>
+
+#include <iostream>
+
+#include "tools/command_line.h"
+#include "tools/sluice/tlsverify.h"
+
+namespace sluice::tools {
+namespace {
+
+void BindTlsverify(CLI::App& app, TlsverifyOptions& options) {
+  CLI::App* verb = app.add_subcommand(
+      "tlsverify", "What delivery meets of TLS at a destination; exit 0 only if its level is met");
+  verb->add_option("DOMAIN", options.domain, "The recipients' domain")->required();
+  verb->add_option("HOST", options.host, "HOST[:PORT]: asks only there, not the domain's route");
+  verb->add_option("--config", options.config_path, "The configuration")->capture_default_str();
+  verb->add_flag("--all", options.every_host,
+                 "Asks every address, not up to the first that will do");
+  verb->add_flag("--json", options.json, "Prints JSON");
+  verb->add_option("--timeout", options.patience_s, "Seconds for each answer of a host")
+      ->check(CLI::Range(0.1, 600.0))
+      ->capture_default_str();
+}
+
+int Main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  CLI::App app{"Sluice's operator's command", "sluice"};
+  app.require_subcommand(1);
+  TlsverifyOptions tlsverify;
+  BindTlsverify(app, tlsverify);
+  const absl::StatusOr<bool> parsed = ParseCommandLine(app, argc, argv);
+  if (!parsed.ok()) {
+    std::cerr << "sluice: " << parsed.status().message() << "\n";
+    return 2;
+  }
+  return *parsed ? Tlsverify(tlsverify, std::cout, std::cerr) : 0;
+}
+
+}  // namespace
+}  // namespace sluice::tools
+
+int main(int argc, char** argv) {
+  return sluice::tools::Main(argc, argv);
+}
