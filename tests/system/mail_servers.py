@@ -20,9 +20,10 @@ OFFERED, DEMANDED, OLD = "offered", "demanded", "old"
 # Where a server listens. With a certificate it offers TLS; it may demand it before MAIL, or be OLD:
 # speak TLS 1.2 and no later one.
 Port = collections.namedtuple("Port", "number certificate kind", defaults=(None, OFFERED))
-# Where a server sends a domain's mail, on loopback: with TLS always, and to the `host` alone that a
-# certificate of the server's `ca_file` names. An OLD relay is one that speaks TLS 1.2 only.
-Relay = collections.namedtuple("Relay", "host port kind", defaults=(OFFERED,))
+# Where a server sends a domain's mail: always with TLS, and only to the `host` that a certificate
+# of its `ca_file` names. To an OLD one it speaks TLS 1.2. A host that it must refuse has an address
+# of its own, since OpenSMTPD counts failures by address.
+Relay = collections.namedtuple("Relay", "host address port kind", defaults=(OFFERED,))
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
@@ -36,9 +37,10 @@ class MailServer:
 
     package = ""
     has_old = True     # It can be held to TLS 1.2.
-    keys = "ec"        # Of its certificates: "ec" or "rsa:2048".
+    may_be_broken = False  # Handshakes fail where it is the server.
     received_tls = ""  # What its Received line says of version and cipher, without line ends.
     resumed = ""       # What its log says of a session resumed at a port; nothing: it is silent.
+    verified = ""      # What it says of a relay that it has verified: host and version.
     not_relayed = ""   # What it says of mail to a domain whose relay has not the right certificate.
 
     def __init__(self, build, run, ports, domains=(), relays=None, ca_file=None):
@@ -50,14 +52,15 @@ class MailServer:
         self.readers = [reader for domain in self.domains for reader in mailboxes(domain)]
         self.mounts = {}
         if self.relays:
-            hosts = {relay.host for relay in self.relays.values()}
-            run.write("hosts", "".join(f"127.0.0.1 {name}\n" for name in ["localhost", *hosts]))
+            run.write("hosts", "127.0.0.1 localhost\n" + "".join(
+                f"{relay.address} {relay.host}\n" for relay in self.relays.values()))
             self.mounts[run.folder / "hosts"] = "/etc/hosts"
         self.command = self.configure()
 
     def start(self):
         """Use it as a block; it runs until the block ends."""
-        return Server(self.run, self.packages, self.ports[0].number, *self.command,
+        # It listens in the order of its ports, the last is awaited.
+        return Server(self.run, self.packages, self.ports[-1].number, *self.command,
                       mounts=self.mounts)
 
     def arrived(self):
@@ -67,6 +70,11 @@ class MailServer:
 
     def sessions_resumed(self, port):
         return len(re.findall(self.resumed.format(port=port.number), self.log()))
+
+    def has_refused(self, domain):
+        """It has not relayed that domain's mail, because of the certificate."""
+        pattern = self.not_relayed.format(domain=domain, relay=self.relays[domain])
+        return re.search(pattern, self.log())
 
     def numbers_of(self, kind):
         return [port.number for port in self.ports if port.certificate and port.kind == kind]
@@ -164,6 +172,7 @@ def postfix_listener(port):
 class Postfix(MailServer):
     package = "postfix"
     received_tls = r"\(using TLSv([\d.]+) with cipher (\S+)"
+    verified = r"Verified TLS connection established to ([\w.]+)\[.*\]:\d+: TLSv([\d.]+) "
     not_relayed = r"smtp\[.* to=<\w+@{domain}>, .* status=deferred \(Server certificate not "
     resumed = r"/p{port}/smtpd\[.*: Reusing old session"
 
@@ -280,7 +289,8 @@ def exim_list(items):
 class Exim(MailServer):
     package = "exim4-daemon-light"
     received_tls = r"with esmtps +\(TLS([\d.]+)\) tls (\S+)"
-    not_relayed = r" == \w+@{domain} .* "
+    verified = r" H=([\w.]+) \[[\d.]+\] .*X=TLS([\d.]+):.* CV=yes "
+    not_relayed = r" == \w+@{domain} .* TLS session: \(certificate verification failed\)"
     resumed = r" I=\[127\.0\.0\.1\]:{port} P=esmtps X=\S+\* "
 
     def configure(self):
@@ -334,17 +344,19 @@ def opensmtpd_listener(port):
 
 class OpenSmtpd(MailServer):
     package = "opensmtpd"
-    not_relayed = r" to=<\w+@{domain}> .* result=TempFail"
+    not_relayed = (r"(?s)(\w+) mta connecting address=smtp\+tls://{relay.address}:.*"
+                   r"\1 mta error reason=SSL certificate check failed")
     received_tls = r"with ESMTPS id \w+ \(TLSv([\d.]+):([^:]+):"
     has_old = False
-    keys = "rsa:2048"  # Debian's build cannot sign with another.
+    may_be_broken = True  # Debian 12's: OpenSSL 3 does not take the way in which it signs.
 
     def configure(self):
         own(self.mail, NOBODY)
         self.folders("var-spool", "var-lib/opensmtpd/empty", "run")
         lines = [opensmtpd_listener(port) for port in self.ports]
         lines.append(OPENSMTPD_MAILDIRS % self.mail)
-        lines += [f'action "to {domain}" relay host smtp+tls://{relay.host}:{relay.port}\n'
+        lines += [f'action "to {domain}" relay helo opensmtpd.example host '
+                  f'"smtp+tls://{relay.host}:{relay.port}"\n'
                   f'match from any for domain "{domain}" action "to {domain}"\n'
                   for domain, relay in self.relays.items()]
         lines += [f'match from any for domain "{domain}" action "maildirs"\n'
