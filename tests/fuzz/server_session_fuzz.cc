@@ -36,6 +36,7 @@ ServerSession::Options Options(uint8_t choice) {
   options.ask_mail = (choice & 1) != 0;
   options.ask_recipients = (choice & 2) != 0;
   options.offer_starttls = (choice & 16) != 0;
+  options.ask_starttls = (choice & 64) != 0;
   return options;
 }
 
@@ -135,11 +136,21 @@ Held Talk(absl::string_view sent, size_t piece_bytes, uint8_t choice) {
         break;
       }
       case ServerEvent::kStartTls:
-        CHECK(input.empty());
         CHECK(!session.tls());
-        if (!sent.empty()) {
+        if ((choice & 64) == 0) {
+          CHECK(input.empty());
+        } else if (const absl::string_view refusal = Refusal(choice, questions++);
+                   !refusal.empty()) {
+          session.Refuse(refusal);
+          break;
+        } else {
+          session.Accept();
+        }
+        if (input.empty() && !sent.empty()) {
           input = sent.substr(0, piece_bytes);
           sent.remove_prefix(input.size());
+        }
+        if (!input.empty()) {
           injected = true;
           break;
         }
