@@ -23,7 +23,11 @@ namespace {
 constexpr size_t kRecordBytesMax = 16 << 10;
 
 struct Chance {
-  Chance() { CHECK(wc_InitRng(&rng) == 0); }
+  Chance() {
+    static const bool started = wolfSSL_Init() == WOLFSSL_SUCCESS;
+    CHECK(started);
+    CHECK(wc_InitRng(&rng) == 0);
+  }
   ~Chance() { wc_FreeRng(&rng); }
   Chance(const Chance&) = delete;
   Chance& operator=(const Chance&) = delete;
