@@ -28,6 +28,7 @@ struct ClientPlan {
   std::shared_ptr<const TrustStore> trust;  // Null: nobody is trusted.
   JudgeOptions judging;
   std::string session_key;  // SessionKey's text.
+  bool resumes = true;      // False: a full handshake, whatever sessions there are.
 };
 
 struct HandshakeJob {
@@ -46,9 +47,10 @@ struct HandshakeJob {
 
   // --- What came of it.
   Step step = Step::kNeedsInput;
+  bool offered_session = false;  // To be resumed: a host that cannot has no worse TLS for it.
   bool timed_out = false;
   bool no_room = false;  // Descriptors, memory or time have run out here.
-  Verdict verdict;  // Of an established client.
+  Verdict verdict;       // Of an established client.
 };
 
 class Handshaker {

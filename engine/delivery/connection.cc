@@ -83,7 +83,7 @@ Connection* Connections::Open(Handle destination, Plan plan, Now now) {
   connection->step = 0;
   connection->tls = std::move(plan.tls);
   connection->tls_broken = std::move(plan.tls_broken);
-  connection->clear_step = false;
+  connection->step_try = StepTry::kFirst;
   connection->socket = io::Socket{};
   connection->failure = smtp::Reply{};
   connection->timer.owner = connection;
@@ -99,14 +99,16 @@ void Connections::TryStep(Connection& connection, Now now) {
   connection.successes = 0;
   connection.send_broken = false;
   connection.retry_step = false;
-  connection.same_step = false;
+  connection.next_try = StepTry::kFirst;
+  connection.offered_session = false;
   connection.sending_body = false;
   connection.channel.Begin();
   connection.tls_failed = false;
   connection.closed_early = false;
   // In clear after STARTTLS had failed: the log says why.
-  const policy::TlsReason reason =
-      connection.clear_step ? connection.tls_outcome.decision.reason : policy::TlsReason::kNone;
+  const policy::TlsReason reason = connection.step_try == StepTry::kInClear
+                                       ? connection.tls_outcome.decision.reason
+                                       : policy::TlsReason::kNone;
   connection.tls_outcome = TlsOutcome{};
   connection.tls_outcome.decision.reason = reason;
   connection.tls_detail.clear();
@@ -431,8 +433,8 @@ void Connections::JoinClose(Connection& connection, Now now) {
 void Connections::Continue(Connection& connection, Now now) {
   CHECK(connection.retry_step);
   CHECK(!connection.socket);
-  connection.clear_step = connection.same_step;
-  if (!connection.same_step) ++connection.step;
+  connection.step_try = connection.next_try;
+  if (connection.step_try == StepTry::kFirst) ++connection.step;
   TryStep(connection, now);
 }
 

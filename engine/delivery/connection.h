@@ -47,6 +47,13 @@ enum class ConnectionEventKind : uint8_t {
   kEnded,       // Over. The dispatcher must Release the connection.
 };
 
+// How an address is tried.
+enum class StepTry : uint8_t {
+  kFirst,           // As the intent has it.
+  kInClear,         // Anew: STARTTLS was lost, and the level does without.
+  kWithoutSession,  // Anew: a handshake that was to resume a session failed.
+};
+
 struct Connection {
   ConnectionState state = ConnectionState::kConnecting;
   Handle destination;      // The dispatcher's.
@@ -73,10 +80,11 @@ struct Connection {
   std::vector<SocketAddress> tls_broken;  // Addresses where it has failed lately.
   Channel channel;
   std::shared_ptr<const tls::ClientPlan> tls_plan;  // Of the step.
-  bool clear_step = false;                          // At this address it is not tried any more.
-  bool same_step = false;     // The next try is of the same address, in clear.
-  bool tls_failed = false;    // The step, and nothing was said over it.
-  bool closed_early = false;  // By the host, while a flight was being worked on.
+  StepTry step_try = StepTry::kFirst;
+  StepTry next_try = StepTry::kFirst;  // kFirst: of the next address.
+  bool offered_session = false;        // In the step's handshake.
+  bool tls_failed = false;             // The step, and nothing was said over it.
+  bool closed_early = false;           // By the host, while a flight was being worked on.
   TlsOutcome tls_outcome;
   std::string tls_detail;
   Instant tls_started{};
@@ -208,6 +216,7 @@ class Connections {
   void OnClosedInHandshake(Connection& connection, Now now);
   void OnBytes(Connection& connection, absl::string_view bytes, Now now);
   void KeepSession(Connection& connection, Now now);
+  void TryAnew(Connection& connection, StepTry how);
   bool FailTlsStep(Connection& connection);
   smtp::Reply TlsFailure(const Connection& connection) const;
 

@@ -23,7 +23,7 @@ constexpr int kSessionLooksMax = 3;
 }  // namespace
 
 bool Connections::AsksForTls(const Connection& connection) const {
-  if (connection.tls == nullptr || connection.clear_step) return false;
+  if (connection.tls == nullptr || connection.step_try == StepTry::kInClear) return false;
   bool broken = false;
   for (const SocketAddress& address : connection.tls_broken) {
     broken |= address == connection.current_step().address;
@@ -53,7 +53,8 @@ void Connections::OnTlsAnswer(Connection& connection, Now now) {
 
 void Connections::BeginHandshake(Connection& connection, Now now) {
   const dns::RouteStep& step = connection.current_step();
-  connection.tls_plan = MakePlan(*connection.tls, step.host, step.address);
+  connection.tls_plan = MakePlan(*connection.tls, step.host, step.address,
+                                 connection.step_try != StepTry::kWithoutSession);
   connection.tls_started = now.instant;
   connection.session_looks = 0;
   const Instant deadline = now.instant + kHandshakeTimeout;
@@ -80,6 +81,7 @@ void Connections::OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now) {
   if (found == nullptr || found->channel.state() != Channel::State::kSecuring) return;
   if (found->state == ConnectionState::kClosing || found->tls_plan != job->plan) return;
   Connection& connection = *found;
+  connection.offered_session = job->offered_session;
   SubmitFlight(connection, connection.channel.OnFlight(std::move(job)), now);
   if (connection.state == ConnectionState::kClosing) return;
   switch (connection.channel.state()) {
@@ -124,8 +126,12 @@ void Connections::OnSecure(Connection& connection, Now now) {
 
 void Connections::OnTlsFailed(Connection& connection, TlsFinding finding, absl::string_view detail,
                               Now now) {
-  Decide(connection, finding, {}, detail);
-  connection.tls_failed = true;
+  if (connection.offered_session && connection.step_try != StepTry::kWithoutSession) {
+    TryAnew(connection, StepTry::kWithoutSession);
+  } else {
+    Decide(connection, finding, {}, detail);
+    connection.tls_failed = true;
+  }
   BeginClose(connection, now);
 }
 
@@ -179,6 +185,12 @@ void Connections::KeepSession(Connection& connection, Now now) {
                               connection.channel.handshake().verdict, now.wall);
 }
 
+// The same address once more, on another connection; nothing is held against it.
+void Connections::TryAnew(Connection& connection, StepTry how) {
+  connection.retry_step = true;
+  connection.next_try = how;
+}
+
 // Of a session that ends at TLS: tells it. True: it did.
 bool Connections::FailTlsStep(Connection& connection) {
   const smtp::TlsAnswer answer = connection.session.tls_answer();
@@ -188,10 +200,9 @@ bool Connections::FailTlsStep(Connection& connection) {
   if (at_start_tls) Decide(connection, FindingOf(answer), {}, connection.session.close_reason());
   const TlsAction action = connection.tls_outcome.decision.action;
   if (at_start_tls && action == TlsAction::kReconnectClear) {
-    connection.retry_step = true;
-    connection.same_step = true;
-    return true;
+    TryAnew(connection, StepTry::kInClear);
   }
+  if (connection.next_try != StepTry::kFirst) return true;
   if (!connection.tls_failed && action != TlsAction::kNextHost) return false;
   FailStep(connection, TlsFailure(connection));
   return true;

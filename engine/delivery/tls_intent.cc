@@ -48,7 +48,7 @@ policy::TlsFinding FindingOf(smtp::TlsAnswer answer) {
 }
 
 std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::string_view host,
-                                                const SocketAddress& address) {
+                                                const SocketAddress& address, bool resumes) {
   auto plan = std::make_shared<tls::ClientPlan>();
   plan->context = intent.context;
   // An address literal is no name to ask for (RFC 6066 3).
@@ -56,6 +56,7 @@ std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::s
   if (intent.controls.sni && named) plan->server_name = std::string(host);
   plan->references = intent.references;
   plan->trust = intent.trust;
+  plan->resumes = resumes;
   plan->judging.accept_common_name = intent.controls.accept_cn;
   plan->session_key =
       tls::SessionKey{

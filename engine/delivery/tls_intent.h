@@ -51,6 +51,6 @@ bool AsksTheSame(const TlsIntent* opened, const TlsIntent* now);
 
 // The handshake's plan with one address of the route.
 std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::string_view host,
-                                                const SocketAddress& address);
+                                                const SocketAddress& address, bool resumes = true);
 
 }  // namespace sluice::delivery

@@ -227,6 +227,73 @@ def sessions_end_with_their_trust(build):
         expect_equal((resumed(loose), resumed(firm)), ([False, False], [False, False]), "resumed")
 
 
+def hosts_that_cannot_resume_get_full_handshakes(build):
+    """One that fails whatever is to be resumed has no broken TLS: it is tried anew at once."""
+    with Scene(build) as scene:
+        ways = {"alert": tls_host.alert(40), "close": tls_host.close, "reset": tls_host.reset}
+        hosts, table = {}, {}
+        for way, act in ways.items():
+            for version, limits in (("old", {"newest": TLS_1_2}), ("new", {"oldest": TLS_1_3})):
+                domain = f"{way}.{version}.example"
+                context = server_context(scene.root.issue([domain]), **limits)
+                hosts[domain] = scene.hosts.listen(Script(unless_resuming(context, act)))
+                table[domain] = level("require_verify", ONE_MESSAGE_A_CONNECTION)
+        scene.engine({domain: host.port for domain, host in hosts.items()}, table)
+        for domain in hosts:
+            scene.deliver(domain)
+            scene.deliver(domain, 2)
+        scene.end(*hosts.values())
+        for domain, host in hosts.items():
+            expect_equal([seen.secured for seen in host.connections], [True, False, True],
+                         f"handshakes of {domain} that were over")
+
+
+def hosts_without_tls_are_not_tried_for_ever(build):
+    """Of a host that fails full handshakes too, the second failure counts."""
+    with Scene(build) as scene:
+        context = server_context(scene.root.issue(["far.example"]))
+        first = iter([True])
+
+        def act(talk):
+            if next(first, False):
+                return offer(context)(talk)
+            return tls_host.at_the_hello(tls_host.alert(40))(talk)
+        host = scene.hosts.listen(Script(act))
+        scene.engine({"far.example": host.port},
+                     {"far.example": level("require_verify", ONE_MESSAGE_A_CONNECTION)})
+        scene.deliver("far.example")
+        scene.defer("far.example", "handshake", 2)
+        scene.end(host)
+        expect_equal([seen.secured for seen in host.connections], [True, False, False],
+                     "handshakes that were over")
+
+
+def unless_resuming(context, act):
+    """Goes on with the handshake, or does this where the client offers a session."""
+    def begin(talk):
+        talk.go_ahead()
+        talk.wait_for_record()
+        if offers_session(talk.wire):
+            act(talk)
+        talk.secure(PythonTls(talk, context))
+    return begin
+
+
+def offers_session(hello):
+    """A pre_shared_key, or a ticket in session_ticket: RFC 8446 4.1.2 and 4.2.11, RFC 5077 3.2."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at:at + 2], "big")
+    at += 1 + hello[at]
+    at += 2
+    while at < len(hello):
+        kind, length = (int.from_bytes(hello[at + i:at + i + 2], "big") for i in (0, 2))
+        if kind == 41 or (kind == 35 and length > 0):
+            return True
+        at += 4 + length
+    return False
+
+
 # -------------------------------------------------------------------------------------------------
 # New tables.
 
@@ -638,7 +705,8 @@ def drain_does_not_wait_for_handshakes(build):
 
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), sessions_are_resumed, sessions_are_not_lent,
-                  sessions_end_with_their_trust, new_level_ends_ready_connections,
+                  sessions_end_with_their_trust, hosts_that_cannot_resume_get_full_handshakes,
+                  hosts_without_tls_are_not_tried_for_ever, new_level_ends_ready_connections,
                   new_level_refuses_what_the_old_one_took,
                   new_level_holds_for_a_connection_that_is_being_opened,
                   same_table_keeps_ready_connections,
