@@ -25,8 +25,9 @@ HandshakePool::~HandshakePool() {
 bool HandshakePool::Submit(std::unique_ptr<HandshakeJob> job) {
   {
     const std::lock_guard lock(mutex_);
-    if (queue_.size() >= options_.jobs_max) return false;
-    queue_.push_back(std::move(job));
+    Queue& queue = queues_[job->plan == nullptr ? kServers : kClients];
+    if (queue.size() >= options_.jobs_max) return false;
+    queue.push_back(std::move(job));
   }
   queued_.notify_one();
   return true;
@@ -42,10 +43,9 @@ void HandshakePool::Poll(uint32_t shard, std::vector<std::unique_ptr<HandshakeJo
 void HandshakePool::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    queued_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+    queued_.wait(lock, [this] { return ending_ || AnyQueued(); });
     if (ending_) break;
-    std::unique_ptr<HandshakeJob> job = std::move(queue_.front());
-    queue_.pop_front();
+    std::unique_ptr<HandshakeJob> job = TakeQueued();
     lock.unlock();
     Work(*job);
     const uint32_t shard = job->shard;
@@ -59,6 +59,20 @@ void HandshakePool::Run() {
   }
   lock.unlock();
   EndThread();
+}
+
+bool HandshakePool::AnyQueued() const {
+  return !queues_[kClients].empty() || !queues_[kServers].empty();
+}
+
+// In turn, while both have any.
+std::unique_ptr<HandshakeJob> HandshakePool::TakeQueued() {
+  const size_t other = next_ == kClients ? kServers : kClients;
+  Queue& queue = queues_[queues_[next_].empty() ? other : next_];
+  next_ = other;
+  std::unique_ptr<HandshakeJob> job = std::move(queue.front());
+  queue.pop_front();
+  return job;
 }
 
 void HandshakePool::Work(HandshakeJob& job) {
@@ -92,7 +106,9 @@ void HandshakePool::Begin(HandshakeJob& job) {
     job.stream = Stream::Server(job.server);
     return;
   }
-  CachedSession cached = sessions_.Take(job.plan->session_key, options_.wall());
+  CachedSession cached;
+  if (job.plan->resumes) cached = sessions_.Take(job.plan->session_key, options_.wall());
+  job.offered_session = cached.session != nullptr;
   job.verdict = std::move(cached.verdict);  // Stands if the session is resumed.
   job.stream = Stream::Client(job.plan->context, job.plan->server_name, std::move(cached.session));
 }

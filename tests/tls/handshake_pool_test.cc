@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -23,7 +24,10 @@ class HandshakePoolTest : public testing::Test {
         trust_(std::make_shared<const TrustStore>(Trusting({&root_}))) {}
 
   void Start(HandshakePool::Options options = {}) {
-    options.now = [this] { return Instant(Duration(now_.load())); };
+    options.now = [this] {
+      const std::lock_guard passing(gate_);
+      return Instant(Duration(now_.load()));
+    };
     options.wall = [] { return kNow; };
     options.thread_time = [this] { return Duration(thread_time_.fetch_add(cost_.load())); };
     options.wakers = {[this] { Wake(); }, [this] { Wake(); }};
@@ -34,6 +38,30 @@ class HandshakePoolTest : public testing::Test {
     const std::lock_guard lock(mutex_);
     ++wakes_;
     woken_.notify_all();
+  }
+
+  // A flight of an injector, from which nothing has come.
+  std::unique_ptr<HandshakeJob> ServerJob() {
+    auto job = std::make_unique<HandshakeJob>();
+    job->shard = 1;
+    job->server = ServerContextOf(leaf_);
+    job->deadline = kNever;
+    return job;
+  }
+
+  // All that is done for shard 1, once it is so many: whether each is of our own connections.
+  std::vector<bool> AwaitClients(size_t count) {
+    std::vector<std::unique_ptr<HandshakeJob>> done;
+    std::unique_lock lock(mutex_);
+    while (true) {
+      pool_->Poll(1, done);
+      if (done.size() >= count) break;
+      const int seen = wakes_;
+      woken_.wait(lock, [&] { return wakes_ != seen; });
+    }
+    std::vector<bool> clients;
+    for (const auto& job : done) clients.push_back(job->plan != nullptr);
+    return clients;
   }
 
   // The next job that is done for shard 1.
@@ -86,6 +114,7 @@ class HandshakePoolTest : public testing::Test {
   std::atomic<int64_t> now_{0};
   std::atomic<int64_t> thread_time_{0};
   std::atomic<int64_t> cost_{0};  // Of each look at the thread's time.
+  std::mutex gate_;               // Whoever holds it holds up the pool's threads.
   std::mutex mutex_;
   std::condition_variable woken_;
   int wakes_ = 0;
@@ -161,6 +190,36 @@ TEST_F(HandshakePoolTest, WithoutDescriptorsThereIsNoRoomAndNobodyIsBlamed) {
 TEST_F(HandshakePoolTest, QueueIsBounded) {
   Start({.jobs_max = 0});
   EXPECT_FALSE(pool_->Submit(Job("example.net")));
+}
+
+// The thread may have one flight in hand when the gate falls, and one of the flood has its turn.
+TEST_F(HandshakePoolTest, FloodOfInjectorsDoesNotDelayDelivery) {
+  Start();
+  {
+    const std::lock_guard closed(gate_);
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(pool_->Submit(ServerJob()));
+    ASSERT_TRUE(pool_->Submit(Job("example.net")));
+  }
+  const std::vector<bool> clients = AwaitClients(21);
+  EXPECT_LE(std::find(clients.begin(), clients.end(), true) - clients.begin(), 2);
+}
+
+TEST_F(HandshakePoolTest, FloodOfDeliveriesDoesNotDelayInjectors) {
+  Start();
+  {
+    const std::lock_guard closed(gate_);
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(pool_->Submit(Job("example.net")));
+    ASSERT_TRUE(pool_->Submit(ServerJob()));
+  }
+  const std::vector<bool> clients = AwaitClients(21);
+  EXPECT_LE(std::find(clients.begin(), clients.end(), false) - clients.begin(), 2);
+}
+
+TEST_F(HandshakePoolTest, FullQueueOfInjectorsTakesNoPlaceFromDelivery) {
+  Start({.jobs_max = 1});
+  const std::lock_guard closed(gate_);
+  while (pool_->Submit(ServerJob())) continue;
+  EXPECT_TRUE(pool_->Submit(Job("example.net")));
 }
 
 TEST_F(HandshakePoolTest, EndsWithJobsQueued) {
