@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
@@ -61,6 +62,7 @@ absl::Status Engine::Start(Tables tables) {
   absl::Status resolver = StartResolver(std::move(tables.routes));
   if (!resolver.ok()) return resolver;
   StartHandshakes();
+  tls_ = std::move(tables.tls);
 
   std::vector<shard::Shard::Inheritance> inheritances = Divide(std::move(*recovered));
   for (uint32_t number = 0; number < shards_; ++number) {
@@ -74,7 +76,7 @@ absl::Status Engine::Start(Tables tables) {
                                        .post = post_.get()};
     runners_.push_back(std::make_unique<shard::Runner>(
         std::move(options), world,
-        delivery::Dispatcher::Tables{.controls = controls_.get(), .tls = tables.tls},
+        delivery::Dispatcher::Tables{.controls = controls_.get(), .tls = tls_},
         std::move(inheritances[number])));
     // One after another: with port 0, the later ones listen where the first one does.
     absl::Status started = runners_.back()->WaitUntilStarted();
@@ -168,7 +170,15 @@ uint64_t Engine::UseTables(Tables tables) {
     }
   }
   controls_ = std::move(controls);
+  Retire(std::exchange(tls_, std::move(tables.tls)));
   return version;
+}
+
+// Connections may use it for as long as they last. The last of them must not be the one that frees
+// it, on its shard.
+void Engine::Retire(std::shared_ptr<const tls::Environment> environment) {
+  retired_.push_back(std::move(environment));
+  std::erase_if(retired_, [](const auto& each) { return each.use_count() == 1 && !each->InUse(); });
 }
 
 void Engine::ReopenLog() {

@@ -24,6 +24,7 @@
 #include "engine/spool/posix_disk.h"
 #include "engine/tables.h"
 #include "policy/controls_table.h"
+#include "tls/environment.h"
 #include "tls/handshake_pool.h"
 
 namespace sluice {
@@ -63,12 +64,15 @@ class Engine {
   std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
   shard::Runner::Options RunnerOptions(uint32_t number) const;
   void Tell(const shard::Mail& mail);
+  void Retire(std::shared_ptr<const tls::Environment> environment);
 
   const Config config_;
   uint32_t shards_ = 0;
   uint64_t recovered_messages_ = 0;
   uint64_t next_version_ = 1;
   std::unique_ptr<policy::ControlsTable> controls_;
+  std::shared_ptr<const tls::Environment> tls_;
+  std::vector<std::shared_ptr<const tls::Environment>> retired_;  // Old ones that are still used.
   std::unique_ptr<tls::HandshakePool> handshakes_;
   std::unique_ptr<spool::PosixDisk> disk_;
   std::unique_ptr<shard::Post> post_;

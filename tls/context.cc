@@ -6,7 +6,6 @@
 #include <wolfssl/wolfcrypt/ecc.h>
 
 #include <array>
-#include <mutex>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -92,35 +91,40 @@ absl::Status Prepare(WOLFSSL_CTX* context, const Context::Options& options) {
   return UseCertificate(context, options);
 }
 
-void InitOnce() {
-  static std::once_flag once;
-  std::call_once(once, [] { CHECK(wolfSSL_Init() == WOLFSSL_SUCCESS); });
+// Once in a process.
+bool Initialized() {
+  static const bool initialized = wolfSSL_Init() == WOLFSSL_SUCCESS;
+  return initialized;
+}
+
+absl::StatusOr<WOLFSSL_CTX*> NewContext(WOLFSSL_METHOD* (*method)()) {
+  WOLFSSL_CTX* context = Initialized() ? wolfSSL_CTX_new(method()) : nullptr;
+  if (context != nullptr) return context;
+  return absl::ResourceExhaustedError("the TLS library does not start: descriptors or memory");
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Context>> Context::ForClients(const Options& options) {
-  InitOnce();
-  WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLS_client_method());
-  CHECK(context != nullptr);
-  std::shared_ptr<const Context> made(new Context(context, options.least));
-  if (absl::Status prepared = Prepare(context, options); !prepared.ok()) return prepared;
-  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, &CollectChain);
-  CHECK(wolfSSL_CTX_UseSessionTicket(context) == WOLFSSL_SUCCESS);
+  const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_client_method);
+  if (!context.ok()) return context.status();
+  std::shared_ptr<const Context> made(new Context(*context, options.least));
+  if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
+  wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, &CollectChain);
+  CHECK(wolfSSL_CTX_UseSessionTicket(*context) == WOLFSSL_SUCCESS);
   return made;
 }
 
 absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options& options) {
-  InitOnce();
   if (options.certificate.empty())
     return absl::InvalidArgumentError("a server needs a certificate");
-  WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLS_server_method());
-  CHECK(context != nullptr);
-  std::shared_ptr<const Context> made(new Context(context, options.least));
-  if (absl::Status prepared = Prepare(context, options); !prepared.ok()) return prepared;
-  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
-  CHECK(wolfSSL_CTX_no_ticket_TLSv13(context) == 0);
-  CHECK(wolfSSL_CTX_NoTicketTLSv12(context) == WOLFSSL_SUCCESS);
+  const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_server_method);
+  if (!context.ok()) return context.status();
+  std::shared_ptr<const Context> made(new Context(*context, options.least));
+  if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
+  wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, nullptr);
+  CHECK(wolfSSL_CTX_no_ticket_TLSv13(*context) == 0);
+  CHECK(wolfSSL_CTX_NoTicketTLSv12(*context) == WOLFSSL_SUCCESS);
   return made;
 }
 

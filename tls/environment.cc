@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -154,6 +155,13 @@ std::shared_ptr<const TrustStore> Environment::TrustFor(const policy::TlsControl
 std::shared_ptr<const Context> Environment::ServerContext(const std::string& certificate) const {
   const auto found = servers_.find(certificate);
   return found == servers_.end() ? nullptr : found->second;
+}
+
+bool Environment::InUse() const {
+  const auto taken = [](const auto& each) { return each.second.use_count() > 1; };
+  return std::any_of(clients_.begin(), clients_.end(), taken) ||
+         std::any_of(servers_.begin(), servers_.end(), taken) ||
+         std::any_of(trust_.begin(), trust_.end(), taken);
 }
 
 }  // namespace sluice::tls

@@ -45,6 +45,9 @@ class Environment {
   // For a listener; null without a name.
   std::shared_ptr<const Context> ServerContext(const std::string& certificate) const;
 
+  // Somebody still has what was taken out of it. Freeing it takes time: not on a shard.
+  bool InUse() const;
+
   // A self-signed certificate stands in where the operator names none.
   bool shows_demo() const { return shows_demo_; }
 

@@ -33,6 +33,10 @@ class AlertPace {
   void Reset(Instant now) {
     if (now >= next_) interval_ = Duration::zero();
   }
+  // Later, the next failure is as new as the first.
+  Instant remembered_until() const {
+    return interval_ == Duration::zero() ? Instant{} : next_ + kLongest;
+  }
 
  private:
   Duration interval_{};  // Zero: none has been said.

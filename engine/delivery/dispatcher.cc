@@ -419,6 +419,9 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
     if (health.tls_broken_until <= now.instant || draining_) continue;
     return LookAgainAt(destination, health.tls_broken_until);
   }
+  if (now.instant < destination.alerts.remembered_until() && !draining_) {
+    return LookAgainAt(destination, destination.alerts.remembered_until());
+  }
   if (!destination.budget.Idle(destination.controls, now.instant)) {
     return LookAgainAt(destination, now.instant + kIdleLook);
   }
