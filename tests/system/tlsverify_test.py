@@ -21,8 +21,8 @@ ACTIONS = {"C": "clear", "R": "clear-anew", "E": "unverified", "V": "verified", 
 
 
 class Desk(Matrix):
-    """A host for each row, and the command that asks it. The rows take turns in the level that their
-    domain is configured with."""
+    """A host for each row, and the command that asks it. The rows take turns in the level that
+    their domain is configured with."""
 
     def build(self):
         self.rows = self.all_rows()
