@@ -366,7 +366,7 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
     destination.budget.ConnectionOpened(destination.controls);
     ++destination.opening;
     Connections::Plan plan;
-    plan.steps = dns::OrderRoute(destination.route, random_);
+    plan.steps = dns::OrderRoute(destination.route, dns::FamilyOrder{}, random_);
     plan.whole_route = LeaveOutAvoided(destination, plan.steps, now);
     plan.tls = IntentFor(destination);
     for (const AddressHealth& health : destination.health) {

@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <utility>
 
+#include "engine/base/check.h"
 #include "engine/base/limits.h"
 
 namespace sluice::dns {
 namespace {
 
-// Room for the preferred host, for another host, and for the other family.
+// Room for the first host, for another host, and for the other family.
 static_assert(limits::kRouteAddressesTriedMax >= 3);
 
 struct Candidate {
@@ -35,28 +37,51 @@ std::vector<const RouteHost*> HostsInOrder(const Route& route, Random& random) {
   return hosts;
 }
 
-std::vector<IpAddress> ShuffledOf(Family family, const RouteHost& host, Random& random) {
-  std::vector<IpAddress> addresses;
-  for (const IpAddress& address : host.addresses) {
-    if (address.family == family) addresses.push_back(address);
+using HostsOfOnePreference = std::span<const RouteHost* const>;
+
+std::vector<Candidate> AddressesOf(Family family, HostsOfOnePreference hosts, Random& random) {
+  std::vector<Candidate> candidates;
+  for (const RouteHost* host : hosts) {
+    std::vector<IpAddress> addresses;
+    for (const IpAddress& address : host->addresses) {
+      if (address.family == family) addresses.push_back(address);
+    }
+    Shuffle(addresses, random);
+    for (const IpAddress& address : addresses) candidates.push_back({host, address});
   }
-  Shuffle(addresses, random);
-  return addresses;
+  return candidates;
 }
 
-void AppendAddresses(const RouteHost& host, Random& random, std::vector<Candidate>& candidates) {
-  const std::vector<IpAddress> v6 = ShuffledOf(Family::kIpv6, host, random);
-  const std::vector<IpAddress> v4 = ShuffledOf(Family::kIpv4, host, random);
-  for (size_t i = 0; i < std::max(v6.size(), v4.size()); ++i) {
-    if (i < v6.size()) candidates.push_back({&host, v6[i]});
-    if (i < v4.size()) candidates.push_back({&host, v4[i]});
+void AppendTakingTurns(HostsOfOnePreference hosts, FamilyOrder families, Random& random,
+                       std::vector<Candidate>& candidates) {
+  const Family other = families.first == Family::kIpv6 ? Family::kIpv4 : Family::kIpv6;
+  const std::vector<Candidate> firsts = AddressesOf(families.first, hosts, random);
+  const std::vector<Candidate> others =
+      families.only ? std::vector<Candidate>() : AddressesOf(other, hosts, random);
+  for (size_t i = 0; i < std::max(firsts.size(), others.size()); ++i) {
+    if (i < firsts.size()) candidates.push_back(firsts[i]);
+    if (i < others.size()) candidates.push_back(others[i]);
   }
+}
+
+std::vector<Candidate> AllInOrder(const Route& route, FamilyOrder families, Random& random) {
+  const std::vector<const RouteHost*> hosts = HostsInOrder(route, random);
+  std::vector<Candidate> candidates;
+  for (auto first = hosts.begin(); first != hosts.end();) {
+    const auto end = std::find_if(first, hosts.end(), [&](const RouteHost* host) {
+      return host->preference != (*first)->preference;
+    });
+    AppendTakingTurns({first, end}, families, random, candidates);
+    first = end;
+  }
+  return candidates;
 }
 
 // Cuts the list to one attempt's length. If all of the front is of one family, or else of one host,
 // the last place goes to the first candidate of another. One place is enough for both wishes: a
-// family that is missing in front is missing in the first host, so its first candidate is of
-// another host; and a front of one host alone has both families in its first two places.
+// family that is missing in front is missing in all hosts of the first preference, so its first
+// candidate is of another host; and a front of one host alone has both families, if it has both, in
+// its first two places.
 void CutToOneAttempt(std::vector<Candidate>& candidates) {
   if (candidates.size() <= limits::kRouteAddressesTriedMax) return;
   const auto end = candidates.begin() + limits::kRouteAddressesTriedMax;
@@ -77,11 +102,9 @@ void CutToOneAttempt(std::vector<Candidate>& candidates) {
 
 }  // namespace
 
-std::vector<RouteStep> OrderRoute(const Route& route, Random& random) {
-  std::vector<Candidate> candidates;
-  for (const RouteHost* host : HostsInOrder(route, random)) {
-    AppendAddresses(*host, random, candidates);
-  }
+std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, Random& random) {
+  CHECK(families.first != Family::kNone);
+  std::vector<Candidate> candidates = AllInOrder(route, families, random);
   CutToOneAttempt(candidates);
 
   std::vector<RouteStep> steps;

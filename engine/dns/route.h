@@ -43,10 +43,23 @@ struct RouteStep {
   SocketAddress address;
 };
 
-// The addresses in the order of one attempt: by preference, hosts of equal preference shuffled (RFC
-// 5321 5.1), the addresses of a host shuffled within their family, families interleaved beginning
-// with IPv6 so that a dead family does not use up the attempt (P20). At most
-// limits::kRouteAddressesTriedMax, of which at least two hosts when there are two (C18).
-std::vector<RouteStep> OrderRoute(const Route& route, Random& random);
+// What an attempt makes of the two families of addresses.
+struct FamilyOrder {
+  Family first = Family::kIpv6;  // The one that it begins with.
+  bool only = false;             // The other one is left out.
+};
+
+// Whether the attempt may hold the address.
+constexpr bool Allows(FamilyOrder families, const IpAddress& address) {
+  return !families.only || address.family == families.first;
+}
+
+// The addresses in the order of one attempt. The preference of the hosts rules (RFC 5321 5.1).
+// Among those of equal preference the families take turns, beginning with `families.first`, so that
+// a dead family does not use up the attempt (P20): a family's addresses stand by host, the hosts
+// shuffled, each host's addresses shuffled. At most limits::kRouteAddressesTriedMax, of which at
+// least two hosts when there are two (C18), and both families when the route has both. Empty: the
+// route has no address that `families` allows.
+std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, Random& random);
 
 }  // namespace sluice::dns

@@ -95,7 +95,7 @@ void AskHosts(const TlsverifyOptions& options, const Config& config,
   const Duration patience =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.patience_s));
   Random random(static_cast<uint64_t>(io::ReadClock().instant.time_since_epoch().count()));
-  for (const dns::RouteStep& step : dns::OrderRoute(result.asked, random)) {
+  for (const dns::RouteStep& step : dns::OrderRoute(result.asked, dns::FamilyOrder{}, random)) {
     if (!options.json) PrintTrying(step, out);
     TlsProbe probe({.ehlo_name = config.hostname, .intent = &intent, .patience = patience}, desk);
     result.hosts.push_back(probe.Run(step));
