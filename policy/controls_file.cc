@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,27 +12,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "engine/base/domain_name.h"
-#include "engine/base/ip_address.h"
 #include "policy/controls_keys.h"
+#include "policy/controls_rules.h"
+#include "policy/controls_section.h"
 #include "policy/controls_values.h"
+#include "policy/quoted.h"
+#include "policy/tls_controls.h"
 #include "policy/tls_level.h"
 
 namespace sluice::policy {
 namespace {
-
-// How much of a line an error repeats: a domain's length, so that no sensible line is cut.
-constexpr size_t kQuotedBytesMax = 255;
-
-std::string Quoted(absl::string_view text) {
-  const absl::string_view shown = text.substr(0, kQuotedBytesMax);
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(shown),
-                      shown.size() < text.size() ? "…\"" : "\"");
-}
 
 // A comment begins at the line's first character, or after a blank. No value holds '#' or ';'.
 absl::string_view WithoutComment(absl::string_view line) {
@@ -44,30 +37,6 @@ absl::string_view WithoutComment(absl::string_view line) {
   return line;
 }
 
-absl::StatusOr<std::string> PartialDomain(absl::string_view text) {
-  absl::StatusOr<std::string> domain = NormalizeDomain(text.substr(1));
-  if (!domain.ok()) return domain;
-  if (IsAddressLiteral(*domain)) {
-    return absl::InvalidArgumentError("an address has no partial domain");
-  }
-  return absl::StrCat(".", *domain);
-}
-
-// Empty for the default.
-absl::StatusOr<std::string> SectionDomain(absl::string_view name) {
-  if (absl::EqualsIgnoreCase(name, "DEFAULT")) return "";
-  // The appliance's routes write ALL; as a domain's name it would silently limit nobody.
-  if (absl::EqualsIgnoreCase(name, "ALL")) {
-    return absl::InvalidArgumentError("the controls of all other domains are in [DEFAULT]");
-  }
-  if (const std::optional<IpAddress> address = IpAddress::Parse(name)) {
-    const absl::string_view tag = address->family == Family::kIpv6 ? "IPv6:" : "";
-    return absl::StrCat("[", tag, address->ToString(), "]");
-  }
-  if (name.size() > 1 && name[0] == '.') return PartialDomain(name);
-  return NormalizeDomain(name);
-}
-
 // What stands between two section lines.
 struct Section {
   int line = 0;
@@ -77,17 +46,23 @@ struct Section {
   bool tls_level_known = true;                 // What it gives, if it gives one, is a level.
   ControlsEntry entry;
 
-  bool Gives(ControlsKey key) const { return key_lines[static_cast<int>(key)] > 0; }
+  GivenKeys Given() const {
+    GivenKeys given;
+    for (size_t key = 0; key < key_lines.size(); ++key) given[key] = key_lines[key] > 0;
+    return given;
+  }
 };
 
 // A section's tls_broken_memory, to be looked at when all levels are known.
 struct BrokenMemory {
   int line = 0;
-  std::optional<TlsLevel> level;  // Empty: the default's.
+  TlsEntry tls;
 };
 
 class Parser {
  public:
+  explicit Parser(TlsLevel default_level) : default_tls_level_(default_level) {}
+
   void Line(absl::string_view line);
   ParsedControls Finish();
 
@@ -96,7 +71,6 @@ class Parser {
   void KeyLine(absl::string_view line);
   void SetKey(const ControlsKeyRow& row, absl::string_view value);
   void EndSection();
-  void CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed);
   void NoteTlsLevel();
   void CheckBrokenMemories();
   void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
@@ -104,7 +78,7 @@ class Parser {
   int line_ = 0;
   std::optional<Section> section_;
   absl::flat_hash_map<std::string, int> section_lines_;
-  std::optional<TlsLevel> default_tls_level_ = TlsLevel::kOff;  // Empty: its line is in error.
+  std::optional<TlsLevel> default_tls_level_;  // Empty: its line is in error.
   std::vector<BrokenMemory> broken_memories_;
   std::vector<ControlsEntry> entries_;
   std::vector<FileError> errors_;
@@ -140,7 +114,7 @@ void Parser::SectionLine(absl::string_view line) {
     return;
   }
   const absl::string_view name = absl::StripAsciiWhitespace(line.substr(1));
-  absl::StatusOr<std::string> domain = SectionDomain(name);
+  absl::StatusOr<std::string> domain = ParseSectionName(name);
   if (!domain.ok()) {
     Error(line_, absl::StrCat("section ", Quoted(name), ": ", domain.status().message()));
     return;
@@ -181,12 +155,10 @@ void Parser::SetKey(const ControlsKeyRow& row, absl::string_view value) {
     return;
   }
   key_line = line_;
-  if (row.place == KeyPlace::kDefaultOnly && section_->usable && !section_->is_default) {
-    Error(line_, absl::StrCat(row.name, " may stand in [DEFAULT] only"));
-    return;
-  }
-  if (row.place == KeyPlace::kDomainsOnly && section_->is_default) {
-    Error(line_, absl::StrCat(row.name, " may not stand in [DEFAULT]"));
+  const bool place_known = section_->usable || section_->is_default;
+  const absl::Status place = CheckPlace(row, section_->is_default);
+  if (place_known && !place.ok()) {
+    Error(line_, place.message());
     return;
   }
   if (row.key == ControlsKey::kTableTls && section_->is_default &&
@@ -203,25 +175,12 @@ void Parser::SetKey(const ControlsKeyRow& row, absl::string_view value) {
 
 void Parser::EndSection() {
   if (!section_) return;
-  CheckNeeds(ControlsKey::kRecipientMinutes, {ControlsKey::kRecipientLimit});
-  CheckNeeds(ControlsKey::kRecipientLimit, {ControlsKey::kRecipientMinutes});
-  if (!section_->is_default) {  // There the kind of limit has a factory value.
-    const std::vector<ControlsKey> kind = {ControlsKey::kLimitType, ControlsKey::kLimitApply};
-    CheckNeeds(ControlsKey::kMaxHostConcurrency, kind);
-    CheckNeeds(ControlsKey::kRecipientLimit, kind);
+  for (const KeyNeed& need : UnmetNeeds(section_->Given(), section_->is_default)) {
+    Error(section_->line, NeedText(need));
   }
   NoteTlsLevel();
   if (section_->usable) entries_.push_back(std::move(section_->entry));
   section_.reset();
-}
-
-void Parser::CheckNeeds(ControlsKey key, const std::vector<ControlsKey>& needed) {
-  if (!section_->Gives(key)) return;
-  for (const ControlsKey other : needed) {
-    if (section_->Gives(other)) continue;
-    Error(section_->line, absl::StrCat("the section gives ", RowOf(key).name, " and so must give ",
-                                       RowOf(other).name));
-  }
 }
 
 void Parser::NoteTlsLevel() {
@@ -230,29 +189,25 @@ void Parser::NoteTlsLevel() {
     default_tls_level_ = tls.level.value_or(TlsLevel::kOff);
     if (!section_->tls_level_known) default_tls_level_.reset();
   }
-  const bool remembers = tls.broken_memory.value_or(Duration::zero()) > Duration::zero();
-  if (!remembers || !section_->tls_level_known) return;
+  if (!tls.broken_memory || !section_->tls_level_known) return;
   const int line = section_->key_lines[static_cast<int>(ControlsKey::kTlsBrokenMemory)];
-  broken_memories_.push_back({line, tls.level});
+  broken_memories_.push_back({line, tls});
 }
 
-// A memory that would never be heeded was meant for another level: to forget TLS where it is
-// required would be to send in clear.
 void Parser::CheckBrokenMemories() {
   for (const BrokenMemory& memory : broken_memories_) {
-    const std::optional<TlsLevel> level = memory.level ? memory.level : default_tls_level_;
-    if (!level || Prefers(*level)) continue;
-    Error(memory.line, absl::StrCat("tls_broken_memory is for table_tls = on or on_verify, and not "
-                                    "for ",
-                                    TlsLevelName(*level), ", which holds here"));
+    if (!memory.tls.level && !default_tls_level_) continue;
+    const TlsLevel default_level = default_tls_level_.value_or(TlsLevel::kOff);
+    const absl::Status heeded = CheckBrokenMemory(memory.tls, default_level);
+    if (!heeded.ok()) Error(memory.line, heeded.message());
   }
 }
 
 }  // namespace
 
-ParsedControls ParseControlsFile(absl::string_view text) {
+ParsedControls ParseControlsFile(absl::string_view text, TlsLevel default_level) {
   absl::ConsumePrefix(&text, "\xef\xbb\xbf");  // The byte order mark that some editors leave.
-  Parser parser;
+  Parser parser(default_level);
   while (!text.empty()) {
     const size_t end = text.find('\n');
     parser.Line(text.substr(0, end));

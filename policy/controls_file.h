@@ -35,6 +35,7 @@
 
 #include "absl/strings/string_view.h"
 #include "policy/controls_table.h"
+#include "policy/tls_level.h"
 
 namespace sluice::policy {
 
@@ -49,7 +50,9 @@ struct ParsedControls {
       errors;  // In the order of their lines. Not empty: the entries are not to be used.
 };
 
-// `text` is the file's content. Pure: reading the file is the caller's.
-ParsedControls ParseControlsFile(absl::string_view text);
+// `text` is the file's content. Pure: reading the file is the caller's. `default_level` is the TLS
+// level of the default entry that goes on where the text has no [DEFAULT]; a file that stands alone
+// has the factory's.
+ParsedControls ParseControlsFile(absl::string_view text, TlsLevel default_level = TlsLevel::kOff);
 
 }  // namespace sluice::policy
