@@ -33,6 +33,8 @@ struct ControlsEntry {
   std::optional<uint32_t> recipient_minutes;
   TlsEntry tls;
   int line = 0;  // Of its section in the file; 0: made otherwise.
+
+  bool operator==(const ControlsEntry&) const = default;
 };
 
 class ControlsTable {

@@ -82,10 +82,22 @@ absl::StatusOr<Duration> ParseBrokenMemory(absl::string_view value) {
       "must be 0, or a whole number with its unit, such as 90s, 30m or 1h, and at most 7d");
 }
 
+// What would not be read back from the table's file.
+bool HoldsComment(absl::string_view value) {
+  for (size_t i = 0; i < value.size(); ++i) {
+    if ((value[i] == '#' || value[i] == ';') && (i == 0 || value[i - 1] == ' ')) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<std::string> ParseName(absl::string_view value) {
   const bool printable = std::none_of(value.begin(), value.end(),
                                       [](unsigned char c) { return absl::ascii_iscntrl(c); });
   if (!printable) return absl::InvalidArgumentError("must not hold control characters");
+  if (HoldsComment(value)) {
+    return absl::InvalidArgumentError(
+        "must not begin a comment: '#' or ';' first or after a blank");
+  }
   if (value.empty() || value.size() > kNameBytesMax) {
     return absl::InvalidArgumentError("must be a name of at most 4095 bytes");
   }

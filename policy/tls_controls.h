@@ -36,6 +36,8 @@ struct TlsEntry {
   std::optional<Duration> broken_memory;
   std::optional<std::string> ca_file;
   std::optional<std::string> certificate;
+
+  bool operator==(const TlsEntry&) const = default;
 };
 
 // Field by field: what the entry says, else what it inherits. A level that does not prefer TLS

@@ -1,14 +1,43 @@
 // Any text as destinations.ini. Either there are errors, each with a line of the text, or the
-// entries build a table in which each finds itself.
+// entries build a table in which each finds itself, and are read back as they were once they are
+// written.
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/check.h"
 #include "policy/controls_file.h"
 #include "policy/controls_table.h"
+#include "policy/controls_writer.h"
+
+namespace {
+
+using sluice::policy::ControlsEntry;
+
+// Without lines, by domain; with the default, which the file always has.
+std::vector<ControlsEntry> Comparable(std::vector<ControlsEntry> entries) {
+  const auto is_default = [](const ControlsEntry& entry) { return entry.domain.empty(); };
+  if (std::none_of(entries.begin(), entries.end(), is_default)) entries.emplace_back();
+  for (ControlsEntry& entry : entries) entry.line = 0;
+  std::sort(entries.begin(), entries.end(),
+            [](const ControlsEntry& a, const ControlsEntry& b) { return a.domain < b.domain; });
+  return entries;
+}
+
+void CheckReadBack(const std::vector<ControlsEntry>& entries) {
+  using namespace sluice::policy;
+  const std::string written = WriteControlsFile(entries);
+  const ParsedControls read = ParseControlsFile(written);
+  CHECK(read.errors.empty());
+  CHECK(Comparable(read.entries) == Comparable(entries));
+  CHECK(WriteControlsFile(read.entries) == written);
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   using namespace sluice::policy;
@@ -24,6 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   }
   if (!parsed.errors.empty()) return 0;
 
+  CheckReadBack(parsed.entries);
   const ControlsTable table(parsed.entries);
   for (const ControlsEntry& entry : parsed.entries) {
     if (entry.domain.empty() || entry.domain[0] == '.') continue;

@@ -1,0 +1,99 @@
+// What lies between two tables: sections that came and went, keys that changed, in the file's
+// words and order.
+
+#include "policy/controls_diff.h"
+
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "policy/controls_file.h"
+
+namespace sluice::policy {
+namespace {
+
+std::vector<ControlsEntry> Table(absl::string_view text) {
+  ParsedControls parsed = ParseControlsFile(text);
+  for (const FileError& error : parsed.errors) ADD_FAILURE() << error.line << ": " << error.text;
+  return std::move(parsed.entries);
+}
+
+std::vector<std::string> Lines(absl::string_view before, absl::string_view after) {
+  return DiffLines(DiffControls(Table(before), Table(after)));
+}
+
+using Text = std::vector<std::string>;
+
+TEST(ControlsDiff, TwoWritingsOfOneTableDoNotDiffer) {
+  EXPECT_EQ(Lines("", ""), Text{});
+  EXPECT_EQ(Lines("", "[DEFAULT]\n"), Text{});
+  EXPECT_EQ(Lines("[DEFAULT]\n", ""), Text{});
+  EXPECT_EQ(Lines("# ours\n[b.example]\nuse_tls = 2\n[A.example.]\ntls_sni = 1\n[DEFAULT]\n",
+                  "[a.example]\nTLS_SNI = On\n[B.EXAMPLE]\ntable_tls = required\n"),
+            Text{});
+}
+
+TEST(ControlsDiff, SectionsComeAndGoWithAllThatTheySay) {
+  const absl::string_view section =
+      "[.a.example]\nmax_host_concurrency = 20\nlimit_type = host\nlimit_apply = system\n"
+      "table_tls = require\n";
+  EXPECT_EQ(Lines("", section),
+            (Text{".a.example: added", ".a.example: max_host_concurrency: default -> 20",
+                  ".a.example: table_tls: default -> required"}));
+  EXPECT_EQ(Lines(section, ""),
+            (Text{".a.example: removed", ".a.example: max_host_concurrency: 20 -> default",
+                  ".a.example: table_tls: required -> default"}));
+  EXPECT_EQ(Lines("[a.example]\n", "[[192.0.2.1]]\n"),
+            (Text{"192.0.2.1: added", "a.example: removed"}));
+}
+
+TEST(ControlsDiff, KeysThatChange) {
+  EXPECT_EQ(Lines("[DEFAULT]\nmax_host_concurrency = 500\n"
+                  "[a.example]\ntable_tls = on\ntls_broken_memory = 60m\ntls_min = 1.2\n",
+                  "[DEFAULT]\nrecipient_limit = 0\nrecipient_minutes = 1\n"
+                  "[a.example]\ntable_tls = on_verify\ntls_broken_memory = 1h\ncertificate = x\n"),
+            (Text{"DEFAULT: max_host_concurrency: 500 -> default",
+                  "DEFAULT: recipient_minutes: default -> 1",
+                  "DEFAULT: recipient_limit: default -> 0", "a.example: table_tls: on -> on_verify",
+                  "a.example: tls_min: 1.2 -> default", "a.example: certificate: default -> x"}));
+}
+
+TEST(ControlsDiff, TheDefaultNeitherComesNorGoes) {
+  const std::vector<SectionChange> came = DiffControls({}, Table("[DEFAULT]\ntable_tls = on\n"));
+  ASSERT_EQ(came.size(), 1u);
+  EXPECT_EQ(came[0].kind, SectionChangeKind::kChanged);
+  EXPECT_EQ(came[0].section, "DEFAULT");
+  const std::vector<SectionChange> went = DiffControls(Table("[DEFAULT]\ntable_tls = on\n"), {});
+  ASSERT_EQ(went.size(), 1u);
+  EXPECT_EQ(went[0].kind, SectionChangeKind::kChanged);
+}
+
+// To inherit a value and to give the same one are two things: a new default changes the first only.
+TEST(ControlsDiff, WhatIsSaidIsComparedAndNotWhatHolds) {
+  EXPECT_EQ(Lines("[DEFAULT]\ntable_tls = on\n[a.example]\n",
+                  "[DEFAULT]\ntable_tls = on\n[a.example]\ntable_tls = on\n"),
+            Text{"a.example: table_tls: default -> on"});
+  EXPECT_EQ(Lines("[DEFAULT]\ntable_tls = on\n[a.example]\n",
+                  "[DEFAULT]\ntable_tls = off\n[a.example]\n"),
+            Text{"DEFAULT: table_tls: on -> off"});
+}
+
+TEST(ControlsDiff, AsAStructure) {
+  const std::vector<SectionChange> changes =
+      DiffControls(Table("[a.example]\nmax_messages_per_connection = 5\n[b.example]\n"),
+                   Table("[a.example]\nmax_messages_per_connection = 6\ntls_sni = off\n"));
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0].kind, SectionChangeKind::kChanged);
+  ASSERT_EQ(changes[0].fields.size(), 2u);
+  EXPECT_EQ(changes[0].fields[0].key, "max_messages_per_connection");
+  EXPECT_EQ(changes[0].fields[0].before, "5");
+  EXPECT_EQ(changes[0].fields[0].after, "6");
+  EXPECT_EQ(changes[0].fields[1].key, "tls_sni");
+  EXPECT_EQ(changes[0].fields[1].before, std::nullopt);
+  EXPECT_EQ(changes[0].fields[1].after, "off");
+  EXPECT_EQ(changes[1].kind, SectionChangeKind::kRemoved);
+  EXPECT_TRUE(changes[1].fields.empty());
+}
+
+}  // namespace
+}  // namespace sluice::policy
