@@ -8,6 +8,7 @@
 namespace sluice::delivery {
 
 bool AlertPace::Take(Instant now) {
+  if (now >= remembered_until()) interval_ = Duration::zero();
   if (interval_ > Duration::zero() && now < next_) return false;
   interval_ = interval_ == Duration::zero() ? kFirst : std::min(2 * interval_, kLongest);
   next_ = now + interval_;
