@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/base/time.h"
+#include "policy/ip_preference.h"
 #include "policy/tls_controls.h"
 
 namespace sluice::policy {
@@ -16,6 +17,7 @@ struct Controls {
   bool recipients_limited = false;            // recipient_limit stands.
   uint32_t recipients_max = 0;  // In any window of recipient_period. 0: hold the mail.
   Duration recipient_period{};  // recipient_minutes.
+  IpPreference ip_preference = IpPreference::kPreferV6;  // ip_sort_pref.
   TlsControls tls;
 
   bool operator==(const Controls&) const = default;

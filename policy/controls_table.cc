@@ -21,6 +21,7 @@ Controls Inherit(const ControlsEntry& entry, Controls controls) {
     controls.recipients_max = *entry.recipients_max;
     controls.recipient_period = std::chrono::minutes(*entry.recipient_minutes);
   }
+  if (entry.ip_preference) controls.ip_preference = *entry.ip_preference;
   controls.tls = InheritTls(entry.tls, std::move(controls.tls));
   CHECK(controls.connections_max > 0);
   CHECK(controls.messages_per_connection_max > 0);

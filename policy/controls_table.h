@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "policy/controls.h"
+#include "policy/ip_preference.h"
 #include "policy/tls_controls.h"
 
 namespace sluice::policy {
@@ -31,6 +32,7 @@ struct ControlsEntry {
   std::optional<uint32_t> messages_per_connection_max;
   std::optional<uint32_t> recipients_max;
   std::optional<uint32_t> recipient_minutes;
+  std::optional<IpPreference> ip_preference;
   TlsEntry tls;
   int line = 0;  // Of its section in the file; 0: made otherwise.
 

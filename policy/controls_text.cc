@@ -9,6 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/time.h"
 #include "policy/controls.h"
+#include "policy/ip_preference.h"
 #include "policy/tls_controls.h"
 #include "policy/tls_level.h"
 
@@ -31,6 +32,10 @@ std::string Text(uint32_t number) {
 
 std::string Text(bool on) {
   return on ? "on" : "off";
+}
+
+std::string Text(IpPreference preference) {
+  return std::string(IpPreferenceName(preference));
 }
 
 std::string Text(TlsLevel level) {
@@ -67,6 +72,7 @@ ControlsEntry FactoryEntry() {
   ControlsEntry entry;
   entry.connections_max = controls.connections_max;
   entry.messages_per_connection_max = controls.messages_per_connection_max;
+  entry.ip_preference = controls.ip_preference;
   entry.tls = {.level = controls.tls.level,
                .version_min = controls.tls.version_min,
                .sni = controls.tls.sni,
@@ -90,11 +96,12 @@ std::optional<std::string> ControlsText(ControlsKey key, const ControlsEntry& en
       return TextOf(entry.recipients_max);
     case ControlsKey::kLimitType:
     case ControlsKey::kLimitApply:
-    case ControlsKey::kIpSortPref:
     case ControlsKey::kDaneOption:
     case ControlsKey::kBounceValidation:
     case ControlsKey::kBounceProfile:
       return std::nullopt;
+    case ControlsKey::kIpSortPref:
+      return TextOf(entry.ip_preference);
     case ControlsKey::kTableTls:
       return TextOf(entry.tls.level);
     case ControlsKey::kTlsMin:
@@ -135,11 +142,12 @@ void ClearControlsValue(ControlsKey key, ControlsEntry& entry) {
       return entry.recipients_max.reset();
     case ControlsKey::kLimitType:
     case ControlsKey::kLimitApply:
-    case ControlsKey::kIpSortPref:
     case ControlsKey::kDaneOption:
     case ControlsKey::kBounceValidation:
     case ControlsKey::kBounceProfile:
       return;
+    case ControlsKey::kIpSortPref:
+      return entry.ip_preference.reset();
     case ControlsKey::kTableTls:
       return entry.tls.level.reset();
     case ControlsKey::kTlsMin:

@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "engine/base/time.h"
+#include "policy/ip_preference.h"
 #include "policy/tls_controls.h"
 #include "policy/tls_level.h"
 
@@ -59,6 +60,11 @@ absl::StatusOr<bool> ParseSwitch(absl::string_view value) {
   if (value == "1" || absl::EqualsIgnoreCase(value, "on")) return true;
   if (value == "0" || absl::EqualsIgnoreCase(value, "off")) return false;
   return absl::InvalidArgumentError("must be one of off, 0, on, 1");
+}
+
+absl::StatusOr<IpPreference> ParseIpPreferenceValue(absl::string_view value) {
+  if (const std::optional<IpPreference> preference = ParseIpPreference(value)) return *preference;
+  return absl::InvalidArgumentError("must be one of PREFER_V6, REQUIRE_V6, PREFER_V4, REQUIRE_V4");
 }
 
 absl::StatusOr<TlsLevel> ParseTlsLevelValue(absl::string_view value) {
@@ -131,11 +137,12 @@ absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value
       return Set(ParseControlsValue(row, value), entry.recipients_max);
     case ControlsKey::kLimitType:
     case ControlsKey::kLimitApply:
-    case ControlsKey::kIpSortPref:
     case ControlsKey::kDaneOption:
     case ControlsKey::kBounceValidation:
     case ControlsKey::kBounceProfile:
       return ParseControlsValue(row, value).status();  // Asks for nothing.
+    case ControlsKey::kIpSortPref:
+      return Set(ParseIpPreferenceValue(value), entry.ip_preference);
     case ControlsKey::kTableTls:
       return SetTlsLevel(value, entry.tls.level);
     case ControlsKey::kTlsMin:

@@ -4,6 +4,7 @@
 // What holds its mail at any moment is one of:
 //
 //   the route      not known yet (kAsked), or the last look-up failed for now (not_before)
+//   the family     the controls require one of which the route has no address (not_before)
 //   the hosts      no address gave a session (not_before)
 //   its limits     concurrency, messages per connection, recipients (budget)
 //   the engine     no connection slot left
@@ -43,6 +44,7 @@ struct Destination {
   std::string domain;
   policy::Controls controls;
   uint64_t table_version = 0;  // Of `controls`; of the tables in use, once they are refreshed.
+  uint64_t idle_version = 0;   // Of the controls by which its idle connections were last judged.
   policy::Budget budget;
 
   IntrusiveList<Parcel, &Parcel::hook> queue;
@@ -63,6 +65,7 @@ struct Destination {
 
   Instant not_before{};               // No connection is opened before.
   uint32_t failures = 0;              // Times in a row that no session could be had.
+  bool family_missing = false;        // The last of them was for want of the required family.
   smtp::Reply failure;                // The last of them,
   TlsOutcome failure_tls;             // and what it had to do with TLS.
   AlertPace alerts;                   // About TLS that must be and could not be had.

@@ -1,6 +1,7 @@
 #include "engine/delivery/dispatcher.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <functional>
 
 #include "absl/strings/str_cat.h"
@@ -26,6 +27,9 @@ constexpr Duration kStaleRouteServes = std::chrono::seconds(60);
 // How often an empty destination is asked whether its counted recipients have left the window.
 constexpr Duration kIdleLook = std::chrono::seconds(60);
 
+// Of a route whose hosts a reply lists.
+constexpr size_t kHostsNamedMax = 3;
+
 smtp::Reply RouteReply(const dns::Route& route) {
   absl::string_view code = "451 4.4.3";
   switch (route.result) {
@@ -48,6 +52,33 @@ smtp::Reply RouteReply(const dns::Route& route) {
       break;
   }
   return OwnReply(absl::StrCat(code, " ", route.reason));
+}
+
+dns::FamilyOrder FamiliesOf(const Destination& destination) {
+  const policy::IpPreference preference = destination.controls.ip_preference;
+  return {.first = policy::FamilyOf(preference), .only = policy::RequiresFamily(preference)};
+}
+
+// "a, b, c and 4 more"
+std::string HostNames(const dns::Route& route) {
+  std::string names;
+  const size_t named = std::min(route.hosts.size(), kHostsNamedMax);
+  for (size_t i = 0; i < named; ++i) {
+    absl::StrAppend(&names, i == 0 ? "" : ", ", route.hosts[i].name);
+  }
+  const size_t more = route.hosts.size() - named;
+  return more == 0 ? names : absl::StrCat(names, " and ", more, " more");
+}
+
+// RFC 3463 3.5: X.4.4 says that the routing information for the next hop is not there, and has a
+// name without the record that is sought as its example; X.4.3 would blame the name servers, which
+// have answered. 4: another table, or another record, mends it.
+smtp::Reply FamilyReply(const Destination& destination) {
+  const bool v6 = FamiliesOf(destination).first == Family::kIpv6;
+  const absl::string_view family = v6 ? "IPv6" : "IPv4";
+  return OwnReply(absl::StrCat("451 4.4.4 no ", family, " address of ",
+                               HostNames(destination.route), ", and the destination requires ",
+                               family));
 }
 
 bool Permanent(dns::RouteResult result) {
@@ -91,6 +122,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->domain.assign(domain.data(), domain.size());
   destination->controls = controls_->Lookup(domain);
   destination->table_version = controls_->version();
+  destination->idle_version = controls_->version();
   destination->budget = policy::Budget();
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
@@ -98,6 +130,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->route_time = Duration{};
   destination->not_before = now.instant;
   destination->failures = 0;
+  destination->family_missing = false;
   destination->failure = smtp::Reply{};
   destination->failure_tls = TlsOutcome{};
   destination->alerts = AlertPace();
@@ -154,15 +187,19 @@ void Dispatcher::Advance(Destination& destination, Now now) {
   destination.binding = "";
   RefreshControls(destination);
   EndExcess(destination, now);
+  if (destination.idle_version != destination.table_version) EndStrayed(destination, now);
   if (draining_ || destination.queue.empty()) return ForgetIfIdle(destination, now);
   if (!HaveRoute(destination, now)) return;
   if (Permanent(destination.route.result)) return FailQueue(destination, now);
+  if (!RouteServes(destination)) return HoldForFamily(destination, now);
+  EndHoldForFamily(destination, now);
   StartTransactions(destination, now);
   OpenConnections(destination, now);
 }
 
 // Whether the destination knows where to go. Asks when it does not, and again when the answer is
-// old or of the tables before; meanwhile an old answer serves (K11).
+// old or of the tables before; meanwhile an old answer serves (K11), if it has what the controls
+// ask for.
 bool Dispatcher::HaveRoute(Destination& destination, Now now) {
   const bool known = destination.route_state == RouteState::kKnown;
   const bool current = destination.route_tables == controls_->version();
@@ -180,9 +217,20 @@ bool Dispatcher::HaveRoute(Destination& destination, Now now) {
     destination.route_asked = now.instant;
     destination.asked_tables = controls_->version();
   }
-  if (destination.route.result == dns::RouteResult::kFound && !destination.route.hosts.empty())
-    return true;
+  if (RouteServes(destination)) return true;
   destination.binding = "route";
+  return false;
+}
+
+// There is a host with an address that the controls allow.
+bool Dispatcher::RouteServes(const Destination& destination) const {
+  if (destination.route.result != dns::RouteResult::kFound) return false;
+  const dns::FamilyOrder families = FamiliesOf(destination);
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    for (const IpAddress& address : host.addresses) {
+      if (dns::Allows(families, address)) return true;
+    }
+  }
   return false;
 }
 
@@ -236,8 +284,36 @@ void Dispatcher::BackOff(Destination& destination, const smtp::Reply& why, bool 
                final ? smtp::MessageResult::kRefused : smtp::MessageResult::kSessionLost, why, now);
 }
 
+// The controls require a family of which no host of the route has an address. As when no host gives
+// a session, the parcel at the front goes home with the reason, and the others wait for the next
+// look, or for a route or controls that differ.
+void Dispatcher::HoldForFamily(Destination& destination, Now now) {
+  destination.binding = "ip_preference";
+  if (!destination.family_missing || now.instant >= destination.not_before) {
+    const smtp::Reply why = FamilyReply(destination);
+    Pause(destination, why, now);
+    destination.family_missing = true;
+    destination.failure_tls = TlsOutcome{};
+    Parcel* parcel = Dequeue(destination);
+    CHECK(parcel != nullptr);
+    parcel->binding_limit.assign(destination.binding.data(), destination.binding.size());
+    RefuseParcel(destination, *parcel, smtp::MessageResult::kSessionLost, why, now);
+  }
+  LookAgainAt(destination, destination.not_before);
+}
+
+// The wait was for the family alone: its hosts have not been tried.
+void Dispatcher::EndHoldForFamily(Destination& destination, Now now) {
+  if (!destination.family_missing) return;
+  destination.family_missing = false;
+  destination.failures = 0;
+  destination.failure = smtp::Reply{};
+  destination.not_before = now.instant;
+}
+
 // No connection for a while, longer each time in a row.
 void Dispatcher::Pause(Destination& destination, const smtp::Reply& why, Now now) {
+  destination.family_missing = false;
   destination.failure = Shortened(why);
   ++destination.failures;
   destination.not_before =
@@ -255,18 +331,22 @@ bool Dispatcher::Excess(const Destination& destination) const {
          destination.controls.connections_max;
 }
 
-// A new route may have left the hosts of some connections.
+// A new route may have left the hosts of some connections, and new controls may not allow them.
 void Dispatcher::EndStrayed(Destination& destination, Now now) {
   for (Connection* connection = destination.ready.Front(); connection != nullptr;) {
     Connection* next = destination.ready.Next(*connection);
     if (!StillServes(destination, *connection)) Leave(*connection, now);
     connection = next;
   }
+  destination.idle_version = destination.table_version;
 }
 
-// Its host is still one of the route, and what was asked of its TLS is what is asked now.
+// Its host is still one of the route, its family is allowed, and what was asked of its TLS is what
+// is asked now.
 bool Dispatcher::StillServes(Destination& destination, Connection& connection) {
   const std::shared_ptr<const TlsIntent>& intent = IntentFor(destination);
+  const IpAddress& ip = connection.current_step().address.ip;
+  if (!dns::Allows(FamiliesOf(destination), ip)) return false;
   if (connection.route_version == destination.route_version && connection.tls == intent) {
     return true;
   }
@@ -284,6 +364,15 @@ bool Dispatcher::InRoute(const Destination& destination, const SocketAddress& ad
     if (std::find(host.addresses.begin(), end, address.ip) != end) return true;
   }
   return false;
+}
+
+// None of the addresses that it has left is of a family that the controls have ruled out since.
+bool Dispatcher::MayTryRest(const Destination& destination, const Connection& connection) const {
+  const dns::FamilyOrder families = FamiliesOf(destination);
+  const auto left = connection.steps.begin() + static_cast<ptrdiff_t>(connection.step);
+  return std::all_of(left, connection.steps.end(), [&](const dns::RouteStep& step) {
+    return dns::Allows(families, step.address.ip);
+  });
 }
 
 // What its connections are to do about TLS, as its controls and its route stand now.
@@ -366,7 +455,7 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
     destination.budget.ConnectionOpened(destination.controls);
     ++destination.opening;
     Connections::Plan plan;
-    plan.steps = dns::OrderRoute(destination.route, dns::FamilyOrder{}, random_);
+    plan.steps = dns::OrderRoute(destination.route, FamiliesOf(destination), random_);
     plan.whole_route = LeaveOutAvoided(destination, plan.steps, now);
     plan.tls = IntentFor(destination);
     for (const AddressHealth& health : destination.health) {
@@ -384,10 +473,13 @@ bool Dispatcher::Avoided(Destination& destination, const SocketAddress& address,
   return health != nullptr && now.instant < health->avoid_until;
 }
 
+// Of the addresses that the controls allow.
 bool Dispatcher::AllAvoided(Destination& destination, Now now) const {
+  const dns::FamilyOrder families = FamiliesOf(destination);
   for (const dns::RouteHost& host : destination.route.hosts) {
     for (const IpAddress& address : host.addresses) {
-      if (!Avoided(destination, {address, host.port}, now)) return false;
+      const bool allowed = dns::Allows(families, address);
+      if (allowed && !Avoided(destination, {address, host.port}, now)) return false;
     }
   }
   return true;

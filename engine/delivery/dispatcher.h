@@ -103,11 +103,15 @@ class Dispatcher {
   void RefreshControls(Destination& destination);
   void RefreshSome();
   bool HaveRoute(Destination& destination, Now now);
+  bool RouteServes(const Destination& destination) const;
+  void HoldForFamily(Destination& destination, Now now);
+  void EndHoldForFamily(Destination& destination, Now now);
   bool Excess(const Destination& destination) const;
   void EndExcess(Destination& destination, Now now);
   void EndStrayed(Destination& destination, Now now);
   bool StillServes(Destination& destination, Connection& connection);
   bool InRoute(const Destination& destination, const SocketAddress& address) const;
+  bool MayTryRest(const Destination& destination, const Connection& connection) const;
   const std::shared_ptr<const TlsIntent>& IntentFor(Destination& destination);
   void StartTransactions(Destination& destination, Now now);
   void OpenConnections(Destination& destination, Now now);

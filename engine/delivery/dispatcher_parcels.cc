@@ -297,7 +297,7 @@ void Dispatcher::EndSession(Connection& connection, Now now) {
 }
 
 // One address has failed. The next is worth trying only while mail still waits for it, and within
-// the limits and the route as they are now: a new table may have changed them.
+// the limits, the route and the family as they are now: a new table may have changed them.
 void Dispatcher::OnBetween(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
   const uint32_t coming = connection.granted > 0 ? 1 : 0;  // The parcel that it was to carry.
@@ -306,7 +306,8 @@ void Dispatcher::OnBetween(Connection& connection, Now now) {
     connection.counted_ready = false;
     ++destination.opening;
   }
-  const bool allowed = !Excess(destination) && StillServes(destination, connection);
+  const bool allowed = !Excess(destination) && StillServes(destination, connection) &&
+                       MayTryRest(destination, connection);
   const bool useful = Useful(destination, coming, destination.opening - 1);
   connection.unneeded |= !allowed || !useful;
   if (draining_ || connection.unneeded) return connections_.End(connection);

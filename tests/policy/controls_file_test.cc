@@ -155,7 +155,6 @@ TEST(ControlsFile, WhatThisVersionDoesNotEnforce) {
       {"limit_apply", {"system", "0"}, {"VG", "vg", "1"}},
       {"bounce_validation", {"off", "0"}, {"on", "1"}},
       {"dane_option", {"none"}, {"opportunistic", "mandatory"}},
-      {"ip_sort_pref", {"PREFER_V6", "prefer_v6"}, {"REQUIRE_v6", "PREFER_V4", "REQUIRE_v4"}},
       {"bounce_profile", {"default", "Default"}, {"tls_failed"}},
   };
   for (const auto& row : kRows) {
