@@ -42,6 +42,8 @@ table = "destinations.ini"
 table = "routes"
 [log]
 delivery = "delivery.jsonl"
+[control]
+socket = "control.sock"
 [[certificate]]
 name = "bench"
 certificate = "bench.pem"

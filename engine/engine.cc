@@ -19,6 +19,9 @@ namespace {
 // How often the control thread looks whether the shards have done what it asked for.
 constexpr auto kLookInterval = std::chrono::milliseconds(2);
 
+// The same where the answer comes within a turn.
+constexpr auto kAnswerInterval = std::chrono::microseconds(50);
+
 // How long a shard has to end after it was told to abort, before the process ends without it.
 constexpr auto kAbortTime = std::chrono::seconds(5);
 
@@ -148,12 +151,14 @@ shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
 }
 
 void Engine::Tell(const shard::Mail& mail) {
-  for (uint32_t number = 0; number < shards_; ++number) {
-    shard::ShardMailbox& box = post_->Box(post_->control(), number);
-    CHECK(box.Put(mail));  // The control thread waits for each answer: the box is never full.
-    box.Publish();
-    post_->Notify(number);
-  }
+  for (uint32_t number = 0; number < shards_; ++number) Send(number, mail);
+}
+
+void Engine::Send(uint32_t shard, const shard::Mail& mail) {
+  shard::ShardMailbox& box = post_->Box(post_->control(), shard);
+  CHECK(box.Put(mail));  // The control thread waits for each answer: the box is never full.
+  box.Publish();
+  post_->Notify(shard);
 }
 
 uint64_t Engine::UseTables(Tables tables) {
@@ -179,6 +184,16 @@ uint64_t Engine::UseTables(Tables tables) {
 void Engine::Retire(std::shared_ptr<const tls::Environment> environment) {
   retired_.push_back(std::move(environment));
   std::erase_if(retired_, [](const auto& each) { return each.use_count() == 1 && !each->InUse(); });
+}
+
+bool Engine::Ask(uint32_t shard, const std::function<void(shard::Shard&, Now)>& question) {
+  shard::Task task = {.run = question};
+  Send(shard, {.kind = shard::MailKind::kTask, .task = &task});
+  while (!task.done.load(std::memory_order_acquire)) {
+    if (runners_[shard]->ended()) return task.done.load(std::memory_order_acquire);
+    std::this_thread::sleep_for(kAnswerInterval);
+  }
+  return true;
 }
 
 void Engine::ReopenLog() {

@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -43,6 +44,10 @@ class Engine {
   // Opens the delivery log anew (it has been rotated).
   void ReopenLog();
 
+  // Runs `question` on a shard's thread, between two of its turns, and waits until it has: it
+  // should be short. False: the shard has ended.
+  bool Ask(uint32_t shard, const std::function<void(shard::Shard&, Now)>& question);
+
   // Takes no more mail and lets what is under way finish; Ended says when that is over. What is not
   // delivered stays in the spool.
   void BeginDrain();
@@ -64,6 +69,7 @@ class Engine {
   std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
   shard::Runner::Options RunnerOptions(uint32_t number) const;
   void Tell(const shard::Mail& mail);
+  void Send(uint32_t shard, const shard::Mail& mail);
   void Retire(std::shared_ptr<const tls::Environment> environment);
 
   const Config config_;

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -24,13 +25,23 @@ enum class MailKind : uint8_t {
   kBodyWanted,   // To the home.
   kBodyDecided,  // To the destination's shard.
   kTables,       // From the control thread: new tables.
+  kTask,         // From the control thread: something to be looked at or done between two turns.
   kDrain,        // From the control thread: finish what is under way.
   kAbort,        // From the control thread: end it now.
+};
+
+class Shard;
+
+// Run on the shard's thread. Whoever sends it keeps it until `done`.
+struct Task {
+  std::function<void(Shard&, Now)> run;
+  std::atomic<bool> done{false};
 };
 
 struct Mail {
   MailKind kind = MailKind::kParcelOut;
   delivery::Parcel* parcel = nullptr;
+  Task* task = nullptr;
   const delivery::Dispatcher::Tables* tables = nullptr;  // Lent until it has been taken up.
 };
 

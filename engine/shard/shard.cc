@@ -182,6 +182,10 @@ void Shard::OnMail(const Mail& mail, Now now) {
       world_.post->table_version(options_.number)
           .store(tables_.controls->version(), std::memory_order_release);
       return;
+    case MailKind::kTask:
+      mail.task->run(*this, now);
+      mail.task->done.store(true, std::memory_order_release);
+      return;
     case MailKind::kDrain:
       return BeginDrain(now);
     case MailKind::kAbort:

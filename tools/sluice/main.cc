@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "tools/command_line.h"
+#include "tools/sluice/engine_verbs.h"
 #include "tools/sluice/tlsverify.h"
 
 namespace sluice::tools {
@@ -24,18 +25,36 @@ void BindTlsverify(CLI::App& app, TlsverifyOptions& options) {
       ->capture_default_str();
 }
 
+void BindEngineVerbs(CLI::App& app, EngineOptions& options) {
+  CLI::App* status = app.add_subcommand("status", "The running engine, shard by shard");
+  CLI::App* reload =
+      app.add_subcommand("reload", "Reads the tables again; with errors, none of it");
+  for (CLI::App* verb : {status, reload}) {
+    verb->add_option("--socket", options.socket, "The engine's control socket")
+        ->envname("SLUICE_SOCKET")
+        ->capture_default_str();
+    verb->add_flag("--json", options.json, "Prints JSON");
+  }
+}
+
 int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   CLI::App app{"Sluice's operator's command", "sluice"};
   app.require_subcommand(1);
   TlsverifyOptions tlsverify;
   BindTlsverify(app, tlsverify);
+  EngineOptions engine;
+  BindEngineVerbs(app, engine);
   const absl::StatusOr<bool> parsed = ParseCommandLine(app, argc, argv);
   if (!parsed.ok()) {
     std::cerr << "sluice: " << parsed.status().message() << "\n";
     return 2;
   }
-  return *parsed ? Tlsverify(tlsverify, std::cout, std::cerr) : 0;
+  if (!*parsed) return 0;
+  const std::string verb = app.get_subcommands().front()->get_name();
+  if (verb == "status") return ShowStatus(engine, std::cout, std::cerr);
+  if (verb == "reload") return Reload(engine, std::cout, std::cerr);
+  return Tlsverify(tlsverify, std::cout, std::cerr);
 }
 
 }  // namespace

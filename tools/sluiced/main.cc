@@ -3,19 +3,27 @@
 //   sluiced --config FILE            runs until SIGTERM or SIGINT, then drains
 //   sluiced --config FILE --check    validates the configuration and its tables, and exits
 //
-// SIGHUP reads the tables again and opens the delivery log anew; with an error in them the old
-// tables stay. A second SIGTERM ends the drain.
+// Operators reach it by the control socket. SIGHUP reads the tables again and opens the delivery
+// log anew; with an error in them the old tables stay. A second SIGTERM ends the drain.
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/admin/control_queue.h"
+#include "engine/admin/control_server.h"
 #include "engine/config.h"
+#include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
@@ -28,7 +36,7 @@ namespace {
 constexpr Duration kDrainTime = std::chrono::seconds(30);
 
 // How often the engine is asked whether it has failed.
-constexpr timespec kWatchInterval = {.tv_sec = 0, .tv_nsec = 200'000'000};
+constexpr int kWatchIntervalMs = 200;
 
 constexpr timespec kDrainLook = {.tv_sec = 0, .tv_nsec = 5'000'000};
 
@@ -57,16 +65,32 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void Reload(Engine& engine, const Config& config) {
+int Fail(const absl::Status& why) {
+  std::fprintf(stderr, "sluiced: %s\n", std::string(why.message()).c_str());
+  return 1;
+}
+
+void Announce(const Engine& engine, const Config& config) {
+  if (!config.spool_sync) {
+    std::fprintf(stderr, "sluiced: spool.sync is false: accepted mail can be lost in a crash\n");
+  }
+  std::string listening;
+  for (const SocketAddress& address : engine.listening()) listening += " " + address.ToString();
+  std::fprintf(stderr, "sluiced: %u shards, listening on%s, %llu messages in the spool\n",
+               engine.shards(), listening.c_str(),
+               static_cast<unsigned long long>(engine.recovered_messages()));
+}
+
+void Reload(Engine& engine, Control& control) {
   engine.ReopenLog();
-  Tables tables;
-  if (!ReadTables(config, tables)) {
+  const std::vector<ConfigError> errors = control.Reload();
+  Print(errors);
+  if (!errors.empty()) {
     std::fprintf(stderr, "sluiced: the tables have errors; the old ones stay\n");
     return;
   }
-  const uint64_t version = engine.UseTables(std::move(tables));
   std::fprintf(stderr, "sluiced: tables version %llu in use\n",
-               static_cast<unsigned long long>(version));
+               static_cast<unsigned long long>(control.table_version()));
 }
 
 // Waits for what is under way, but no longer than a second signal or kDrainTime.
@@ -80,8 +104,29 @@ void Drain(Engine& engine, const sigset_t& signals) {
   engine.Stop();
 }
 
+// Until a signal ends it, or the engine fails. False: it has failed.
+bool Serve(Engine& engine, const Config& config, admin::ControlQueue& queue,
+           const sigset_t& signals) {
+  Control control(engine, config);
+  const int signal_source = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  pollfd sources[] = {{.fd = signal_source, .events = POLLIN, .revents = 0},
+                      {.fd = queue.event(), .events = POLLIN, .revents = 0}};
+  bool ends = false;
+  while (!ends && !engine.Failed()) {
+    poll(sources, std::size(sources), kWatchIntervalMs);
+    signalfd_siginfo signal;
+    while (!ends && read(signal_source, &signal, sizeof(signal)) == sizeof(signal)) {
+      if (signal.ssi_signo == SIGHUP) Reload(engine, control);
+      ends = signal.ssi_signo != SIGHUP;
+    }
+    queue.Serve([&](const admin::ControlRequest& request) { return control.Handle(request); });
+  }
+  close(signal_source);
+  return ends;
+}
+
 int Run(const Config& config, Tables tables) {
-  // Blocked before any thread is made, so that they come to sigtimedwait below and nowhere else.
+  // Blocked before any thread is made, so that they come to the control thread and nowhere else.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
@@ -89,31 +134,23 @@ int Run(const Config& config, Tables tables) {
   signal(SIGPIPE, SIG_IGN);
   RaiseDescriptorLimit();
 
+  admin::ControlQueue queue;
+  absl::StatusOr<std::unique_ptr<admin::ControlServer>> server =
+      admin::ControlServer::Listen(config.control_socket, queue);
+  if (!server.ok()) return Fail(server.status());
   Engine engine(config);
   const absl::Status started = engine.Start(std::move(tables));
   if (!started.ok()) {
-    std::fprintf(stderr, "sluiced: %s\n", std::string(started.message()).c_str());
-    return 1;
+    queue.Close();
+    return Fail(started);
   }
-  if (!config.spool_sync) {
-    std::fprintf(stderr, "sluiced: spool.sync is false: accepted mail can be lost in a crash\n");
-  }
-  std::string listening;
-  for (const SocketAddress& address : engine.listening()) listening += " " + address.ToString();
-  std::fprintf(stderr, "sluiced: %u shards, listening on%s, %llu messages in the spool\n",
-               engine.shards(), listening.c_str(),
-               static_cast<unsigned long long>(engine.recovered_messages()));
-
-  for (;;) {
-    const int signal = sigtimedwait(&signals, nullptr, &kWatchInterval);
-    if (signal == SIGHUP) Reload(engine, config);
-    if (signal == SIGTERM || signal == SIGINT) break;
-    if (engine.Failed()) break;
-  }
-  const bool failed = engine.Failed();
-  std::fprintf(stderr, "sluiced: %s\n", failed ? "ending for recovery" : "draining");
+  Announce(engine, config);
+  const bool served = Serve(engine, config, queue, signals);
+  std::fprintf(stderr, "sluiced: %s\n", served ? "draining" : "ending for recovery");
+  queue.Close();
+  server->reset();  // No socket is there that nobody answers.
   Drain(engine, signals);
-  return failed ? 1 : 0;
+  return served ? 0 : 1;
 }
 
 int Main(int argc, char** argv) {
