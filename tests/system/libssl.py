@@ -10,6 +10,7 @@ from engine_run import Skipped
 PEM = 1
 VERIFY_PEER = 1
 UPDATE_REQUESTED = 1
+SET_NEWEST = 124  # SSL_CTRL_SET_MAX_PROTO_VERSION
 HANDSHAKE = 22       # RFC 8446 B.1, B.3.
 KEY_UPDATE = 24
 RECEIVED_SHUTDOWN = 2
@@ -24,6 +25,7 @@ CALLS = {  # What each gives back, and takes.
     "TLS_server_method": (POINTER, []),
     "SSL_CTX_new": (POINTER, [POINTER]),
     "SSL_CTX_free": (None, [POINTER]),
+    "SSL_CTX_ctrl": (ctypes.c_long, [POINTER, NUMBER, ctypes.c_long, POINTER]),
     "SSL_CTX_use_certificate_chain_file": (NUMBER, [POINTER, TEXT]),
     "SSL_CTX_use_PrivateKey_file": (NUMBER, [POINTER, TEXT, NUMBER]),
     "SSL_CTX_set_verify": (None, [POINTER, NUMBER, CHECK_CALLBACK]),
@@ -34,6 +36,8 @@ CALLS = {  # What each gives back, and takes.
     "SSL_accept": (NUMBER, [POINTER]),
     "SSL_do_handshake": (NUMBER, [POINTER]),
     "SSL_key_update": (NUMBER, [POINTER, NUMBER]),
+    "SSL_new_session_ticket": (NUMBER, [POINTER]),
+    "SSL_renegotiate": (NUMBER, [POINTER]),
     "SSL_read": (NUMBER, [POINTER, TEXT, NUMBER]),
     "SSL_write": (NUMBER, [POINTER, TEXT, NUMBER]),
     "SSL_shutdown": (NUMBER, [POINTER]),
@@ -66,9 +70,11 @@ def take_any(_good, _store):
 class LibraryTls:
     """As tls_host.PythonTls, but on the socket itself: what is on the wire is not seen.
 
-    `fresh_keys`: asks for new keys before each thing that it says, and while a body comes."""
+    `fresh_keys`: asks for new keys before each thing that it says, and while a body comes.
+    `newest`: the version's number on the wire; 0: any. `counts`: the client's key updates."""
 
-    def __init__(self, talk, certificate, ask_client=False, fresh_keys=False):
+    def __init__(self, talk, certificate, ask_client=False, fresh_keys=False, newest=0,
+                 counts=True):
         self.link, self.fresh_keys = talk.link, fresh_keys
         self.key_updates_seen = 0
         lib = library()
@@ -76,10 +82,12 @@ class LibraryTls:
         self.must(lib.SSL_CTX_use_certificate_chain_file(self.context,
                                                          str(certificate.chain).encode()))
         self.must(lib.SSL_CTX_use_PrivateKey_file(self.context, str(certificate.key).encode(), PEM))
+        self.must(lib.SSL_CTX_ctrl(self.context, SET_NEWEST, newest, None))
         if ask_client:
             lib.SSL_CTX_set_verify(self.context, VERIFY_PEER, take_any)
         self.see = SEE_CALLBACK(self.on_message)
-        lib.SSL_CTX_set_msg_callback(self.context, self.see)
+        if counts:
+            lib.SSL_CTX_set_msg_callback(self.context, self.see)
         self.session = lib.SSL_new(self.context)
         self.link.settimeout(None)  # The library reads and writes it, and waits.
         self.must(lib.SSL_set_fd(self.session, self.link.fileno()))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The mail to the operator about TLS that must be and could not be had: for what, how often, what it
-says, and what becomes of it where it cannot be delivered itself.
+"""The mail to the operator about TLS that must be and could not be had: for what, how often, what
+it says, and what becomes of it where it cannot be delivered itself.
 
 Usage: tls_alert_test.py BUILD_DIR
 """
