@@ -3,7 +3,8 @@
 // signatures are checked, so each is signed anew, with the key of its place, after it was changed.
 //
 // Explained, and so no finding (IsExplained): GnuTLS doesn't know some critical extensions that we
-// hold to, and compares names octet by octet.
+// hold to, and compares names octet by octet. And how the trusted certificate is written is not
+// compared: the operator put it there, no peer can change it, and nobody looks at its signature.
 //
 // The input is certificates, each with its length in two octets before it: the peer's own first,
 // the trusted one last (a single one is both). tests/tls/certificate_seeds writes the kept ones.
@@ -133,7 +134,10 @@ class Gnutls {
  public:
   explicit Gnutls(const Path& path) {
     CHECK(gnutls_x509_trust_list_init(&trust_, 0) == 0);
-    for (const std::string& der : path) Import(der);
+    for (const std::string& der : path) {
+      if (!import_error_.empty()) return;
+      Import(der);
+    }
   }
   ~Gnutls() {
     gnutls_x509_trust_list_deinit(trust_, 0);
@@ -141,6 +145,7 @@ class Gnutls {
   }
 
   const std::string& import_error() const { return import_error_; }
+  size_t imported() const { return certificates_.size() - (import_error_.empty() ? 0 : 1); }
 
   // GNUTLS_CERT_… of the path; 0 is good.
   unsigned Status() {
@@ -368,7 +373,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   Gnutls gnutls(path);
   if (!gnutls.import_error().empty()) {
-    if (HasGiantArcs(path)) return 0;
+    if (HasGiantArcs(path) || gnutls.imported() + 1 == path.size()) return 0;
     std::fprintf(stderr, "accepted, but GnuTLS can't read it: %s\n", gnutls.import_error().c_str());
     std::abort();
   }
