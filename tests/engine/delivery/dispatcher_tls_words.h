@@ -1,13 +1,12 @@
 // The words of tests of the delivering side under TLS: a dispatcher whose level is not off, and a
-// handshaker that only keeps what is submitted, for the test to answer. No TLS is spoken: what
-// comes of a flight is what the test says.
+// handshaker that the test answers for. No TLS is spoken: what comes of a flight is what the test
+// says.
 
 #pragma once
 
 #include <unistd.h>
 
 #include <cstdio>
-#include <deque>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -16,26 +15,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/engine/delivery/dispatcher_words.h"
+#include "tests/engine/delivery/held_handshaker.h"
 #include "tls/demo_certificate.h"
 
 namespace sluice::delivery {
-
-class HeldHandshaker : public tls::Handshaker {
- public:
-  bool Submit(std::unique_ptr<tls::HandshakeJob> job) override {
-    if (full) return false;
-    jobs.push_back(std::move(job));
-    return true;
-  }
-  void Poll(uint32_t, std::vector<std::unique_ptr<tls::HandshakeJob>>&) override {}
-  tls::SessionCache& sessions() override { return sessions_; }
-
-  bool full = false;
-  std::deque<std::unique_ptr<tls::HandshakeJob>> jobs;
-
- private:
-  tls::SessionCache sessions_;
-};
 
 class DispatcherTlsTest : public DispatcherTest {
  protected:
