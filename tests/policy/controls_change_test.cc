@@ -194,6 +194,9 @@ TEST(ControlsOptions, WordsThatAreNone) {
   ExpectRefused("", Made{"a.example", {"use_tls=maybe"}}, kInvalid,
                 "use_tls = \"maybe\": must be one of off, on, required, on_verify, require_verify, "
                 "require_verify_hosted, or its number from 0 to 5");
+  ExpectRefused("", Made{"a.example", {"IP_sort_pref=v4"}}, kInvalid,
+                "ip_sort_pref = \"v4\": must be one of PREFER_V6, REQUIRE_V6, PREFER_V4, "
+                "REQUIRE_V4");
   ExpectRefused("", Made{"a.example", {"limit_apply=all"}}, kInvalid,
                 "limit_apply = \"all\": must be one of system, 0, VG, 1");
   ExpectRefused("", Edited{"default", {"bounce_profile=default"}}, kInvalid,
@@ -240,12 +243,13 @@ TEST(ControlsEdit, DefaultMakesAFieldInherit) {
   const std::string all =
       "[a.example]\nmax_host_concurrency = 20\nlimit_type = 0\nlimit_apply = 0\n"
       "max_messages_per_connection = 5\nrecipient_limit = 6\nrecipient_minutes = 7\n"
+      "ip_sort_pref = PREFER_V4\n"
       "table_tls = 1\ntls_min = 1.3\ntls_sni = 0\ntls_accept_cn = 1\ntls_broken_memory = 1h\n"
       "tls_ca_file = x\ncertificate = y\n";
   Words options;
-  for (const char* name :
-       {"max_host_concurrency", "max_messages_per_connection", "recipient_limit", "table_tls",
-        "tls_min", "tls_sni", "tls_accept_cn", "tls_broken_memory", "tls_ca_file", "certificate"}) {
+  for (const char* name : {"max_host_concurrency", "max_messages_per_connection", "recipient_limit",
+                           "ip_sort_pref", "table_tls", "tls_min", "tls_sni", "tls_accept_cn",
+                           "tls_broken_memory", "tls_ca_file", "certificate"}) {
     options.push_back(absl::StrCat(name, "=default"));
   }
   EXPECT_EQ(After(all, Edited{"a.example", options}), Canonical("[a.example]\n"));

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "policy/controls_file.h"
 #include "policy/controls_keys.h"
+#include "policy/ip_preference.h"
 
 namespace sluice::policy {
 namespace {
@@ -127,7 +128,7 @@ TEST(ControlsExplain, SaysWhatTheTableSays) {
       "[DEFAULT]\nmax_host_concurrency = 9\ntable_tls = on_verify\ntls_broken_memory = 5m\n"
       "[.example.com]\nrecipient_limit = 3\nrecipient_minutes = 2\nlimit_type = 0\n"
       "limit_apply = 0\ntable_tls = 4\n"
-      "[a.example.com]\nmax_messages_per_connection = 1\n"
+      "[a.example.com]\nmax_messages_per_connection = 1\nip_sort_pref = require_v4\n"
       "[.a.example.com]\ntable_tls = 1\ncertificate = x\n");
   const ControlsTable table(entries);
   for (const char* domain :
@@ -142,6 +143,7 @@ TEST(ControlsExplain, SaysWhatTheTableSays) {
               absl::StrCat(controls.messages_per_connection_max));
     EXPECT_EQ(value(ControlsKey::kRecipientLimit),
               controls.recipients_limited ? absl::StrCat(controls.recipients_max) : "no limit");
+    EXPECT_EQ(value(ControlsKey::kIpSortPref), IpPreferenceName(controls.ip_preference));
     EXPECT_EQ(value(ControlsKey::kTableTls), TlsLevelName(controls.tls.level));
     const bool remembers = controls.tls.broken_memory > Duration::zero();
     EXPECT_EQ(value(ControlsKey::kTlsBrokenMemory), remembers ? "5m" : "0");

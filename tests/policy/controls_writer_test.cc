@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "policy/controls_file.h"
 #include "policy/controls_section.h"
+#include "policy/ip_preference.h"
 
 namespace sluice::policy {
 namespace {
@@ -87,11 +88,12 @@ TEST(ControlsWriter, AWholeFile) {
             "limit_apply = system\n");
 }
 
-TEST(ControlsWriter, EveryKeyOfOurs) {
+TEST(ControlsWriter, EveryKeyThatIsNoLimit) {
   const std::string text =
       "[DEFAULT]\n"
       "\n"
       "[a.example]\n"
+      "ip_sort_pref = REQUIRE_V4\n"
       "table_tls = on_verify\n"
       "tls_min = 1.3\n"
       "tls_sni = off\n"
@@ -233,6 +235,7 @@ ControlsEntry Tables::Entry(std::string domain, TlsLevel default_level) {
     entry.recipients_max = Within(0, 1'000'000'000);
     entry.recipient_minutes = Within(1, 60);
   }
+  if (Chance()) entry.ip_preference = static_cast<IpPreference>(Below(4));
   if (Chance()) entry.tls.level = static_cast<TlsLevel>(Below(6));
   if (Chance()) entry.tls.version_min = Chance() ? TlsVersion::k12 : TlsVersion::k13;
   if (Chance()) entry.tls.sni = Chance();
