@@ -1,5 +1,6 @@
 """A name server on loopback with a few records, for engines that are told to forward to it."""
 
+import socket
 import socketserver
 import struct
 import threading
@@ -24,8 +25,8 @@ def read_question(query):
 
 
 def record(kind, value):
-    if kind == A:
-        data = bytes(map(int, value.split(".")))
+    if kind in (A, AAAA):
+        data = socket.inet_pton(socket.AF_INET6 if kind == AAAA else socket.AF_INET, value)
     else:
         preference, host = value
         data = struct.pack("!H", preference) + wire_name(host)
