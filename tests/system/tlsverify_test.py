@@ -117,6 +117,17 @@ def every_step_is_printed_for_people(place):
 
 
 @in_place
+def an_address_of_a_family_that_is_ruled_out_is_not_asked(place):
+    place.configure(f"mail.example 127.0.0.1:{place.host.port}\n",
+                    "[mail.example]\ntable_tls = on\nip_sort_pref = REQUIRE_V6\n")
+    code, told, _ = place.ask("mail.example")
+    expect_equal(code, 1, "the exit code")
+    words = "no address that ip_sort_pref = REQUIRE_V6 allows"
+    expect(words in told, f"not in what was printed: {words!r}: {told}")
+    expect_equal(place.host.connections, [], "connections")
+
+
+@in_place
 def the_next_host_is_asked_where_the_first_will_not_do(place):
     stranger = place.listen(place.root.issue(["stranger.example"]))
     place.configure(f"mail.example 127.0.0.1:{stranger.port}, "
@@ -238,6 +249,7 @@ def an_unknown_domain_has_no_host(place):
 
 
 SCENARIOS = [every_step_is_printed_for_people, the_next_host_is_asked_where_the_first_will_not_do,
+             an_address_of_a_family_that_is_ruled_out_is_not_asked,
              all_hosts_are_asked_where_that_is_wanted,
              one_host_of_the_route_is_judged_as_of_the_route,
              a_host_that_is_named_stands_for_the_route, a_level_of_off_needs_no_tls,

@@ -15,6 +15,7 @@
 #include "engine/io/clock.h"
 #include "engine/tables.h"
 #include "policy/controls_table.h"
+#include "policy/ip_preference.h"
 #include "tools/sluice/handshake_desk.h"
 #include "tools/sluice/route_finder.h"
 #include "tools/sluice/tls_probe.h"
@@ -81,6 +82,24 @@ absl::Status FindHosts(const TlsverifyOptions& options, const Config& config,
   return options.host.empty() ? absl::OkStatus() : AskOnly(options.host, config, result);
 }
 
+dns::FamilyOrder FamiliesOf(const TlsverifyResult& result) {
+  return {.first = policy::FamilyOf(result.ip_preference),
+          .only = policy::RequiresFamily(result.ip_preference)};
+}
+
+void NoteMissingFamily(TlsverifyResult& result) {
+  bool any = result.asked.hosts.empty();  // Then the route's reason is told.
+  for (const dns::RouteHost& host : result.asked.hosts) {
+    any |= std::any_of(host.addresses.begin(), host.addresses.end(), [&](const IpAddress& address) {
+      return dns::Allows(FamiliesOf(result), address);
+    });
+  }
+  if (any) return;
+  absl::StrAppend(&result.note, result.note.empty() ? "" : "; ",
+                  "no address that ip_sort_pref = ", policy::IpPreferenceName(result.ip_preference),
+                  " allows");
+}
+
 // A destination without TLS is asked as one that prefers it.
 policy::TlsControls AskedControls(const TlsverifyResult& result) {
   policy::TlsControls controls = result.controls;
@@ -95,7 +114,7 @@ void AskHosts(const TlsverifyOptions& options, const Config& config,
   const Duration patience =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.patience_s));
   Random random(static_cast<uint64_t>(io::ReadClock().instant.time_since_epoch().count()));
-  for (const dns::RouteStep& step : dns::OrderRoute(result.asked, dns::FamilyOrder{}, random)) {
+  for (const dns::RouteStep& step : dns::OrderRoute(result.asked, FamiliesOf(result), random)) {
     if (!options.json) PrintTrying(step, out);
     TlsProbe probe({.ehlo_name = config.hostname, .intent = &intent, .patience = patience}, desk);
     result.hosts.push_back(probe.Run(step));
@@ -117,9 +136,12 @@ int Tlsverify(const TlsverifyOptions& options, std::ostream& out, std::ostream& 
   if (!domain.ok()) return CannotAsk(errors, domain.status().message());
 
   TlsverifyResult result = {.domain = *domain};
-  result.controls = policy::ControlsTable(std::move(controls.entries)).Lookup(*domain).tls;
+  const policy::ControlsTable table(std::move(controls.entries));
+  result.controls = table.Lookup(*domain).tls;
+  result.ip_preference = table.Lookup(*domain).ip_preference;
   const absl::Status hosts = FindHosts(options, config, routes.table, result);
   if (!hosts.ok()) return CannotAsk(errors, hosts.message());
+  NoteMissingFamily(result);
   if (!options.json) PrintDestination(result, out);
 
   const policy::TlsControls asked = AskedControls(result);

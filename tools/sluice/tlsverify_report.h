@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/dns/route.h"
+#include "policy/ip_preference.h"
 #include "policy/tls_controls.h"
 #include "tools/sluice/tls_probe.h"
 
@@ -15,9 +16,10 @@ namespace sluice::tools {
 struct TlsverifyResult {
   std::string domain;  // Normalised.
   policy::TlsControls controls;
+  policy::IpPreference ip_preference = policy::IpPreference::kPreferV6;
   dns::Route route;  // By which the names are judged.
   dns::Route asked;  // What is asked of it: all, or one host.
-  std::string note;  // On the difference; empty: none.
+  std::string note;  // On the difference, or why no address is asked; empty: none.
   std::vector<ProbedHost> hosts;
 
   // The first address where mail would be sent; null: nowhere.
