@@ -22,6 +22,12 @@ constexpr uint64_t kHandshakeBytesMax = 256 << 10;
 // answers to a flood of key updates (F28), and the last piece sealed.
 constexpr size_t kUnaskedOutputBytesMax = 256 << 10;
 
+// What a peer may send that brings no plaintext: fresh keys, tickets, empty records (F28).
+// Plaintext pays for it, each byte for as much as a record of its own needs twice over; nothing is
+// saved up.
+constexpr uint64_t kBarrenBytesMax = 64 << 10;
+constexpr uint64_t kBytesPaidByOne = 64;
+
 constexpr size_t kRecordBytesMax = 16 << 10;
 
 // TLS alerts, RFC 8446 6.
@@ -134,7 +140,7 @@ int Stream::OnTicket(WOLFSSL*, const unsigned char*, int, void* context) {
 
 void Stream::TakeInput(size_t bytes) {
   input_read_ += bytes;
-  if (!established_) fed_bytes_ += bytes;
+  (established_ ? barren_bytes_ : fed_bytes_) += bytes;
   if (input_read_ < input_.size()) return;
   input_.clear();
   input_read_ = 0;
@@ -202,6 +208,7 @@ Stream::Opened Stream::Open(std::string& plaintext) {
     const int read = wolfSSL_read(ssl_, buffer.data(), static_cast<int>(buffer.size()));
     if (read > 0) {
       plaintext.append(buffer.data(), static_cast<size_t>(read));
+      barren_bytes_ -= std::min(barren_bytes_, kBytesPaidByOne * static_cast<uint64_t>(read));
       continue;
     }
     const int error = wolfSSL_get_error(ssl_, read);
@@ -215,8 +222,13 @@ Stream::Opened Stream::Open(std::string& plaintext) {
       FailByError(error);
       break;
     }
-    if (output_.size() <= kUnaskedOutputBytesMax) return Opened::kNeedsInput;
-    Fail(StreamFault::kTooLarge, "the peer asked for too many answers");
+    if (output_.size() > kUnaskedOutputBytesMax) {
+      Fail(StreamFault::kTooLarge, "the peer asked for too many answers");
+    } else if (barren_bytes_ > kBarrenBytesMax) {
+      Fail(StreamFault::kTooLarge, "the peer sent too much that says nothing");
+    } else {
+      return Opened::kNeedsInput;
+    }
   }
   return Opened::kFailed;
 }

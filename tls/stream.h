@@ -112,7 +112,8 @@ class Stream {
   bool closed_ = false;  // The peer has said that no more comes: what does is dropped.
   bool ticket_came_ = false;
   bool session_taken_ = false;
-  uint64_t fed_bytes_ = 0;  // That the handshake has read.
+  uint64_t fed_bytes_ = 0;     // That the handshake has read.
+  uint64_t barren_bytes_ = 0;  // Read since then, and not paid for by plaintext.
 
   std::string input_;
   size_t input_read_ = 0;  // Of input_, from the front.
