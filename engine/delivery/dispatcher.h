@@ -130,6 +130,7 @@ class Dispatcher {
   void RefuseParcel(Destination& destination, Parcel& parcel, smtp::MessageResult result,
                     const smtp::Reply& reply, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
+  bool HostsFail(const Destination& destination, Now now) const;
   void OnConnectionLost(Parcel& parcel, Now now);
 
   // Connections.

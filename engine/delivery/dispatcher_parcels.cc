@@ -35,7 +35,18 @@ void Dispatcher::Take(Parcel& parcel, Now now) {
   parcel.timer.kind = static_cast<uint8_t>(TimerKind::kParcelExpiry);
   Destination* destination = draining_ ? nullptr : DestinationFor(parcel.destination(), now);
   if (destination == nullptr) return GiveBack(parcel, ParcelResult::kRecalled);
+  // It was lost with its session while it was on its way: that was its attempt.
+  if (parcel.continues && HostsFail(*destination, now)) {
+    return RefuseParcel(*destination, parcel, smtp::MessageResult::kSessionLost,
+                        destination->failure, now);
+  }
   Enqueue(*destination, parcel, parcel.continues);
+}
+
+// No session could be had lately, and none is tried now.
+bool Dispatcher::HostsFail(const Destination& destination, Now now) const {
+  return destination.budget.connections() == 0 && destination.failure.code != 0 &&
+         now.instant < destination.not_before;
 }
 
 void Dispatcher::Enqueue(Destination& destination, Parcel& parcel, bool front) {
@@ -134,9 +145,9 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
 void Dispatcher::OnConnectionLost(Parcel& parcel, Now now) {
   if (draining_) return GiveBack(parcel, ParcelResult::kRecalled);
   Destination* destination = FindDestination(parcel.destination());
-  const bool hosts_fail = destination != nullptr && destination->budget.connections() == 0 &&
-                          destination->failure.code != 0 && now.instant < destination->not_before;
-  if (!hosts_fail) return GiveBack(parcel, ParcelResult::kAgain);
+  if (destination == nullptr || !HostsFail(*destination, now)) {
+    return GiveBack(parcel, ParcelResult::kAgain);
+  }
   RefuseParcel(*destination, parcel, smtp::MessageResult::kSessionLost, destination->failure, now);
 }
 

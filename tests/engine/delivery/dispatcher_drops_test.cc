@@ -68,6 +68,22 @@ TEST_F(DroppingHosts, ThatCloseWhenReadyAreTriedAtIntervals) {
   EXPECT_EQ(CountVerdicts("d") + CountVerdicts("-"), 4u);
 }
 
+// A parcel that lost its session may be on its way home and back when the end of that session is
+// judged, and the pause begins: it does not wait in the queue like one that was never tried.
+TEST_F(DroppingHosts, HaveHadTheirAttemptAtAParcelThatComesBackIntoThePause) {
+  host().closes_after = "EHLO";
+  Send();
+  ASSERT_LT(now_.instant, destination().not_before);
+  Mail& lost = Make();
+  lost.parcel.continues = true;
+  Queue(lost);
+  Mail& fresh = Send();
+  ExpectDeferred(lost);
+  EXPECT_EQ(lost.parcel.reply.ToString(), mails_.front().parcel.reply.ToString());
+  EXPECT_EQ(fresh.Verdicts(), "-");
+  EXPECT_EQ(Connects(), 1u);
+}
+
 TEST_F(DroppingHosts, ThatCloseAConnectionForWhichThereIsNoMailSayNothing) {
   host().answers_connects = false;
   SendSome(5);
