@@ -523,6 +523,28 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   destinations_.Release(destination);
 }
 
+std::optional<DestinationStatus> Dispatcher::Describe(absl::string_view domain, Now now) {
+  Destination* destination = FindDestination(domain);
+  if (destination == nullptr) return std::nullopt;
+  RefreshControls(*destination);
+  DestinationStatus status = {.controls = destination->controls,
+                              .table_version = destination->table_version,
+                              .waiting = destination->queue.size(),
+                              .connections = destination->budget.connections(),
+                              .opening = destination->opening,
+                              .idle = static_cast<uint32_t>(destination->ready.size()),
+                              .binding = destination->binding,
+                              .look_again = Duration(-1),
+                              .failures = destination->failures,
+                              .last_reply = destination->failure.ToString()};
+  if (destination->timer.armed()) status.look_again = destination->timer.due - now.instant;
+  status.route = destination->route.reason;
+  for (const dns::RouteHost& host : destination->route.hosts) {
+    absl::StrAppend(&status.route, status.route.empty() ? "" : ", ", host.name, ":", host.port);
+  }
+  return status;
+}
+
 // -------------------------------------------------------------------------------------------------
 // The end.
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/connection.h"
 #include "engine/delivery/destination.h"
+#include "engine/delivery/destination_status.h"
 #include "engine/delivery/parcel.h"
 #include "engine/dns/resolver.h"
 #include "engine/io/io.h"
@@ -94,6 +96,9 @@ class Dispatcher {
   uint32_t connections() const { return connections_.open(); }
   uint32_t parcels() const { return parcels_; }  // In queues and on connections.
   Destination* FindDestination(absl::string_view domain);
+
+  // nullopt: nothing is known of it here, and nothing waits for it.
+  std::optional<DestinationStatus> Describe(absl::string_view domain, Now now);
 
  private:
   // Destinations.

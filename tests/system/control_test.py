@@ -7,12 +7,13 @@ Usage: control_test.py BUILD_DIR
 import json
 import os
 import pwd
+import smtplib
 import socket
 import stat
 import subprocess
 import threading
 
-from engine_run import Run, build_folder, expect, expect_equal, run_scenarios
+from engine_run import Run, build_folder, expect, expect_equal, route, run_scenarios
 
 SOCKET = "control.sock"
 
@@ -68,6 +69,32 @@ def reload_takes_all_or_nothing(build):
         expect_equal((code, len(json.loads(told)["errors"])), (1, 2), "the errors as JSON")
         expect_equal(json.loads(verb(run, "status", "--json")[1])["table_version"], 2,
                      "the version in use")
+
+
+def what_holds_mail_back_is_told(build):
+    """At first nothing is known of the destination; then its host does not answer."""
+    with Run(build) as run:
+        engine = run.engine(routes=route("held.example", 1),
+                            profile="initial_retry_s = 3600\nmax_retry_s = 3600",
+                            table="[held.example]\nmax_host_concurrency = 7\n"
+                                  "limit_type = host\nlimit_apply = system\n")
+        code, told, _ = verb(run, "hoststatus", "held.example")
+        expect_equal(code, 0, "the exit code")
+        expect("nothing waits" in told, told)
+        with smtplib.SMTP(*engine.host_and_port()) as client:
+            for _ in range(3):
+                client.sendmail("a@near.example", ["b@held.example"], "Subject: x\r\n\r\nx\r\n")
+        engine.wait_events(1, "TransientFailure")
+        told = json.loads(verb(run, "hoststatus", "HELD.example.", "--json")[1])
+        expect_equal((told["domain"], told["binding_limit"], told["waiting"], told["failures"],
+                      told["concurrency_limit"]), ("held.example", "hosts", 2, 1, 7), "the status")
+        expect(0 < told["look_again_s"] <= 3600 * 1.5, f"look again in {told['look_again_s']} s")
+        expect("refused" in told["last_reply"].lower(), told["last_reply"])
+        code, told, _ = verb(run, "hoststatus", "held.example")
+        for words in ("hosts, until ", "2 messages", "0 of 7, 0 opening", "127.0.0.1:1"):
+            expect(words in told, f"{words!r} is not in {told}")
+        code, _, errors = verb(run, "hoststatus", "no..domain")
+        expect_equal(code, 1, f"the exit code for what is no domain ({errors})")
 
 
 def nobody_answers_without_an_engine(build):
@@ -209,8 +236,9 @@ def engine_that_ends_says_so(build):
 
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), status_is_told, reload_takes_all_or_nothing,
-                  nobody_answers_without_an_engine, socket_may_be_named_by_the_environment,
-                  only_its_user_may_ask, leftover_socket_is_replaced_and_a_living_one_is_not,
-                  files_are_never_replaced, folder_of_the_socket_is_made,
-                  what_is_no_request_is_refused, silent_clients_do_not_shut_others_out,
-                  many_ask_at_once, engine_that_ends_says_so)
+                  what_holds_mail_back_is_told, nobody_answers_without_an_engine,
+                  socket_may_be_named_by_the_environment, only_its_user_may_ask,
+                  leftover_socket_is_replaced_and_a_living_one_is_not, files_are_never_replaced,
+                  folder_of_the_socket_is_made, what_is_no_request_is_refused,
+                  silent_clients_do_not_shut_others_out, many_ask_at_once,
+                  engine_that_ends_says_so)

@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/sluice/control_client.h"
 
@@ -48,6 +49,33 @@ int ShowStatus(const EngineOptions& options, std::ostream& out, std::ostream& er
                                 shard.value("messages", 0), shard.value("destinations", 0),
                                 shard.value("connections", 0));
     }
+  });
+}
+
+// What holds its mail back comes first: it is what an operator wants to know.
+int HostStatus(const EngineOptions& options, const std::string& domain, std::ostream& out,
+               std::ostream& errors) {
+  return Ask(options, "GET", "/v1/destinations/" + domain, out, errors, [&out](const Json& said) {
+    const auto row = [&out](const char* label, const std::string& value) {
+      if (!value.empty()) out << absl::StreamFormat("%-14s %s\n", label, value);
+    };
+    row("destination", said.value("domain", ""));
+    row("shard", absl::StrCat(said.value("shard", 0)));
+    if (!said.value("known", false)) return row("held by", "nothing waits for it here");
+    const std::string binding = said.value("binding_limit", "");
+    const double look_again_s = said.value("look_again_s", -1.0);
+    row("held by", binding.empty() ? "nothing"
+                   : look_again_s < 0
+                       ? binding
+                       : absl::StrCat(binding, ", until ", static_cast<int64_t>(look_again_s) + 1,
+                                      " s from now at the latest"));
+    row("waiting", absl::StrCat(said.value("waiting", 0), " messages"));
+    row("connections",
+        absl::StrCat(said.value("connections", 0), " of ", said.value("concurrency_limit", 0), ", ",
+                     said.value("opening", 0), " opening, ", said.value("idle", 0), " idle"));
+    row("route", said.value("route", ""));
+    row("failures", absl::StrCat(said.value("failures", 0), " in a row"));
+    row("last reply", said.value("last_reply", ""));
   });
 }
 

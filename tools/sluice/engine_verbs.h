@@ -1,4 +1,4 @@
-// The verbs that ask a running engine: status, reload.
+// The verbs that ask a running engine: status, hoststatus, reload.
 
 #pragma once
 
@@ -14,6 +14,8 @@ struct EngineOptions {
 
 // Exit codes: 0 done; 1 the engine refused; 2 no engine answers.
 int ShowStatus(const EngineOptions& options, std::ostream& out, std::ostream& errors);
+int HostStatus(const EngineOptions& options, const std::string& domain, std::ostream& out,
+               std::ostream& errors);
 int Reload(const EngineOptions& options, std::ostream& out, std::ostream& errors);
 
 }  // namespace sluice::tools
