@@ -311,6 +311,12 @@ void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
 
 }  // namespace
 
+std::vector<std::string> LinesOf(const std::vector<ConfigError>& errors) {
+  std::vector<std::string> lines;
+  for (const ConfigError& error : errors) lines.push_back(error.ToString());
+  return lines;
+}
+
 std::string ConfigError::ToString() const {
   return absl::StrCat(file, ":", line, ": ", text);
 }

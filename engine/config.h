@@ -24,6 +24,9 @@ struct ConfigError {
   std::string ToString() const;  // "file:line: text"
 };
 
+// Each as a line.
+std::vector<std::string> LinesOf(const std::vector<ConfigError>& errors);
+
 struct ListenerConfig {
   SocketAddress address;
   std::vector<Network> relay_from;

@@ -1,8 +1,13 @@
 #include "engine/control.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "engine/base/domain_name.h"
+#include "engine/destconfig.h"
+#include "engine/destconfig_json.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
 
@@ -27,6 +32,13 @@ ControlReply Error(int status, const std::string& why) {
 ControlReply Control::Handle(const ControlRequest& request) {
   if (request.path == "/v1/status" && request.method == "GET") return Status();
   if (request.path == "/v1/reload" && request.method == "POST") return ReloadReply();
+  constexpr absl::string_view kDestinations = "/v1/destinations/";
+  if (absl::StartsWith(request.path, kDestinations) && request.method == "GET") {
+    return HostStatus(request.path.substr(kDestinations.size()));
+  }
+  if (request.path == "/v1/destconfig" && request.method == "POST") {
+    return RunDestconfig(request.body);
+  }
   return Error(404, request.method + " " + request.path + ": there is no such request");
 }
 
@@ -39,9 +51,65 @@ std::vector<ConfigError> Control::Reload() {
 ControlReply Control::ReloadReply() {
   const std::vector<ConfigError> errors = Reload();
   if (errors.empty()) return Reply(200, {{"table_version", table_version_}});
-  Json lines = Json::array();
-  for (const ConfigError& error : errors) lines.push_back(error.ToString());
-  return Reply(409, {{"error", "the tables have errors; the old ones stay"}, {"errors", lines}});
+  return Reply(
+      409, {{"error", "the tables have errors; the old ones stay"}, {"errors", LinesOf(errors)}});
+}
+
+ControlReply Control::RunDestconfig(const std::string& body) {
+  const Json asked = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  std::vector<std::string> words;
+  if (!asked.is_object() || !asked.contains("words")) return Error(400, "no words");
+  for (const Json& word : asked["words"]) {
+    if (!word.is_string()) return Error(400, "words are strings");
+    words.push_back(word.get<std::string>());
+  }
+  const std::string input = asked.contains("input") && asked["input"].is_string()
+                                ? asked["input"].get<std::string>()
+                                : std::string();
+  const LoadedRoutes routes = LoadRoutes(config_.routes, config_.delivery_port);
+  Tables checked;  // Those of a commit, found good.
+  Destconfig destconfig(
+      {.store = &store_,
+       .routes = routes.errors.empty() ? &routes.table : nullptr,
+       .shards = engine_.shards(),
+       .check =
+           [&](const std::string& text) {
+             LoadedTables loaded = LoadTables(config_, io::ReadClock().wall, &text);
+             checked = std::move(loaded.tables);
+             return LinesOf(loaded.errors);
+           },
+       .use =
+           [&] {
+             table_version_ = engine_.UseTables(std::move(checked));
+             return "tables version " + std::to_string(table_version_) + " in use\n";
+           }});
+  const DestconfigResult result = destconfig.Run(words, input);
+  return Reply(result.done ? 200 : 409, ToJson(result));
+}
+
+// Of the shard that owns it; what waits at its homes for its next attempt is not among it.
+ControlReply Control::HostStatus(const std::string& name) {
+  const absl::StatusOr<std::string> domain = NormalizeDomain(name);
+  if (!domain.ok()) return Error(400, std::string(domain.status().message()));
+  const uint32_t owner = shard::Shard::OwnerOf(*domain, engine_.shards());
+  std::optional<delivery::DestinationStatus> status;
+  engine_.Ask(owner, [&](shard::Shard& asked, Now now) {
+    status = asked.dispatcher().Describe(*domain, now);
+  });
+  Json json = {{"domain", *domain}, {"shard", owner}, {"known", status.has_value()}};
+  if (!status) return Reply(200, json);
+  json["table_version"] = status->table_version;
+  json["waiting"] = status->waiting;
+  json["connections"] = status->connections;
+  json["opening"] = status->opening;
+  json["idle"] = status->idle;
+  json["concurrency_limit"] = status->controls.connections_max;
+  json["binding_limit"] = std::string(status->binding);
+  json["look_again_s"] = std::chrono::duration<double>(status->look_again).count();
+  json["failures"] = status->failures;
+  json["last_reply"] = status->last_reply;
+  json["route"] = status->route;
+  return Reply(200, json);
 }
 
 ControlReply Control::Status() {
@@ -52,6 +120,7 @@ ControlReply Control::Status() {
       shard["messages"] = asked.home().messages();
       shard["destinations"] = asked.dispatcher().destinations();
       shard["connections"] = asked.dispatcher().connections();
+      shard["parcels"] = asked.dispatcher().parcels();
     });
     shards.push_back(std::move(shard));
   }

@@ -8,6 +8,7 @@
 
 #include "engine/admin/control_queue.h"
 #include "engine/config.h"
+#include "engine/controls_store.h"
 #include "engine/engine.h"
 
 namespace sluice {
@@ -15,7 +16,8 @@ namespace sluice {
 class Control {
  public:
   // Both outlive it; the engine has started.
-  Control(Engine& engine, const Config& config) : engine_(engine), config_(config) {}
+  Control(Engine& engine, const Config& config)
+      : engine_(engine), config_(config), store_(config.destinations) {}
 
   admin::ControlReply Handle(const admin::ControlRequest& request);
 
@@ -26,10 +28,13 @@ class Control {
 
  private:
   admin::ControlReply Status();
+  admin::ControlReply HostStatus(const std::string& name);
   admin::ControlReply ReloadReply();
+  admin::ControlReply RunDestconfig(const std::string& body);
 
   Engine& engine_;
   const Config& config_;
+  ControlsStore store_;
   uint64_t table_version_ = 1;
 };
 

@@ -33,16 +33,23 @@ std::string ReadTable(const TableFile& file, std::vector<ConfigError>& errors) {
 }  // namespace
 
 LoadedControls LoadControls(const TableFile& file) {
+  std::vector<ConfigError> errors;
+  LoadedControls loaded = ParseControls(file.path, ReadTable(file, errors));
+  loaded.errors.insert(loaded.errors.begin(), errors.begin(), errors.end());
+  return loaded;
+}
+
+LoadedControls ParseControls(const std::string& path, absl::string_view text) {
   LoadedControls loaded;
-  policy::ParsedControls parsed = policy::ParseControlsFile(ReadTable(file, loaded.errors));
+  policy::ParsedControls parsed = policy::ParseControlsFile(text);
   loaded.entries = std::move(parsed.entries);
   for (policy::ControlsEntry& entry : loaded.entries) {
     if (entry.tls.ca_file && !entry.tls.ca_file->empty()) {
-      entry.tls.ca_file = BesideFile(file.path, *entry.tls.ca_file);
+      entry.tls.ca_file = BesideFile(path, *entry.tls.ca_file);
     }
   }
   for (policy::FileError& error : parsed.errors) {
-    loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
+    loaded.errors.push_back({.file = path, .line = error.line, .text = std::move(error.text)});
   }
   return loaded;
 }
@@ -78,12 +85,14 @@ LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port) {
   return loaded;
 }
 
-LoadedTables LoadTables(const Config& config, WallTime now) {
+LoadedTables LoadTables(const Config& config, WallTime now, const std::string* controls_text) {
   LoadedTables loaded;
   const auto take_errors = [&](std::vector<ConfigError>& errors) {
     std::move(errors.begin(), errors.end(), std::back_inserter(loaded.errors));
   };
-  LoadedControls controls = LoadControls(config.destinations);
+  LoadedControls controls = controls_text == nullptr
+                                ? LoadControls(config.destinations)
+                                : ParseControls(config.destinations.path, *controls_text);
   take_errors(controls.errors);
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
   take_errors(routes.errors);

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "engine/config.h"
 #include "engine/dns/routes_table.h"
 #include "policy/controls_table.h"
@@ -47,7 +49,12 @@ LoadedTls LoadTls(const Config& config, const std::vector<policy::TlsControls>& 
 LoadedControls LoadControls(const TableFile& file);
 LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port);
 
-// All that the configuration names, with all errors.
-LoadedTables LoadTables(const Config& config, WallTime now);
+// The same of a text that is to stand in that file.
+LoadedControls ParseControls(const std::string& path, absl::string_view text);
+
+// All that the configuration names, with all errors. With `controls_text`, that is taken for what
+// stands in the file of controls.
+LoadedTables LoadTables(const Config& config, WallTime now,
+                        const std::string* controls_text = nullptr);
 
 }  // namespace sluice

@@ -3,8 +3,11 @@
 #include <signal.h>
 
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "tools/command_line.h"
+#include "tools/sluice/destconfig.h"
 #include "tools/sluice/engine_verbs.h"
 #include "tools/sluice/tlsverify.h"
 
@@ -25,15 +28,36 @@ void BindTlsverify(CLI::App& app, TlsverifyOptions& options) {
       ->capture_default_str();
 }
 
-void BindEngineVerbs(CLI::App& app, EngineOptions& options) {
+void BindEngineVerbs(CLI::App& app, EngineOptions& options, std::string& domain) {
   CLI::App* status = app.add_subcommand("status", "The running engine, shard by shard");
   CLI::App* reload =
       app.add_subcommand("reload", "Reads the tables again; with errors, none of it");
-  for (CLI::App* verb : {status, reload}) {
+  CLI::App* hoststatus =
+      app.add_subcommand("hoststatus", "What a destination is doing, and what holds its mail back");
+  hoststatus->add_option("DOMAIN", domain, "The recipients' domain")->required();
+  for (CLI::App* verb : {status, reload, hoststatus}) {
     verb->add_option("--socket", options.socket, "The engine's control socket")
         ->envname("SLUICE_SOCKET")
         ->capture_default_str();
     verb->add_flag("--json", options.json, "Prints JSON");
+  }
+}
+
+// `flags`: those that are words of the command, which come behind it.
+void BindDestconfig(CLI::App& app, DestconfigOptions& options, std::vector<std::string>& flags) {
+  CLI::App* verb = app.add_subcommand("destconfig", "The table of destination controls");
+  verb->add_option("COMMAND", options.words,
+                   "new SECTION [OPTION=VALUE ...], edit SECTION OPTION=VALUE ..., delete SECTION, "
+                   "clear, list, detail SECTION|all, test ADDRESS, import FILE [--merge] "
+                   "[--dry-run], export FILE, diff, commit, abandon, history, rollback VERSION; "
+                   "--commit behind an edit")
+      ->required();
+  verb->add_option("--socket", options.socket, "The engine's control socket")
+      ->envname("SLUICE_SOCKET");
+  verb->add_option("--config", options.config_path, "The configuration")->capture_default_str();
+  verb->add_flag("--json", options.json, "Prints JSON");
+  for (const char* option : {"--merge", "--dry-run", "--commit"}) {
+    verb->add_flag_callback(option, [&flags, option] { flags.emplace_back(option); });
   }
 }
 
@@ -44,7 +68,11 @@ int Main(int argc, char** argv) {
   TlsverifyOptions tlsverify;
   BindTlsverify(app, tlsverify);
   EngineOptions engine;
-  BindEngineVerbs(app, engine);
+  std::string domain;
+  BindEngineVerbs(app, engine, domain);
+  DestconfigOptions destconfig;
+  std::vector<std::string> flags;
+  BindDestconfig(app, destconfig, flags);
   const absl::StatusOr<bool> parsed = ParseCommandLine(app, argc, argv);
   if (!parsed.ok()) {
     std::cerr << "sluice: " << parsed.status().message() << "\n";
@@ -53,7 +81,12 @@ int Main(int argc, char** argv) {
   if (!*parsed) return 0;
   const std::string verb = app.get_subcommands().front()->get_name();
   if (verb == "status") return ShowStatus(engine, std::cout, std::cerr);
+  if (verb == "hoststatus") return HostStatus(engine, domain, std::cout, std::cerr);
   if (verb == "reload") return Reload(engine, std::cout, std::cerr);
+  if (verb == "destconfig") {
+    destconfig.words.insert(destconfig.words.end(), flags.begin(), flags.end());
+    return RunDestconfig(destconfig, std::cout, std::cerr);
+  }
   return Tlsverify(tlsverify, std::cout, std::cerr);
 }
 

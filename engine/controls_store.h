@@ -1,0 +1,72 @@
+// The table of destination controls on the disk: the file that is in use, what has been staged to
+// replace it, and what was replaced before.
+//
+//   destinations.ini                      in use
+//   destinations.ini.staged               edited, and not committed yet
+//   destinations.ini.history/000007.ini   what commit 7 replaced, as it was
+//
+// Edits are staged until they are committed or abandoned, whoever made them, and outlive a restart.
+// A commit writes the export form: the comments of a file written by hand are in its history.
+//
+// Blocking; on the control thread, or in a program of its own where no engine runs.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/time.h"
+#include "engine/config.h"
+#include "policy/controls_table.h"
+
+namespace sluice {
+
+class ControlsStore {
+ public:
+  static constexpr size_t kVersionsMax = 100;  // The oldest are removed.
+
+  using Entries = std::vector<policy::ControlsEntry>;
+
+  struct Version {
+    uint32_t number = 0;
+    WallTime replaced{};
+  };
+
+  explicit ControlsStore(TableFile file) : file_(std::move(file)) {}
+
+  // Errors are lines, "file:line: text".
+  absl::StatusOr<Entries> InUse() const;
+  // What has been staged, else what is in use.
+  absl::StatusOr<Entries> Working() const;
+  bool staged() const;
+
+  // What is as it is in use is not staged.
+  absl::Status Stage(const Entries& entries);
+  absl::Status Abandon();
+
+  // The text that a commit would write. FailedPrecondition: nothing is staged, or the file in use
+  // is not the one that the edits began with.
+  absl::StatusOr<std::string> TextToCommit() const;
+  // Puts it in place; durable when this returns. The number of the version that it replaced.
+  absl::StatusOr<uint32_t> Commit();
+
+  // Newest first.
+  std::vector<Version> History() const;
+  absl::StatusOr<Entries> EntriesOf(uint32_t version) const;
+
+  const std::string& path() const { return file_.path; }
+
+ private:
+  std::string StagedPath() const { return file_.path + ".staged"; }
+  std::string HistoryFolder() const { return file_.path + ".history"; }
+  std::string VersionPath(uint32_t number) const;
+  absl::StatusOr<std::string> TextInUse() const;
+  absl::StatusOr<uint32_t> KeepVersion(const std::string& text);
+
+  const TableFile file_;
+};
+
+}  // namespace sluice

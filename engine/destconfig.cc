@@ -1,0 +1,266 @@
+#include "engine/destconfig.h"
+
+#include <algorithm>
+#include <ctime>
+#include <iterator>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/domain_name.h"
+#include "engine/destconfig_text.h"
+#include "policy/controls_change.h"
+#include "policy/controls_diff.h"
+#include "policy/controls_explain.h"
+#include "policy/controls_section.h"
+#include "policy/controls_writer.h"
+
+namespace sluice {
+namespace {
+
+std::string CountText(const ControlsStore::Entries& entries) {
+  const auto is_default = [](const policy::ControlsEntry& entry) { return entry.domain.empty(); };
+  const size_t rows =
+      entries.size() + (std::any_of(entries.begin(), entries.end(), is_default) ? 0 : 1);
+  return absl::StrCat("There ", rows == 1 ? "is" : "are", " currently ", rows, " entr",
+                      rows == 1 ? "y" : "ies", " configured.\n");
+}
+
+std::string TimeText(WallTime time) {
+  const std::time_t seconds =
+      std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
+  std::tm parts = {};
+  gmtime_r(&seconds, &parts);
+  return absl::StrFormat("%04d-%02d-%02d %02d:%02d:%02d UTC", parts.tm_year + 1900,
+                         parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
+                         parts.tm_sec);
+}
+
+// Takes an option out of the words.
+bool TakeOption(std::vector<std::string>& words, absl::string_view option) {
+  const auto found = std::find(words.begin(), words.end(), option);
+  if (found == words.end()) return false;
+  words.erase(found);
+  return true;
+}
+
+std::string Lines(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) absl::StrAppend(&text, line, "\n");
+  return text;
+}
+
+}  // namespace
+
+DestconfigResult Destconfig::Run(Words given, const std::string& input) {
+  struct Command {
+    absl::string_view name;
+    void (Destconfig::*run)(Words);
+    size_t words_min;
+    size_t words_max;
+    bool edits;
+  };
+  constexpr size_t kAny = SIZE_MAX;
+  static constexpr Command kCommands[] = {
+      {"new", &Destconfig::New, 1, kAny, true},
+      {"edit", &Destconfig::Edit, 2, kAny, true},
+      {"delete", &Destconfig::Delete, 1, 1, true},
+      {"clear", &Destconfig::Clear, 0, 0, true},
+      {"import", &Destconfig::Import, 1, 3, true},
+      {"export", &Destconfig::Export, 1, 1, false},
+      {"list", &Destconfig::List, 0, 0, false},
+      {"detail", &Destconfig::Detail, 1, 1, false},
+      {"test", &Destconfig::Test, 1, 1, false},
+      {"diff", &Destconfig::Diff, 0, 0, false},
+      {"commit", &Destconfig::Commit, 0, 0, false},
+      {"abandon", &Destconfig::Abandon, 0, 0, false},
+      {"history", &Destconfig::History, 0, 0, false},
+      {"rollback", &Destconfig::Rollback, 1, 1, true},
+  };
+  result_ = DestconfigResult{};
+  input_ = &input;
+  std::vector<std::string> words(given.begin(), given.end());
+  commits_ = TakeOption(words, "--commit");
+  const std::string name = words.empty() ? "" : words.front();
+  const auto command =
+      std::find_if(std::begin(kCommands), std::end(kCommands),
+                   [&](const Command& each) { return absl::EqualsIgnoreCase(each.name, name); });
+  if (command == std::end(kCommands)) {
+    Fail(absl::StrCat("'", name, "': there is no such command"));
+  } else if (words.size() - 1 < command->words_min || words.size() - 1 > command->words_max) {
+    Fail(absl::StrCat(command->name, ": wrong number of words; see sluice destconfig --help"));
+  } else if (commits_ && !command->edits) {
+    Fail(absl::StrCat(command->name, ": there is nothing to commit"));
+  } else {
+    (this->*command->run)(Words(words).subspan(1));
+    if (commits_ && !Failed() && world_.store->staged()) Commit({});
+  }
+  result_.done = !Failed();
+  return std::move(result_);
+}
+
+// --- Edits.
+
+void Destconfig::New(Words words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  const absl::Status made = policy::NewControls(words[0], words.subspan(1), entries);
+  made.ok() ? Stage(entries) : Fail(made.message());
+}
+
+void Destconfig::Edit(Words words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  const absl::Status edited = policy::EditControls(words[0], words.subspan(1), entries);
+  edited.ok() ? Stage(entries) : Fail(edited.message());
+}
+
+void Destconfig::Delete(Words words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  const absl::Status deleted = policy::DeleteControls(words[0], entries);
+  deleted.ok() ? Stage(entries) : Fail(deleted.message());
+}
+
+void Destconfig::Clear(Words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  policy::ClearControls(entries);
+  Stage(entries);
+}
+
+void Destconfig::Import(Words given) {
+  std::vector<std::string> words(given.begin(), given.end());
+  const bool dry_run = TakeOption(words, "--dry-run");
+  const bool merges = TakeOption(words, "--merge");
+  if (words.size() != 1) return Fail("import takes one file, --merge and --dry-run");
+  Entries entries;
+  if (!Load(entries)) return;
+  const Entries before = entries;
+  const auto mode = merges ? policy::ImportMode::kMerge : policy::ImportMode::kReplace;
+  for (const policy::FileError& error : policy::ImportControls(*input_, mode, entries)) {
+    Fail(absl::StrCat(words[0], ":", error.line, ": ", error.text));
+  }
+  if (Failed()) return;
+  result_.text += Lines(policy::DiffLines(policy::DiffControls(before, entries)));
+  if (!dry_run) Stage(entries);
+}
+
+void Destconfig::Rollback(Words words) {
+  uint32_t number = 0;
+  if (!absl::SimpleAtoi(words[0], &number)) return Fail("a version is a number of the history");
+  const absl::StatusOr<Entries> entries = world_.store->EntriesOf(number);
+  entries.ok() ? Stage(*entries) : Fail(entries.status().message());
+}
+
+void Destconfig::Commit(Words) {
+  const absl::StatusOr<std::string> text = world_.store->TextToCommit();
+  if (!text.ok()) return Fail(text.status().message());
+  for (const std::string& error : world_.check(*text)) Fail(error);
+  if (Failed()) return;
+  const absl::StatusOr<uint32_t> version = world_.store->Commit();
+  if (!version.ok()) return Fail(version.status().message());
+  absl::StrAppend(&result_.text, "committed; what it replaced is version ", *version,
+                  " of the history\n", world_.use());
+}
+
+void Destconfig::Abandon(Words) {
+  if (!world_.store->staged()) return Fail("nothing is staged");
+  const absl::Status abandoned = world_.store->Abandon();
+  if (!abandoned.ok()) return Fail(abandoned.message());
+  result_.text = "what was staged is abandoned\n";
+}
+
+// --- Looks.
+
+void Destconfig::Export(Words) {
+  Entries entries;
+  if (Load(entries)) result_.output = policy::WriteControlsFile(entries);
+}
+
+void Destconfig::List(Words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  result_.text = absl::StrCat(CountText(entries), "\n", ListText(entries));
+}
+
+void Destconfig::Detail(Words words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  const bool all = absl::EqualsIgnoreCase(words[0], "all");
+  const absl::StatusOr<std::string> domain = policy::ParseSectionName(words[0]);
+  if (!all && !domain.ok()) return Fail(domain.status().message());
+  const std::string text = DetailText(entries, all ? nullptr : &*domain);
+  text.empty() ? Fail(absl::StrCat("there is no entry ", words[0])) : void(result_.text = text);
+}
+
+void Destconfig::Test(Words words) {
+  Entries entries;
+  if (!Load(entries)) return;
+  const std::string& address = words[0];
+  const absl::StatusOr<std::string> domain =
+      NormalizeDomain(absl::string_view(address).substr(address.rfind('@') + 1));
+  if (!domain.ok()) return Fail(domain.status().message());
+  result_.text = TestText(entries, *domain, world_.routes, world_.shards);
+}
+
+void Destconfig::Diff(Words) {
+  const absl::StatusOr<Entries> in_use = world_.store->InUse();
+  Entries entries;
+  if (!in_use.ok()) return Fail(in_use.status().message());
+  if (Load(entries))
+    result_.text = Lines(policy::DiffLines(policy::DiffControls(*in_use, entries)));
+}
+
+// What each commit changed, newest first.
+void Destconfig::History(Words) {
+  absl::StatusOr<Entries> after = world_.store->InUse();
+  if (!after.ok()) return Fail(after.status().message());
+  for (const ControlsStore::Version& version : world_.store->History()) {
+    absl::StatusOr<Entries> before = world_.store->EntriesOf(version.number);
+    const std::string changes = before.ok() && after.ok()
+                                    ? absl::StrCat("sections that it changed: ",
+                                                   policy::DiffControls(*before, *after).size())
+                                    : "cannot be read";
+    absl::StrAppend(&result_.text,
+                    absl::StrFormat("%6d  %s  ", version.number, TimeText(version.replaced)),
+                    changes, "\n");
+    after = std::move(before);
+  }
+  if (result_.text.empty()) result_.text = "nothing has been committed yet\n";
+}
+
+// ---
+
+bool Destconfig::Load(Entries& entries) {
+  absl::StatusOr<Entries> working = world_.store->Working();
+  if (working.ok()) {
+    entries = *std::move(working);
+  } else {
+    Fail(working.status().message());
+  }
+  return working.ok();
+}
+
+void Destconfig::Stage(const Entries& entries) {
+  const absl::Status staged = world_.store->Stage(entries);
+  if (!staged.ok()) return Fail(staged.message());
+  absl::StrAppend(&result_.text, CountText(entries));
+  if (!world_.store->staged()) {
+    absl::StrAppend(&result_.text, "nothing differs from what is in use\n");
+  } else if (!commits_) {
+    absl::StrAppend(&result_.text, "staged; commit puts it in place\n");
+  }
+}
+
+void Destconfig::Fail(absl::string_view why) {
+  for (absl::string_view line : absl::StrSplit(why, '\n', absl::SkipEmpty())) {
+    result_.errors.emplace_back(line);
+  }
+}
+
+}  // namespace sluice

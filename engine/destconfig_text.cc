@@ -1,0 +1,176 @@
+#include "engine/destconfig_text.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "engine/shard/shard.h"
+#include "policy/controls_explain.h"
+#include "policy/controls_keys.h"
+#include "policy/controls_section.h"
+#include "policy/controls_text.h"
+
+namespace sluice {
+namespace {
+
+using policy::ControlsEntry;
+using policy::ControlsKey;
+using policy::IpPreference;
+using policy::TlsLevel;
+
+constexpr size_t kColumns = 6;
+using Row = std::array<std::string, kColumns>;
+
+std::string TlsWord(TlsLevel level) {
+  switch (level) {
+    case TlsLevel::kOff:
+      return "Off";
+    case TlsLevel::kOn:
+      return "Pref";
+    case TlsLevel::kRequired:
+      return "Req";
+    case TlsLevel::kOnVerify:
+      return "Pref/Verif";
+    case TlsLevel::kRequireVerify:
+      return "Req/Verif";
+    case TlsLevel::kRequireVerifyHosted:
+      break;
+  }
+  return "Req/Verif Hosted";
+}
+
+std::string IpWord(IpPreference preference) {
+  return absl::StrCat(policy::RequiresFamily(preference) ? "Require " : "Prefer ",
+                      policy::FamilyOf(preference) == Family::kIpv6 ? "IPv6" : "IPv4");
+}
+
+// By name, the default last, and always there.
+std::vector<ControlsEntry> InOrder(std::vector<ControlsEntry> entries) {
+  const auto is_default = [](const ControlsEntry& entry) { return entry.domain.empty(); };
+  if (std::none_of(entries.begin(), entries.end(), is_default)) entries.emplace_back();
+  std::stable_sort(entries.begin(), entries.end(),
+                   [&](const ControlsEntry& a, const ControlsEntry& b) {
+                     if (is_default(a) || is_default(b)) return is_default(b) && !is_default(a);
+                     return policy::SectionPlace(a.domain) < policy::SectionPlace(b.domain);
+                   });
+  return entries;
+}
+
+Row RowOf(const ControlsEntry& entry) {
+  const bool is_default = entry.domain.empty();
+  const bool limits = is_default || entry.connections_max || entry.recipients_max ||
+                      entry.messages_per_connection_max;
+  const TlsLevel factory_tls = policy::TlsControls{}.level;
+  const bool has_tls = is_default || entry.tls.level.has_value();
+  const bool has_ip = is_default || entry.ip_preference.has_value();
+  return {is_default ? "(Default)" : policy::SectionName(entry.domain),
+          limits ? "On" : "Default",
+          has_tls ? TlsWord(entry.tls.level.value_or(factory_tls)) : "Default",
+          is_default ? "Off" : "Default",
+          is_default ? "(Default)" : "Default",
+          has_ip ? IpWord(entry.ip_preference.value_or(IpPreference::kPreferV6)) : "Default"};
+}
+
+// "500", or "Default" of an entry that inherits it.
+std::string Value(const ControlsEntry& entry, ControlsKey key) {
+  const std::optional<std::string> said = policy::ControlsText(key, entry);
+  if (said) return *said;
+  return entry.domain.empty() ? policy::FactoryText(key) : "Default";
+}
+
+void AppendBlock(const ControlsEntry& entry, std::string& out) {
+  const bool is_default = entry.domain.empty();
+  absl::StrAppend(&out, is_default ? "Default" : policy::SectionName(entry.domain), "\n");
+  absl::StrAppend(&out, " IP Address Preference: ", RowOf(entry)[5], "\n");
+  absl::StrAppend(&out, " Maximum messages per connection: ",
+                  Value(entry, ControlsKey::kMaxMessagesPerConnection), "\n");
+  absl::StrAppend(&out, " Rate Limiting:\n");
+  absl::StrAppend(&out, "  ", Value(entry, ControlsKey::kMaxHostConcurrency),
+                  " concurrent connections\n");
+  if (entry.recipients_max) {
+    absl::StrAppend(&out, "  ", *entry.recipients_max, " recipients per ",
+                    entry.recipient_minutes.value_or(60), " minutes\n");
+  } else {
+    absl::StrAppend(&out, "  ", is_default ? "No recipient limit" : "Default recipient limit",
+                    "\n");
+  }
+  absl::StrAppend(&out, "  Limits applied to entire domain, across all virtual gateways\n");
+  absl::StrAppend(&out, " TLS: ",
+                  entry.tls.level || is_default
+                      ? policy::TlsLevelLongName(entry.tls.level.value_or(TlsLevel::kOff))
+                      : "Default",
+                  "\n");
+  for (const ControlsKey key :
+       {ControlsKey::kTlsMin, ControlsKey::kTlsSni, ControlsKey::kTlsAcceptCn,
+        ControlsKey::kTlsBrokenMemory, ControlsKey::kTlsCaFile, ControlsKey::kCertificate,
+        ControlsKey::kSendTlsReqAlert}) {
+    const std::optional<std::string> said = policy::ControlsText(key, entry);
+    if (said) absl::StrAppend(&out, " ", policy::RowOf(key).name, ": ", *said, "\n");
+  }
+}
+
+std::string RouteText(const dns::RoutesTable& routes, const std::string& domain) {
+  const std::vector<dns::TableHost>* hosts = routes.Lookup(domain);
+  if (hosts == nullptr) return "by MX records";
+  return absl::StrCat(
+      "by the routes table: ",
+      absl::StrJoin(*hosts, ", ", [](std::string* text, const dns::TableHost& host) {
+        absl::StrAppend(text, host.name, ":", host.port, "/pri=", host.preference);
+      }));
+}
+
+}  // namespace
+
+std::string ListText(const std::vector<ControlsEntry>& entries) {
+  std::vector<Row> rows = {{"", "Rate", "", "Bounce", "Bounce", "IP Version"},
+                           {"Domain", "Limiting", "TLS", "Verification", "Profile", "Preference"}};
+  for (const ControlsEntry& entry : InOrder(entries)) rows.push_back(RowOf(entry));
+  std::array<size_t, kColumns> widths{};
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  Row line;
+  for (size_t i = 0; i < kColumns; ++i) line[i].assign(widths[i], '=');
+  rows.insert(rows.begin() + 2, line);
+  std::string text;
+  for (const Row& row : rows) {
+    std::string out;
+    for (size_t i = 0; i < kColumns; ++i) {
+      absl::StrAppendFormat(&out, "%-*s  ", static_cast<int>(widths[i]), row[i]);
+    }
+    out.erase(out.find_last_not_of(' ') + 1);
+    absl::StrAppend(&text, out, "\n");
+  }
+  return text;
+}
+
+std::string DetailText(const std::vector<ControlsEntry>& entries, const std::string* domain) {
+  std::string text;
+  for (const ControlsEntry& entry : InOrder(entries)) {
+    if (domain == nullptr || entry.domain == *domain) AppendBlock(entry, text);
+  }
+  return text;
+}
+
+std::string TestText(const std::vector<ControlsEntry>& entries, const std::string& domain,
+                     const dns::RoutesTable* routes, uint32_t shards) {
+  const policy::ExplainedControls explained = policy::Explain(entries, domain);
+  std::string text = absl::StrFormat("%-28s %s\n", "destination", domain);
+  absl::StrAppendFormat(&text, "%-28s %s\n", "entry", policy::MatchText(explained));
+  if (routes != nullptr) {
+    absl::StrAppendFormat(&text, "%-28s %s\n", "route", RouteText(*routes, domain));
+  }
+  absl::StrAppendFormat(&text, "%-28s %s\n", "source", "the system chooses the address");
+  if (shards > 0) {
+    absl::StrAppendFormat(&text, "%-28s %d\n", "shard", shard::Shard::OwnerOf(domain, shards));
+  }
+  for (const policy::EffectiveField& field : explained.fields) {
+    absl::StrAppendFormat(&text, "%-28s %-24s %s\n", field.key, field.value,
+                          policy::OriginText(explained, field.origin));
+  }
+  return text;
+}
+
+}  // namespace sluice

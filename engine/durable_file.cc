@@ -1,0 +1,70 @@
+#include "engine/durable_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+
+namespace sluice {
+namespace {
+
+constexpr mode_t kNewMode = 0644;
+
+absl::Status Failed(const std::string& path) {
+  return absl::UnavailableError(absl::StrCat(path, ": ", std::strerror(errno)));
+}
+
+bool WriteAll(int descriptor, absl::string_view text) {
+  while (!text.empty()) {
+    const ssize_t bytes = write(descriptor, text.data(), text.size());
+    if (bytes < 0 && errno != EINTR) return false;
+    if (bytes > 0) text.remove_prefix(static_cast<size_t>(bytes));
+  }
+  return true;
+}
+
+absl::Status SyncFolderOf(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
+  const absl::Status status = synced ? absl::OkStatus() : Failed(folder);
+  if (descriptor >= 0) close(descriptor);
+  return status;
+}
+
+// Written and synced, under its temporary name.
+absl::Status WriteNew(const std::string& path, absl::string_view text, mode_t mode) {
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  if (descriptor < 0) return Failed(path);
+  const bool whole =
+      fchmod(descriptor, mode) == 0 && WriteAll(descriptor, text) && fsync(descriptor) == 0;
+  const absl::Status status = whole ? absl::OkStatus() : Failed(path);
+  close(descriptor);
+  return status;
+}
+
+}  // namespace
+
+absl::Status ReplaceFile(const std::string& path, absl::string_view text) {
+  struct stat old = {};
+  const mode_t mode = stat(path.c_str(), &old) == 0 ? old.st_mode & 07777 : kNewMode;
+  const std::string temporary = path + ".new";
+  absl::Status status = WriteNew(temporary, text, mode);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = Failed(path);
+  if (status.ok()) return SyncFolderOf(path);
+  unlink(temporary.c_str());
+  return status;
+}
+
+absl::Status RemoveFile(const std::string& path) {
+  if (unlink(path.c_str()) != 0) return errno == ENOENT ? absl::OkStatus() : Failed(path);
+  return SyncFolderOf(path);
+}
+
+}  // namespace sluice

@@ -1,0 +1,19 @@
+// Replacing a small file so that after a crash there is the old one or the new one, whole.
+
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace sluice {
+
+// By a temporary file beside it, synced, renamed, and the folder synced. It keeps its mode; a new
+// file has 0644. Blocking: never on a shard. The error names the path and what the system says.
+absl::Status ReplaceFile(const std::string& path, absl::string_view text);
+
+// Removes it durably; one that is not there is no error.
+absl::Status RemoveFile(const std::string& path);
+
+}  // namespace sluice
