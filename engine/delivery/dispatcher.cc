@@ -176,7 +176,10 @@ void Dispatcher::Turn(Now now) {
   HandleEvents(now);
   RefreshSome();
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
-    Advance(*to_look_at_.PopFront(), now);
+    Destination& destination = *to_look_at_.PopFront();
+    // Of a million destinations the next one is in no cache: its memory comes meanwhile.
+    if (const Destination* next = to_look_at_.Front()) __builtin_prefetch(&next->budget);
+    Advance(destination, now);
     HandleEvents(now);
   }
 }
