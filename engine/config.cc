@@ -7,10 +7,12 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/domain_name.h"
 #include "engine/base/limits.h"
+#include "engine/smtp/address.h"
 #include "engine/text_file.h"
 #include "engine/toml_section.h"
 
@@ -159,10 +161,21 @@ void ReadDelivery(const TomlFile& file, const toml::table& table, Config& config
   ReadNetworks(file, section, "allow_addresses", config.allow_addresses);
 }
 
+// Alerts to what is no address would be dropped without a word.
+void CheckMailbox(TomlSection& section, const Config& config) {
+  if (config.alert_address.empty()) return;
+  const std::string path = absl::StrCat("<", config.alert_address, ">");
+  absl::string_view input = path;
+  const absl::StatusOr<smtp::Mailbox> mailbox = smtp::ParseForwardPath(input, "");
+  if (mailbox.ok() && input.empty()) return;
+  section.Fail("alert_address", absl::StrCat("'", absl::CHexEscape(config.alert_address),
+                                             "' is no address of mail"));
+}
+
 void ReadTls(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[tls]", table);
   section.Path("ca_file", config.ca_file);
-  section.Text("alert_address", config.alert_address);
+  if (section.Text("alert_address", config.alert_address)) CheckMailbox(section, config);
 }
 
 void ReadSeconds(TomlSection& section, absl::string_view key, uint64_t least, Duration& value) {

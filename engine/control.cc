@@ -108,6 +108,7 @@ ControlReply Control::HostStatus(const std::string& name) {
   json["look_again_s"] = std::chrono::duration<double>(status->look_again).count();
   json["failures"] = status->failures;
   json["last_reply"] = status->last_reply;
+  json["last_tls_reason"] = std::string(status->last_tls);
   json["route"] = status->route;
   return Reply(200, json);
 }

@@ -20,11 +20,12 @@ struct DestinationStatus {
   uint32_t opening = 0;      // Of these: not ready yet,
   uint32_t idle = 0;         // and without a transaction.
 
-  absl::string_view binding;  // What holds the mail back; empty: nothing.
-  Duration look_again{};      // Until then at the latest; negative: it is not awaited.
-  uint32_t failures = 0;      // Times in a row that no session could be had.
-  std::string last_reply;     // Of the last of them.
-  std::string route;          // Its hosts, or why there are none.
+  absl::string_view binding;   // What holds the mail back; empty: nothing.
+  Duration look_again{};       // Until then at the latest; negative: it is not awaited.
+  uint32_t failures = 0;       // Times in a row that no session could be had.
+  std::string last_reply;      // Of the last of them,
+  absl::string_view last_tls;  // and its TLS reason; empty: it was not TLS.
+  std::string route;           // Its hosts, or why there are none.
 };
 
 }  // namespace sluice::delivery

@@ -540,6 +540,7 @@ std::optional<DestinationStatus> Dispatcher::Describe(absl::string_view domain, 
                               .look_again = Duration(-1),
                               .failures = destination->failures,
                               .last_reply = destination->failure.ToString()};
+  status.last_tls = policy::TlsReasonWord(destination->failure_tls.decision.reason);
   if (destination->timer.armed()) status.look_again = destination->timer.due - now.instant;
   status.route = destination->route.reason;
   for (const dns::RouteHost& host : destination->route.hosts) {

@@ -341,6 +341,19 @@ TEST(Config, ReadsCertificates) {
   EXPECT_EQ(loaded.config.listeners[0].certificate, "a");
 }
 
+TEST(Config, AlertsGoToAnAddressOfMail) {
+  for (const char* address : {"operator", "a b@example.net", "ops@exam ple.net", "<a@b.example>",
+                              "a@b.example>, <c@d.example"}) {
+    const LoadedConfig loaded =
+        ParseConfig(absl::StrCat("hostname = \"mta.example.net\"\n[[listener]]\naddress = "
+                                 "\"127.0.0.1:25\"\n[tls]\nalert_address = \"",
+                                 address, "\"\n"),
+                    "sluice.toml");
+    ASSERT_EQ(loaded.errors.size(), 1u) << address;
+    EXPECT_EQ(loaded.errors[0].line, 5);
+  }
+}
+
 TEST(ConfigErrors, OfCertificates) {
   const absl::string_view whole =
       "[[certificate]]\nname = \"a\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";

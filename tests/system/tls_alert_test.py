@@ -123,6 +123,8 @@ def nobody_is_told_unless_wanted(build):
             scene.defer("far.example", "no-starttls")
             expect_equal(pass_mark(scene, catcher), [], "alerts")
             expect_nothing_for_operator(scene)
+            said = any("nobody is told" in line for line in scene.started.program.lines)
+            expect_equal(said, table == TOLD, "it was said at the start that nobody is told")
 
 
 def alert_goes_to_where_tls_fails_too(build):

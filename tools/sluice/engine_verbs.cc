@@ -76,6 +76,7 @@ int HostStatus(const EngineOptions& options, const std::string& domain, std::ost
     row("route", said.value("route", ""));
     row("failures", absl::StrCat(said.value("failures", 0), " in a row"));
     row("last reply", said.value("last_reply", ""));
+    row("last TLS error", said.value("last_tls_reason", ""));
   });
 }
 

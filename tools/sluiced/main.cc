@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <memory>
@@ -44,16 +45,30 @@ void Print(const std::vector<ConfigError>& errors) {
   for (const ConfigError& error : errors) std::fprintf(stderr, "%s\n", error.ToString().c_str());
 }
 
-// Reads the tables; prints all their errors, and says whether there were none.
-bool ReadTables(const Config& config, Tables& tables) {
-  LoadedTables loaded = LoadTables(config, io::ReadClock().wall);
-  Print(loaded.errors);
-  tables = std::move(loaded.tables);
+// What is allowed, and perhaps not meant.
+void Remark(const Config& config, const Tables& tables) {
   if (tables.tls != nullptr && tables.tls->shows_demo()) {
     std::fprintf(stderr,
                  "sluiced: no certificate is configured: \"Demo\", which nobody can verify, "
                  "is shown to hosts that ask for one\n");
   }
+  const bool alerts = std::any_of(tables.controls.begin(), tables.controls.end(),
+                                  [](const policy::ControlsEntry& entry) {
+                                    return entry.tls.alert_where_required_fails.value_or(false);
+                                  });
+  if (alerts && config.alert_address.empty()) {
+    std::fprintf(stderr,
+                 "sluiced: send_tls_req_alert is on, and [tls] alert_address is not set: nobody is "
+                 "told\n");
+  }
+}
+
+// Reads the tables; prints all their errors, and says whether there were none.
+bool ReadTables(const Config& config, Tables& tables) {
+  LoadedTables loaded = LoadTables(config, io::ReadClock().wall);
+  Print(loaded.errors);
+  tables = std::move(loaded.tables);
+  if (loaded.errors.empty()) Remark(config, tables);
   return loaded.errors.empty();
 }
 
