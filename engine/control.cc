@@ -58,7 +58,9 @@ ControlReply Control::ReloadReply() {
 ControlReply Control::RunDestconfig(const std::string& body) {
   const Json asked = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   std::vector<std::string> words;
-  if (!asked.is_object() || !asked.contains("words")) return Error(400, "no words");
+  if (!asked.is_object() || !asked.contains("words") || !asked["words"].is_array()) {
+    return Error(400, "no list of words");
+  }
   for (const Json& word : asked["words"]) {
     if (!word.is_string()) return Error(400, "words are strings");
     words.push_back(word.get<std::string>());

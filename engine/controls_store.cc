@@ -1,6 +1,10 @@
 #include "engine/controls_store.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -62,6 +66,31 @@ absl::StatusOr<ControlsStore::Entries> ControlsStore::Working() const {
   return Parsed(StagedPath(), *text);
 }
 
+// The folder itself is locked: no file of its own is left behind.
+ControlsStore::Lock::Lock(const std::string& folder)
+    : descriptor_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  while (descriptor_ >= 0 && flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) continue;
+}
+
+ControlsStore::Lock::~Lock() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+std::unique_ptr<ControlsStore::Lock> ControlsStore::LockOthersOut() const {
+  const std::filesystem::path folder = std::filesystem::path(file_.path).parent_path();
+  return std::make_unique<Lock>(folder.empty() ? "." : folder.string());
+}
+
+std::optional<std::string> ControlsStore::StagedText() const {
+  absl::StatusOr<std::string> text = ReadTextFile(StagedPath());
+  if (!text.ok()) return std::nullopt;
+  return *std::move(text);
+}
+
+absl::Status ControlsStore::Restage(const std::optional<std::string>& text) {
+  return text ? ReplaceFile(StagedPath(), *text) : RemoveFile(StagedPath());
+}
+
 bool ControlsStore::staged() const {
   struct stat status = {};
   return stat(StagedPath().c_str(), &status) == 0;
@@ -73,7 +102,7 @@ absl::Status ControlsStore::Stage(const Entries& entries) {
   std::string base = ChecksumOf(*in_use);
   if (const absl::StatusOr<std::string> staged = ReadTextFile(StagedPath()); staged.ok()) {
     absl::string_view old = *staged;
-    if (absl::ConsumePrefix(&old, kBaseMark)) base = std::string(old.substr(0, base.size()));
+    base = absl::ConsumePrefix(&old, kBaseMark) ? std::string(old.substr(0, base.size())) : "?";
   }
   const std::string text = policy::WriteControlsFile(entries);
   const absl::StatusOr<Entries> before = Parsed(file_.path, *in_use);
@@ -107,7 +136,11 @@ absl::StatusOr<uint32_t> ControlsStore::Commit() {
   if (!in_use.ok()) return in_use.status();
   const absl::StatusOr<uint32_t> version = KeepVersion(*in_use);
   if (!version.ok()) return version.status();
-  if (absl::Status placed = ReplaceFile(file_.path, *text); !placed.ok()) return placed;
+  if (absl::Status placed = ReplaceFile(file_.path, *text); !placed.ok()) {
+    unlink(VersionPath(*version).c_str());  // It replaced nothing.
+    rmdir(HistoryFolder().c_str());         // Where it was the first.
+    return placed;
+  }
   if (absl::Status removed = RemoveFile(StagedPath()); !removed.ok()) return removed;
   return *version;
 }
@@ -128,12 +161,14 @@ absl::StatusOr<uint32_t> ControlsStore::KeepVersion(const std::string& text) {
 std::vector<ControlsStore::Version> ControlsStore::History() const {
   std::vector<Version> versions;
   std::error_code error;
-  for (const auto& each : std::filesystem::directory_iterator(HistoryFolder(), error)) {
+  std::filesystem::directory_iterator each(HistoryFolder(), error);
+  for (; !error && each != std::filesystem::directory_iterator(); each.increment(error)) {
     Version version;
     struct stat status = {};
-    const bool named = each.path().extension() == ".ini" &&
-                       absl::SimpleAtoi(each.path().stem().string(), &version.number);
-    if (!named || stat(each.path().c_str(), &status) != 0) continue;
+    const std::filesystem::path& path = each->path();
+    const bool named =
+        path.extension() == ".ini" && absl::SimpleAtoi(path.stem().string(), &version.number);
+    if (!named || stat(path.c_str(), &status) != 0) continue;
     version.replaced = WallTime(std::chrono::seconds(status.st_mtim.tv_sec));
     versions.push_back(version);
   }

@@ -13,6 +13,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,23 @@ class ControlsStore {
   // What has been staged, else what is in use.
   absl::StatusOr<Entries> Working() const;
   bool staged() const;
+
+  // Held while a command runs, so that no two edit at once: others wait.
+  class Lock {
+   public:
+    explicit Lock(const std::string& folder);
+    ~Lock();
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    int descriptor_;
+  };
+  std::unique_ptr<Lock> LockOthersOut() const;
+
+  // What has been staged, as it stands; for Restage, which puts it back.
+  std::optional<std::string> StagedText() const;
+  absl::Status Restage(const std::optional<std::string>& text);
 
   // What is as it is in use is not staged.
   absl::Status Stage(const Entries& entries);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ctime>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -85,6 +87,7 @@ DestconfigResult Destconfig::Run(Words given, const std::string& input) {
   input_ = &input;
   std::vector<std::string> words(given.begin(), given.end());
   commits_ = TakeOption(words, "--commit");
+  const std::unique_ptr<ControlsStore::Lock> lock = world_.store->LockOthersOut();
   const std::string name = words.empty() ? "" : words.front();
   const auto command =
       std::find_if(std::begin(kCommands), std::end(kCommands),
@@ -95,12 +98,25 @@ DestconfigResult Destconfig::Run(Words given, const std::string& input) {
     Fail(absl::StrCat(command->name, ": wrong number of words; see sluice destconfig --help"));
   } else if (commits_ && !command->edits) {
     Fail(absl::StrCat(command->name, ": there is nothing to commit"));
+  } else if (commits_ && TakeOption(words, "--dry-run")) {
+    Fail("--dry-run changes nothing, so there is nothing to commit");
   } else {
-    (this->*command->run)(Words(words).subspan(1));
-    if (commits_ && !Failed() && world_.store->staged()) Commit({});
+    RunCommand(command->run, Words(words).subspan(1));
   }
   result_.done = !Failed();
   return std::move(result_);
+}
+
+// An edit that cannot be committed at once is not staged either.
+void Destconfig::RunCommand(void (Destconfig::*run)(Words), Words words) {
+  const std::optional<std::string> staged = world_.store->StagedText();
+  (this->*run)(words);
+  if (!commits_ || Failed()) return;
+  if (world_.store->staged()) Commit({});
+  if (!Failed()) return;
+  result_.text.clear();
+  const absl::Status restored = world_.store->Restage(staged);
+  if (!restored.ok()) Fail(restored.message());
 }
 
 // --- Edits.
@@ -139,7 +155,10 @@ void Destconfig::Import(Words given) {
   const bool merges = TakeOption(words, "--merge");
   if (words.size() != 1) return Fail("import takes one file, --merge and --dry-run");
   Entries entries;
-  if (!Load(entries)) return;
+  absl::StatusOr<Entries> working = world_.store->Working();
+  // What is broken may be replaced.
+  if (merges && !working.ok()) return Fail(working.status().message());
+  if (working.ok()) entries = *std::move(working);
   const Entries before = entries;
   const auto mode = merges ? policy::ImportMode::kMerge : policy::ImportMode::kReplace;
   for (const policy::FileError& error : policy::ImportControls(*input_, mode, entries)) {

@@ -68,6 +68,7 @@ class Destconfig {
   void History(Words words);
   void Rollback(Words words);
 
+  void RunCommand(void (Destconfig::*run)(Words), Words words);
   bool Load(Entries& entries);
   void Stage(const Entries& entries);
   void Fail(absl::string_view why);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 
@@ -38,10 +39,21 @@ absl::Status SyncFolderOf(const std::string& path) {
   return status;
 }
 
-// Written and synced, under its temporary name.
-absl::Status WriteNew(const std::string& path, absl::string_view text, mode_t mode) {
-  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+// Where a link leads; the path itself where there is none.
+std::string TargetOf(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path target = std::filesystem::canonical(path, error);
+  return error ? path : target.string();
+}
+
+// Written and synced, under its temporary name. `old`: what it replaces; null: nothing.
+absl::Status WriteNew(const std::string& path, absl::string_view text, const struct stat* old) {
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (descriptor < 0) return Failed(path);
+  if (old != nullptr && fchown(descriptor, old->st_uid, old->st_gid) != 0) {
+    // Only root may give files away: then it is ours.
+  }
+  const mode_t mode = old == nullptr ? kNewMode : old->st_mode & 07777;
   const bool whole =
       fchmod(descriptor, mode) == 0 && WriteAll(descriptor, text) && fsync(descriptor) == 0;
   const absl::Status status = whole ? absl::OkStatus() : Failed(path);
@@ -51,11 +63,12 @@ absl::Status WriteNew(const std::string& path, absl::string_view text, mode_t mo
 
 }  // namespace
 
-absl::Status ReplaceFile(const std::string& path, absl::string_view text) {
+absl::Status ReplaceFile(const std::string& named, absl::string_view text) {
+  const std::string path = TargetOf(named);
   struct stat old = {};
-  const mode_t mode = stat(path.c_str(), &old) == 0 ? old.st_mode & 07777 : kNewMode;
+  const bool there = stat(path.c_str(), &old) == 0;
   const std::string temporary = path + ".new";
-  absl::Status status = WriteNew(temporary, text, mode);
+  absl::Status status = WriteNew(temporary, text, there ? &old : nullptr);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = Failed(path);
   if (status.ok()) return SyncFolderOf(path);
   unlink(temporary.c_str());

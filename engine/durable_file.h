@@ -9,8 +9,9 @@
 
 namespace sluice {
 
-// By a temporary file beside it, synced, renamed, and the folder synced. It keeps its mode; a new
-// file has 0644. Blocking: never on a shard. The error names the path and what the system says.
+// By a temporary file beside it, synced, renamed, and the folder synced. It keeps its mode and, as
+// far as we may, its owner; a new file has 0644. Where `path` is a link, what it leads to is
+// replaced. Blocking: never on a shard. The error names the path and what the system says.
 absl::Status ReplaceFile(const std::string& path, absl::string_view text);
 
 // Removes it durably; one that is not there is no error.

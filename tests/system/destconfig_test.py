@@ -444,6 +444,79 @@ def history_that_cannot_be_kept_stops_a_commit(desk):
     desk.commit()
 
 
+@on_file_and_through_engine(BY_HAND)
+def refused_commit_leaves_no_version(desk):
+    desk.do("new", "a.example")
+    (desk.run.folder / "destinations.ini.new").mkdir()
+    desk.refuse("commit")
+    expect_equal(desk.versions(), [], "versions")
+
+
+@on_file_and_through_engine(BY_HAND)
+def edit_that_cannot_be_committed_is_not_staged(desk):
+    desk.refuse("edit", "default", "certificate=missing", "--commit")
+    desk.do("new", "a.example")
+    desk.refuse("edit", "default", "certificate=missing", "--commit")
+    expect_equal(desk.diff(), ["a.example: added"], "what was staged before")
+
+
+@on_file_and_through_engine(BY_HAND)
+def dry_run_commits_nothing(desk):
+    desk.do("new", "a.example")
+    desk.run.write("other.ini", "[b.example]\n")
+    desk.refuse("import", "other.ini", "--dry-run", "--commit")
+
+
+@on_file_and_through_engine(BY_HAND)
+def owner_and_link_are_kept(desk):
+    real = desk.run.folder / "real.ini"
+    desk.table.rename(real)
+    desk.table.symlink_to(real)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(real, nobody.pw_uid, nobody.pw_gid)
+    desk.do("new", "a.example", "--commit")
+    expect(desk.table.is_symlink(), "the link is gone")
+    expect_equal((real.stat().st_uid, real.stat().st_gid), (nobody.pw_uid, nobody.pw_gid),
+                 "the owner")
+    expect("[a.example]" in real.read_text(), real.read_text())
+
+
+@on_file_and_through_engine(BY_HAND)
+def export_goes_to_what_is_there(desk):
+    """A link is followed, and a device stays what it is."""
+    place = desk.run.folder / "place"
+    place.symlink_to("/dev/null")
+    desk.do("export", "place")
+    expect(place.is_symlink() and stat.S_ISCHR(os.stat("/dev/null").st_mode), "the device")
+    expect("[bank.example]" in desk.do("export", "-"), "on standard output")
+
+
+@on_file_and_through_engine(BY_HAND)
+def what_is_no_text_is_refused(desk):
+    desk.refuse("new", "d.example", b"tls_ca_file=\xff.pem", code=2)
+    (desk.run.folder / "latin.ini").write_bytes(b"# caf\xe9\n[d.example]\n")
+    desk.refuse("import", "latin.ini", code=2)
+
+
+@on_file_and_through_engine(BY_HAND)
+def many_edit_at_once(desk):
+    """Each has its turn."""
+    threads = [threading.Thread(target=desk.ask, args=("new", f"d{i}.example")) for i in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect_equal(sorted(desk.diff()), sorted(f"d{i}.example: added" for i in range(20)), "edits")
+
+
+@on_file_and_through_engine()
+def broken_table_is_replaced(desk):
+    desk.table.write_text("nonsense\n")
+    desk.run.write("good.ini", BY_HAND)
+    desk.refuse("import", "good.ini", "--merge")
+    desk.do("import", "good.ini")
+
+
 def folder_that_is_none_is_told(build):
     with Run(build) as run:
         desk = Desk(run, running=False)
@@ -550,6 +623,10 @@ if __name__ == "__main__":
                   file_edited_by_hand_meanwhile_is_not_overwritten, history_is_bounded,
                   file_keeps_its_mode, folder_that_may_not_be_written_is_told,
                   history_that_cannot_be_kept_stops_a_commit, folder_that_is_none_is_told,
+                  refused_commit_leaves_no_version, edit_that_cannot_be_committed_is_not_staged,
+                  dry_run_commits_nothing, owner_and_link_are_kept,
+                  export_goes_to_what_is_there, what_is_no_text_is_refused, many_edit_at_once,
+                  broken_table_is_replaced,
                   staged_edits_outlive_a_restart, commit_is_in_use_at_once,
                   edits_and_refusals_are_not_in_use,
                   commits_under_load_lose_and_duplicate_nothing)

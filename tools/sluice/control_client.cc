@@ -25,6 +25,11 @@ absl::StatusOr<ControlAnswer> AskEngine(const std::string& socket, const std::st
   request.body = body;
   request.set_header("Content-Type", "application/json");
   const httplib::Result result = client.send(request);
+  if (!result && result.error() != httplib::Error::Connection) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "the engine at ", socket, " took the request and has not answered (",
+        httplib::to_string(result.error()), "): look at sluice status before asking again"));
+  }
   if (!result) {
     return absl::UnavailableError(
         absl::StrCat("no engine answers at ", socket, " (", httplib::to_string(result.error()),

@@ -15,7 +15,8 @@ struct ControlAnswer {
   bool ok() const { return status >= 200 && status < 300; }
 };
 
-// An error: nobody answers there.
+// Unavailable: nobody answers there. DeadlineExceeded: somebody took the request and has not
+// answered: it may have been done.
 absl::StatusOr<ControlAnswer> AskEngine(const std::string& socket, const std::string& method,
                                         const std::string& path, const std::string& body = "");
 

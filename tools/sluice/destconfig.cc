@@ -1,6 +1,7 @@
 #include "tools/sluice/destconfig.h"
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <utility>
@@ -12,7 +13,6 @@
 #include "engine/controls_store.h"
 #include "engine/destconfig.h"
 #include "engine/destconfig_json.h"
-#include "engine/durable_file.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
 #include "engine/text_file.h"
@@ -52,17 +52,27 @@ DestconfigResult RunOnFile(const Config& config, const DestconfigOptions& option
   return destconfig.Run(options.words, input);
 }
 
+absl::StatusOr<std::string> RequestOf(const DestconfigOptions& options, const std::string& input) {
+  const Json asked = {{"words", options.words}, {"input", input}};
+  try {
+    return asked.dump();
+  } catch (const Json::type_error&) {
+    return absl::InvalidArgumentError("words and files must be UTF-8");
+  }
+}
+
 absl::StatusOr<DestconfigResult> RunAnywhere(const DestconfigOptions& options,
                                              const std::string& input) {
   const LoadedConfig loaded = LoadConfig(options.config_path);
   std::string socket = options.socket;
   if (socket.empty())
     socket = loaded.errors.empty() ? loaded.config.control_socket : kDefaultSocket;
-  const Json asked = {{"words", options.words}, {"input", input}};
+  const absl::StatusOr<std::string> request = RequestOf(options, input);
+  if (!request.ok()) return request.status();
   const absl::StatusOr<ControlAnswer> answer =
-      AskEngine(socket, "POST", "/v1/destconfig", asked.dump());
+      AskEngine(socket, "POST", "/v1/destconfig", *request);
   if (answer.ok()) return DestconfigResultOf(Json::parse(answer->body, nullptr, false));
-  if (!options.socket.empty()) return answer.status();
+  if (!options.socket.empty() || !absl::IsUnavailable(answer.status())) return answer.status();
   if (!loaded.errors.empty()) {
     return absl::UnavailableError(
         absl::StrCat(answer.status().message(), "\n", loaded.errors.front().ToString()));
@@ -72,9 +82,13 @@ absl::StatusOr<DestconfigResult> RunAnywhere(const DestconfigOptions& options,
 
 // What export made: to standard output, or to its file.
 absl::Status PutOut(const std::string& file, const std::string& text, std::ostream& out) {
-  if (file != "-") return ReplaceFile(file, text);
-  out << text;
-  return absl::OkStatus();
+  if (file == "-") {
+    out << text;
+    return absl::OkStatus();
+  }
+  std::ofstream to(file);
+  to << text << std::flush;
+  return to ? absl::OkStatus() : absl::UnavailableError(absl::StrCat(file, ": cannot be written"));
 }
 
 }  // namespace
