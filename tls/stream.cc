@@ -22,11 +22,10 @@ constexpr uint64_t kHandshakeBytesMax = 256 << 10;
 // answers to a flood of key updates (F28), and the last piece sealed.
 constexpr size_t kUnaskedOutputBytesMax = 256 << 10;
 
-// What a peer may send that brings no plaintext: fresh keys, tickets, empty records (F28).
-// Plaintext pays for it, each byte for as much as a record of its own needs twice over; nothing is
-// saved up.
-constexpr uint64_t kBarrenBytesMax = 64 << 10;
-constexpr uint64_t kBytesPaidByOne = 64;
+// Records that a peer may send after the handshake without a byte of plaintext in them: fresh keys,
+// tickets, warnings (F28). A peer has use for a handful; padding does not count.
+constexpr uint32_t kBarrenRecordsMax = 1'000;
+constexpr size_t kRecordHeaderBytes = 5;
 
 constexpr size_t kRecordBytesMax = 16 << 10;
 
@@ -140,10 +139,31 @@ int Stream::OnTicket(WOLFSSL*, const unsigned char*, int, void* context) {
 
 void Stream::TakeInput(size_t bytes) {
   input_read_ += bytes;
-  (established_ ? barren_bytes_ : fed_bytes_) += bytes;
+  if (established_) {
+    CountRecords(absl::string_view(input_).substr(input_read_ - bytes, bytes));
+  } else {
+    fed_bytes_ += bytes;
+  }
   if (input_read_ < input_.size()) return;
   input_.clear();
   input_read_ = 0;
+}
+
+// RFC 8446 5.1: type, version and the length of what follows.
+void Stream::CountRecords(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const size_t skipped = std::min(record_left_, bytes.size());
+    record_left_ -= skipped;
+    bytes.remove_prefix(skipped);
+    const size_t missing = std::min(kRecordHeaderBytes - header_.size(), bytes.size());
+    header_.append(bytes.data(), missing);
+    bytes.remove_prefix(missing);
+    if (header_.size() < kRecordHeaderBytes) return;
+    record_left_ = static_cast<size_t>(static_cast<uint8_t>(header_[3]) << 8 |
+                                       static_cast<uint8_t>(header_[4]));
+    header_.clear();
+    ++barren_records_;  // Until plaintext has come of it.
+  }
 }
 
 Step Stream::Handshake() {
@@ -208,7 +228,7 @@ Stream::Opened Stream::Open(std::string& plaintext) {
     const int read = wolfSSL_read(ssl_, buffer.data(), static_cast<int>(buffer.size()));
     if (read > 0) {
       plaintext.append(buffer.data(), static_cast<size_t>(read));
-      barren_bytes_ -= std::min(barren_bytes_, kBytesPaidByOne * static_cast<uint64_t>(read));
+      if (barren_records_ > 0) --barren_records_;  // A read ends with its record.
       continue;
     }
     const int error = wolfSSL_get_error(ssl_, read);
@@ -224,7 +244,7 @@ Stream::Opened Stream::Open(std::string& plaintext) {
     }
     if (output_.size() > kUnaskedOutputBytesMax) {
       Fail(StreamFault::kTooLarge, "the peer asked for too many answers");
-    } else if (barren_bytes_ > kBarrenBytesMax) {
+    } else if (barren_records_ > kBarrenRecordsMax) {
       Fail(StreamFault::kTooLarge, "the peer sent too much that says nothing");
     } else {
       return Opened::kNeedsInput;

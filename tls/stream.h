@@ -98,6 +98,7 @@ class Stream {
   Step FailByError(int error);
   Step Establish();
   void TakeInput(size_t bytes);
+  void CountRecords(absl::string_view bytes);
 
   // wolfSSL's callbacks.
   static int OnRead(WOLFSSL* ssl, char* into, int bytes, void* stream);
@@ -112,8 +113,12 @@ class Stream {
   bool closed_ = false;  // The peer has said that no more comes: what does is dropped.
   bool ticket_came_ = false;
   bool session_taken_ = false;
-  uint64_t fed_bytes_ = 0;     // That the handshake has read.
-  uint64_t barren_bytes_ = 0;  // Read since then, and not paid for by plaintext.
+  uint64_t fed_bytes_ = 0;  // That the handshake has read.
+
+  // Of the records read since then.
+  std::string header_;           // The front of a header whose end has not come.
+  size_t record_left_ = 0;       // Of the record behind it.
+  uint32_t barren_records_ = 0;  // That have brought no plaintext.
 
   std::string input_;
   size_t input_read_ = 0;  // Of input_, from the front.
