@@ -94,10 +94,12 @@ ControlReply Control::HostStatus(const std::string& name) {
   const absl::StatusOr<std::string> domain = NormalizeDomain(name);
   if (!domain.ok()) return Error(400, std::string(domain.status().message()));
   const uint32_t owner = shard::Shard::OwnerOf(*domain, engine_.shards());
-  std::optional<delivery::DestinationStatus> status;
-  engine_.Ask(owner, [&](shard::Shard& asked, Now now) {
-    status = asked.dispatcher().Describe(*domain, now);
-  });
+  const auto answer = engine_.Ask<std::optional<delivery::DestinationStatus>>(
+      owner, [name = *domain](shard::Shard& asked, Now now) {
+        return asked.dispatcher().Describe(name, now);
+      });
+  if (!answer) return Error(503, "shard " + std::to_string(owner) + " does not answer");
+  const std::optional<delivery::DestinationStatus>& status = *answer;
   Json json = {{"domain", *domain}, {"shard", owner}, {"known", status.has_value()}};
   if (!status) return Reply(200, json);
   json["table_version"] = status->table_version;
@@ -118,13 +120,14 @@ ControlReply Control::HostStatus(const std::string& name) {
 ControlReply Control::Status() {
   Json shards = Json::array();
   for (uint32_t number = 0; number < engine_.shards(); ++number) {
-    Json shard = {{"shard", number}};
-    engine_.Ask(number, [&shard](shard::Shard& asked, Now) {
-      shard["messages"] = asked.home().messages();
-      shard["destinations"] = asked.dispatcher().destinations();
-      shard["connections"] = asked.dispatcher().connections();
-      shard["parcels"] = asked.dispatcher().parcels();
+    const std::optional<Json> said = engine_.Ask<Json>(number, [](shard::Shard& asked, Now) {
+      return Json{{"messages", asked.home().messages()},
+                  {"destinations", asked.dispatcher().destinations()},
+                  {"connections", asked.dispatcher().connections()},
+                  {"parcels", asked.dispatcher().parcels()}};
     });
+    Json shard = {{"shard", number}, {"answers", said.has_value()}};
+    if (said) shard.update(*said);
     shards.push_back(std::move(shard));
   }
   Json listening = Json::array();

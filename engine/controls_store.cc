@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -31,6 +32,12 @@ constexpr absl::string_view kBaseMark = "# edited from ";
 
 std::string ChecksumOf(absl::string_view text) {
   return absl::StrFormat("%016x", XXH3_64bits(text.data(), text.size()));
+}
+
+// A staged table without its first line.
+absl::string_view TextOf(absl::string_view staged) {
+  const size_t end = staged.find('\n');
+  return end == absl::string_view::npos ? "" : staged.substr(end + 1);
 }
 
 absl::StatusOr<ControlsStore::Entries> Parsed(const std::string& path, absl::string_view text) {
@@ -66,19 +73,28 @@ absl::StatusOr<ControlsStore::Entries> ControlsStore::Working() const {
   return Parsed(StagedPath(), *text);
 }
 
-// The folder itself is locked: no file of its own is left behind.
-ControlsStore::Lock::Lock(const std::string& folder)
-    : descriptor_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  while (descriptor_ >= 0 && flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) continue;
-}
-
 ControlsStore::Lock::~Lock() {
-  if (descriptor_ >= 0) close(descriptor_);
+  close(descriptor_);
 }
 
-std::unique_ptr<ControlsStore::Lock> ControlsStore::LockOthersOut() const {
-  const std::filesystem::path folder = std::filesystem::path(file_.path).parent_path();
-  return std::make_unique<Lock>(folder.empty() ? "." : folder.string());
+absl::StatusOr<std::unique_ptr<ControlsStore::Lock>> ControlsStore::LockOthersOut(
+    bool waits) const {
+  const std::string path = file_.path + ".lock";
+  const auto failed = [&path] {
+    return absl::UnavailableError(absl::StrCat(path, ": ", std::strerror(errno)));
+  };
+  const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (descriptor < 0) return failed();
+  auto lock = std::make_unique<Lock>(descriptor);
+  struct stat owner = {};  // To whom root leaves it.
+  const bool ours = geteuid() != 0 || stat(file_.path.c_str(), &owner) != 0;
+  if (!ours && fchown(descriptor, owner.st_uid, owner.st_gid) != 0) return failed();
+  int locked = -1;
+  do {
+    locked = flock(descriptor, waits ? LOCK_EX : LOCK_EX | LOCK_NB);
+  } while (locked != 0 && errno == EINTR);
+  if (locked == 0) return lock;
+  return absl::UnavailableError("another command is changing the table: try again");
 }
 
 std::optional<std::string> ControlsStore::StagedText() const {
@@ -88,26 +104,29 @@ std::optional<std::string> ControlsStore::StagedText() const {
 }
 
 absl::Status ControlsStore::Restage(const std::optional<std::string>& text) {
-  return text ? ReplaceFile(StagedPath(), *text) : RemoveFile(StagedPath());
+  return text ? ReplaceFile(StagedPath(), *text, file_.path) : RemoveFile(StagedPath());
 }
 
+// What a commit has put in place is not staged any more, also where it could not be removed.
 bool ControlsStore::staged() const {
-  struct stat status = {};
-  return stat(StagedPath().c_str(), &status) == 0;
+  const std::optional<std::string> staged = StagedText();
+  const absl::StatusOr<std::string> in_use = TextInUse();
+  return staged && !(in_use.ok() && TextOf(*staged) == *in_use);
 }
 
 absl::Status ControlsStore::Stage(const Entries& entries) {
   const absl::StatusOr<std::string> in_use = TextInUse();
   if (!in_use.ok()) return in_use.status();
   std::string base = ChecksumOf(*in_use);
-  if (const absl::StatusOr<std::string> staged = ReadTextFile(StagedPath()); staged.ok()) {
-    absl::string_view old = *staged;
+  if (staged()) {
+    const std::string text = StagedText().value_or("");
+    absl::string_view old = text;
     base = absl::ConsumePrefix(&old, kBaseMark) ? std::string(old.substr(0, base.size())) : "?";
   }
   const std::string text = policy::WriteControlsFile(entries);
   const absl::StatusOr<Entries> before = Parsed(file_.path, *in_use);
   if (before.ok() && policy::WriteControlsFile(*before) == text) return Abandon();
-  return ReplaceFile(StagedPath(), absl::StrCat(kBaseMark, base, "\n", text));
+  return ReplaceFile(StagedPath(), absl::StrCat(kBaseMark, base, "\n", text), file_.path);
 }
 
 absl::Status ControlsStore::Abandon() {
@@ -115,8 +134,9 @@ absl::Status ControlsStore::Abandon() {
 }
 
 absl::StatusOr<std::string> ControlsStore::TextToCommit() const {
+  if (!staged()) return absl::FailedPreconditionError("nothing is staged");
   const absl::StatusOr<std::string> staged = ReadTextFile(StagedPath());
-  if (!staged.ok()) return absl::FailedPreconditionError("nothing is staged");
+  if (!staged.ok()) return staged.status();
   const absl::StatusOr<std::string> in_use = TextInUse();
   if (!in_use.ok()) return in_use.status();
   absl::string_view text = *staged;
@@ -136,12 +156,13 @@ absl::StatusOr<uint32_t> ControlsStore::Commit() {
   if (!in_use.ok()) return in_use.status();
   const absl::StatusOr<uint32_t> version = KeepVersion(*in_use);
   if (!version.ok()) return version.status();
-  if (absl::Status placed = ReplaceFile(file_.path, *text); !placed.ok()) {
+  const absl::Status placed = ReplaceFile(file_.path, *text);
+  if (!placed.ok() && !absl::IsDataLoss(placed)) {
     unlink(VersionPath(*version).c_str());  // It replaced nothing.
     rmdir(HistoryFolder().c_str());         // Where it was the first.
     return placed;
   }
-  if (absl::Status removed = RemoveFile(StagedPath()); !removed.ok()) return removed;
+  unlink(StagedPath().c_str());  // If it stays, it is as what is in use, and so not staged.
   return *version;
 }
 
@@ -149,9 +170,9 @@ absl::StatusOr<uint32_t> ControlsStore::KeepVersion(const std::string& text) {
   const std::vector<Version> versions = History();
   const uint32_t number = versions.empty() ? 1 : versions.front().number + 1;
   std::error_code error;
-  std::filesystem::create_directories(HistoryFolder(), error);
-  if (error) return absl::UnavailableError(absl::StrCat(HistoryFolder(), ": ", error.message()));
-  if (absl::Status kept = ReplaceFile(VersionPath(number), text); !kept.ok()) return kept;
+  if (absl::Status made = MakePrivateFolder(HistoryFolder(), file_.path); !made.ok()) return made;
+  const absl::Status kept = ReplaceFile(VersionPath(number), text, file_.path);
+  if (!kept.ok()) return kept;
   for (size_t i = kVersionsMax - 1; i < versions.size(); ++i) {
     std::filesystem::remove(VersionPath(versions[i].number), error);  // It may stay: no harm.
   }

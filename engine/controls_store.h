@@ -4,6 +4,7 @@
 //   destinations.ini                      in use
 //   destinations.ini.staged               edited, and not committed yet
 //   destinations.ini.history/000007.ini   what commit 7 replaced, as it was
+//   destinations.ini.lock                 held by whoever is changing something
 //
 // Edits are staged until they are committed or abandoned, whoever made them, and outlive a restart.
 // A commit writes the export form: the comments of a file written by hand are in its history.
@@ -45,10 +46,10 @@ class ControlsStore {
   absl::StatusOr<Entries> Working() const;
   bool staged() const;
 
-  // Held while a command runs, so that no two edit at once: others wait.
+  // Held while a command changes something, so that no two do at once.
   class Lock {
    public:
-    explicit Lock(const std::string& folder);
+    explicit Lock(int descriptor) : descriptor_(descriptor) {}
     ~Lock();
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
@@ -56,7 +57,9 @@ class ControlsStore {
    private:
     int descriptor_;
   };
-  std::unique_ptr<Lock> LockOthersOut() const;
+  // By a file of its own, which only the table's owner may open. Waits for who has it, or not:
+  // Unavailable.
+  absl::StatusOr<std::unique_ptr<Lock>> LockOthersOut(bool waits) const;
 
   // What has been staged, as it stands; for Restage, which puts it back.
   std::optional<std::string> StagedText() const;

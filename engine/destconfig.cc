@@ -18,6 +18,7 @@
 #include "policy/controls_change.h"
 #include "policy/controls_diff.h"
 #include "policy/controls_explain.h"
+#include "policy/controls_file.h"
 #include "policy/controls_section.h"
 #include "policy/controls_writer.h"
 
@@ -50,6 +51,12 @@ bool TakeOption(std::vector<std::string>& words, absl::string_view option) {
   return true;
 }
 
+bool GivesDefault(const std::string& text) {
+  const policy::ParsedControls parsed = policy::ParseControlsFile(text);
+  return std::any_of(parsed.entries.begin(), parsed.entries.end(),
+                     [](const policy::ControlsEntry& entry) { return entry.domain.empty(); });
+}
+
 std::string Lines(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) absl::StrAppend(&text, line, "\n");
@@ -64,30 +71,30 @@ DestconfigResult Destconfig::Run(Words given, const std::string& input) {
     void (Destconfig::*run)(Words);
     size_t words_min;
     size_t words_max;
-    bool edits;
+    bool edits;    // What it does may be committed at once.
+    bool changes;  // Something on the disk.
   };
   constexpr size_t kAny = SIZE_MAX;
   static constexpr Command kCommands[] = {
-      {"new", &Destconfig::New, 1, kAny, true},
-      {"edit", &Destconfig::Edit, 2, kAny, true},
-      {"delete", &Destconfig::Delete, 1, 1, true},
-      {"clear", &Destconfig::Clear, 0, 0, true},
-      {"import", &Destconfig::Import, 1, 3, true},
-      {"export", &Destconfig::Export, 1, 1, false},
-      {"list", &Destconfig::List, 0, 0, false},
-      {"detail", &Destconfig::Detail, 1, 1, false},
-      {"test", &Destconfig::Test, 1, 1, false},
-      {"diff", &Destconfig::Diff, 0, 0, false},
-      {"commit", &Destconfig::Commit, 0, 0, false},
-      {"abandon", &Destconfig::Abandon, 0, 0, false},
-      {"history", &Destconfig::History, 0, 0, false},
-      {"rollback", &Destconfig::Rollback, 1, 1, true},
+      {"new", &Destconfig::New, 1, kAny, true, true},
+      {"edit", &Destconfig::Edit, 2, kAny, true, true},
+      {"delete", &Destconfig::Delete, 1, 1, true, true},
+      {"clear", &Destconfig::Clear, 0, 0, true, true},
+      {"import", &Destconfig::Import, 1, 3, true, true},
+      {"export", &Destconfig::Export, 1, 1, false, false},
+      {"list", &Destconfig::List, 0, 0, false, false},
+      {"detail", &Destconfig::Detail, 1, 1, false, false},
+      {"test", &Destconfig::Test, 1, 1, false, false},
+      {"diff", &Destconfig::Diff, 0, 0, false, false},
+      {"commit", &Destconfig::Commit, 0, 0, false, true},
+      {"abandon", &Destconfig::Abandon, 0, 0, false, true},
+      {"history", &Destconfig::History, 0, 0, false, false},
+      {"rollback", &Destconfig::Rollback, 1, 1, true, true},
   };
   result_ = DestconfigResult{};
   input_ = &input;
   std::vector<std::string> words(given.begin(), given.end());
   commits_ = TakeOption(words, "--commit");
-  const std::unique_ptr<ControlsStore::Lock> lock = world_.store->LockOthersOut();
   const std::string name = words.empty() ? "" : words.front();
   const auto command =
       std::find_if(std::begin(kCommands), std::end(kCommands),
@@ -101,14 +108,17 @@ DestconfigResult Destconfig::Run(Words given, const std::string& input) {
   } else if (commits_ && TakeOption(words, "--dry-run")) {
     Fail("--dry-run changes nothing, so there is nothing to commit");
   } else {
-    RunCommand(command->run, Words(words).subspan(1));
+    command->changes ? Change(command->run, Words(words).subspan(1))
+                     : (this->*command->run)(Words(words).subspan(1));
   }
   result_.done = !Failed();
   return std::move(result_);
 }
 
 // An edit that cannot be committed at once is not staged either.
-void Destconfig::RunCommand(void (Destconfig::*run)(Words), Words words) {
+void Destconfig::Change(void (Destconfig::*run)(Words), Words words) {
+  const auto lock = world_.store->LockOthersOut(world_.waits);
+  if (!lock.ok()) return Fail(lock.status().message());
   const std::optional<std::string> staged = world_.store->StagedText();
   (this->*run)(words);
   if (!commits_ || Failed()) return;
@@ -158,6 +168,10 @@ void Destconfig::Import(Words given) {
   absl::StatusOr<Entries> working = world_.store->Working();
   // What is broken may be replaced.
   if (merges && !working.ok()) return Fail(working.status().message());
+  if (!working.ok() && !GivesDefault(*input_)) {
+    Fail(working.status().message());
+    return Fail("only a file with a [DEFAULT] can replace a table that cannot be read");
+  }
   if (working.ok()) entries = *std::move(working);
   const Entries before = entries;
   const auto mode = merges ? policy::ImportMode::kMerge : policy::ImportMode::kReplace;
@@ -235,19 +249,25 @@ void Destconfig::Diff(Words) {
     result_.text = Lines(policy::DiffLines(policy::DiffControls(*in_use, entries)));
 }
 
-// What each commit changed, newest first.
+// What each commit changed, newest first; of the older ones only that there was one, since a table
+// may be large.
 void Destconfig::History(Words) {
+  constexpr size_t kComparedMax = 10;
+  size_t compared = 0;
   absl::StatusOr<Entries> after = world_.store->InUse();
   if (!after.ok()) return Fail(after.status().message());
   for (const ControlsStore::Version& version : world_.store->History()) {
+    const std::string line = absl::StrFormat("%6d  %s", version.number, TimeText(version.replaced));
+    if (++compared > kComparedMax) {
+      absl::StrAppend(&result_.text, line, "\n");
+      continue;
+    }
     absl::StatusOr<Entries> before = world_.store->EntriesOf(version.number);
     const std::string changes = before.ok() && after.ok()
                                     ? absl::StrCat("sections that it changed: ",
                                                    policy::DiffControls(*before, *after).size())
                                     : "cannot be read";
-    absl::StrAppend(&result_.text,
-                    absl::StrFormat("%6d  %s  ", version.number, TimeText(version.replaced)),
-                    changes, "\n");
+    absl::StrAppend(&result_.text, line, "  ", changes, "\n");
     after = std::move(before);
   }
   if (result_.text.empty()) result_.text = "nothing has been committed yet\n";

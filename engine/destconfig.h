@@ -38,6 +38,7 @@ class Destconfig {
     ControlsStore* store = nullptr;
     const dns::RoutesTable* routes = nullptr;  // Null: not known.
     uint32_t shards = 0;                       // 0: not known.
+    bool waits = false;  // For another command that is changing the table; else it is refused.
     // What is wrong with a table's text beyond itself: what it names is not there. Before a commit.
     std::function<std::vector<std::string>(const std::string& text)> check;
     // A commit has put it in place. Says how far it is in use: a line, ended.
@@ -68,7 +69,7 @@ class Destconfig {
   void History(Words words);
   void Rollback(Words words);
 
-  void RunCommand(void (Destconfig::*run)(Words), Words words);
+  void Change(void (Destconfig::*run)(Words), Words words);
   bool Load(Entries& entries);
   void Stage(const Entries& entries);
   void Fail(absl::string_view why);

@@ -15,7 +15,10 @@ Json ToJson(const DestconfigResult& result) {
 
 DestconfigResult DestconfigResultOf(const Json& json) {
   DestconfigResult result;
-  if (!json.is_object()) return result;
+  if (!json.is_object()) {
+    result.errors = {"the engine gave no answer that can be read"};
+    return result;
+  }
   result.done = json.value("done", false);
   result.errors = json.value("errors", std::vector<std::string>());
   if (result.errors.empty() && !result.done) result.errors = {json.value("error", "no answer")};

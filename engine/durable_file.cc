@@ -46,14 +46,22 @@ std::string TargetOf(const std::string& path) {
   return error ? path : target.string();
 }
 
-// Written and synced, under its temporary name. `old`: what it replaces; null: nothing.
-absl::Status WriteNew(const std::string& path, absl::string_view text, const struct stat* old) {
-  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+// Only root may give files away; others at least to their group. Else it is ours.
+void GiveTo(int descriptor, const struct stat& owner) {
+  const bool given = fchown(descriptor, owner.st_uid, owner.st_gid) == 0 ||
+                     fchown(descriptor, static_cast<uid_t>(-1), owner.st_gid) == 0;
+  static_cast<void>(given);
+}
+
+// Written and synced, under its temporary name, which nobody can have prepared. `like`: whose mode
+// and owner it gets; null: nobody's.
+absl::Status WriteNew(const std::string& path, absl::string_view text, const struct stat* like) {
+  unlink(path.c_str());
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  const int descriptor = open(path.c_str(), flags, 0600);
   if (descriptor < 0) return Failed(path);
-  if (old != nullptr && fchown(descriptor, old->st_uid, old->st_gid) != 0) {
-    // Only root may give files away: then it is ours.
-  }
-  const mode_t mode = old == nullptr ? kNewMode : old->st_mode & 07777;
+  if (like != nullptr) GiveTo(descriptor, *like);
+  const mode_t mode = like == nullptr ? kNewMode : like->st_mode & 07777;
   const bool whole =
       fchmod(descriptor, mode) == 0 && WriteAll(descriptor, text) && fsync(descriptor) == 0;
   const absl::Status status = whole ? absl::OkStatus() : Failed(path);
@@ -63,16 +71,32 @@ absl::Status WriteNew(const std::string& path, absl::string_view text, const str
 
 }  // namespace
 
-absl::Status ReplaceFile(const std::string& named, absl::string_view text) {
+absl::Status ReplaceFile(const std::string& named, absl::string_view text,
+                         const std::string& like) {
   const std::string path = TargetOf(named);
   struct stat old = {};
-  const bool there = stat(path.c_str(), &old) == 0;
+  const bool there = stat(path.c_str(), &old) == 0 || stat(like.c_str(), &old) == 0;
   const std::string temporary = path + ".new";
   absl::Status status = WriteNew(temporary, text, there ? &old : nullptr);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = Failed(path);
-  if (status.ok()) return SyncFolderOf(path);
-  unlink(temporary.c_str());
-  return status;
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  const absl::Status synced = SyncFolderOf(path);
+  return synced.ok() ? synced : absl::DataLossError(synced.message());
+}
+
+absl::Status MakePrivateFolder(const std::string& path, const std::string& like) {
+  if (mkdir(path.c_str(), 0700) != 0) {
+    return errno == EEXIST ? absl::OkStatus() : Failed(path);
+  }
+  struct stat owner = {};
+  const int descriptor = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) return Failed(path);
+  if (stat(like.c_str(), &owner) == 0) GiveTo(descriptor, owner);
+  close(descriptor);
+  return SyncFolderOf(path);
 }
 
 absl::Status RemoveFile(const std::string& path) {

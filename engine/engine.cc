@@ -22,6 +22,9 @@ constexpr auto kLookInterval = std::chrono::milliseconds(2);
 // The same where the answer comes within a turn.
 constexpr auto kAnswerInterval = std::chrono::microseconds(50);
 
+// How long a shard is waited for: one that hangs must not hold the control thread up.
+constexpr auto kAnswerTime = std::chrono::seconds(1);
+
 // How long a shard has to end after it was told to abort, before the process ends without it.
 constexpr auto kAbortTime = std::chrono::seconds(5);
 
@@ -186,14 +189,21 @@ void Engine::Retire(std::shared_ptr<const tls::Environment> environment) {
   std::erase_if(retired_, [](const auto& each) { return each.use_count() == 1 && !each->InUse(); });
 }
 
-bool Engine::Ask(uint32_t shard, const std::function<void(shard::Shard&, Now)>& question) {
-  shard::Task task = {.run = question};
-  Send(shard, {.kind = shard::MailKind::kTask, .task = &task});
-  while (!task.done.load(std::memory_order_acquire)) {
-    if (runners_[shard]->ended()) return task.done.load(std::memory_order_acquire);
+// Back when it has been run; null: it has not, and is kept until it cannot be any more.
+std::unique_ptr<shard::Task> Engine::RunTask(uint32_t shard, std::unique_ptr<shard::Task> task) {
+  unanswered_.resize(shards_);
+  std::unique_ptr<shard::Task>& before = unanswered_[shard];
+  if (before != nullptr && !before->done.load(std::memory_order_acquire)) return nullptr;
+  Send(shard, {.kind = shard::MailKind::kTask, .task = task.get()});
+  const Instant last = io::ReadClock().instant + kAnswerTime;
+  while (!task->done.load(std::memory_order_acquire)) {
+    if (runners_[shard]->ended() || io::ReadClock().instant > last) {
+      before = std::move(task);
+      return nullptr;
+    }
     std::this_thread::sleep_for(kAnswerInterval);
   }
-  return true;
+  return task;
 }
 
 void Engine::ReopenLog() {

@@ -13,6 +13,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,9 +46,22 @@ class Engine {
   // Opens the delivery log anew (it has been rotated).
   void ReopenLog();
 
-  // Runs `question` on a shard's thread, between two of its turns, and waits until it has: it
-  // should be short. False: the shard has ended.
-  bool Ask(uint32_t shard, const std::function<void(shard::Shard&, Now)>& question);
+  // Runs `question` on a shard's thread, between two of its turns, and waits for its answer, for a
+  // second at most. It should be short, and own all that it uses: it may run later. nullopt: the
+  // shard has ended, or hangs.
+  template <class Answer>
+  std::optional<Answer> Ask(uint32_t shard, std::function<Answer(shard::Shard&, Now)> question) {
+    struct Question : shard::Task {
+      std::optional<Answer> answer;
+    };
+    auto asked = std::make_unique<Question>();
+    Question* mine = asked.get();
+    asked->run = [mine, question = std::move(question)](shard::Shard& of, Now now) {
+      mine->answer = question(of, now);
+    };
+    const std::unique_ptr<shard::Task> done = RunTask(shard, std::move(asked));
+    return done == nullptr ? std::nullopt : std::move(mine->answer);
+  }
 
   // Takes no more mail and lets what is under way finish; Ended says when that is over. What is not
   // delivered stays in the spool.
@@ -68,6 +83,7 @@ class Engine {
   absl::Status StartResolver(dns::RoutesTable routes);
   std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
   shard::Runner::Options RunnerOptions(uint32_t number) const;
+  std::unique_ptr<shard::Task> RunTask(uint32_t shard, std::unique_ptr<shard::Task> task);
   void Tell(const shard::Mail& mail);
   void Send(uint32_t shard, const shard::Mail& mail);
   void Retire(std::shared_ptr<const tls::Environment> environment);
@@ -85,6 +101,7 @@ class Engine {
   std::unique_ptr<admin::DeliveryLogWriter> log_writer_;
   std::vector<std::unique_ptr<admin::ShardLog>> logs_;
   std::unique_ptr<dns::UnboundResolver> resolver_;
+  std::vector<std::unique_ptr<shard::Task>> unanswered_;  // By shard: it may still run.
   std::vector<std::unique_ptr<shard::Runner>> runners_;
 };
 

@@ -32,8 +32,9 @@ enum class MailKind : uint8_t {
 
 class Shard;
 
-// Run on the shard's thread. Whoever sends it keeps it until `done`.
+// Run on the shard's thread. Whoever sends it keeps it until `done`, or until the shard has ended.
 struct Task {
+  virtual ~Task() = default;
   std::function<void(Shard&, Now)> run;
   std::atomic<bool> done{false};
 };

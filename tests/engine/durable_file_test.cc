@@ -121,7 +121,7 @@ TEST_F(DurableFileTest, TheOldOneStaysWhenTheNewOneCannotBeWritten) {
   Write("table", "old\n");
   std::filesystem::create_directory(Path("table.new"));
   const absl::Status status = ReplaceFile(Path("table"), "new\n");
-  EXPECT_THAT(std::string(status.message()), HasSubstr("Is a directory"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("File exists"));
   EXPECT_EQ(Read("table"), "old\n");
 }
 

@@ -89,10 +89,10 @@ class Desk:
         return [int(line.split()[0]) for line in lines if line.split()[0].isdigit()]
 
     def files(self):
-        """Name, mode and bytes of all that belongs to the table."""
+        """Name, mode and bytes of all that belongs to the table, but for the empty lock."""
         paths = [*self.run.folder.glob("destinations.ini*"), *self.history.glob("*")]
         return {path: (path.stat().st_mode, path.is_file() and path.read_bytes())
-                for path in paths}
+                for path in paths if path.suffix != ".lock"}
 
 
 def on_file_and_through_engine(table="", **settings):
@@ -482,6 +482,27 @@ def owner_and_link_are_kept(desk):
 
 
 @on_file_and_through_engine(BY_HAND)
+def nobody_prepares_what_is_written(desk):
+    """A link under the temporary name is not followed; and what is made is the table's owner's."""
+    victim = desk.run.folder / "victim"
+    victim.write_text("precious")
+    (desk.run.folder / "destinations.ini.new").symlink_to(victim)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(desk.table, nobody, -1)
+    desk.table.chmod(0o600)
+    desk.do("new", "a.example", "--commit")
+    expect_equal(victim.read_text(), "precious", "the victim")
+    expect(not desk.table.is_symlink(), "the table is a link")
+    desk.do("new", "b.example")
+    made = [desk.staged, desk.history, desk.history / "000001.ini",
+            desk.run.folder / "destinations.ini.lock"]
+    for path in made:
+        status = path.stat()
+        expect_equal((status.st_uid, stat.S_IMODE(status.st_mode) & 0o077), (nobody, 0),
+                     f"owner and others' rights of {path.name}")
+
+
+@on_file_and_through_engine(BY_HAND)
 def export_goes_to_what_is_there(desk):
     """A link is followed, and a device stays what it is."""
     place = desk.run.folder / "place"
@@ -511,10 +532,15 @@ def many_edit_at_once(desk):
 
 @on_file_and_through_engine()
 def broken_table_is_replaced(desk):
-    desk.table.write_text("nonsense\n")
+    """By a file that says what the default is: else TLS that it required would be lost unseen."""
+    desk.table.write_text("[DEFAULT]\ntable_tls = required\nnonsense = 1\n")
     desk.run.write("good.ini", BY_HAND)
+    desk.run.write("whole.ini", "[DEFAULT]\ntable_tls = on\n" + BY_HAND)
     desk.refuse("import", "good.ini", "--merge")
-    desk.do("import", "good.ini")
+    desk.refuse("import", "whole.ini", "--merge")
+    expect("destinations.ini:3: " in desk.refuse("import", "good.ini")[0], "the table's error")
+    desk.do("import", "whole.ini", "--commit")
+    expect("table_tls = on" in desk.table.read_text(), desk.table.read_text())
 
 
 def folder_that_is_none_is_told(build):
@@ -523,7 +549,7 @@ def folder_that_is_none_is_told(build):
         config = run.folder / "sluice.toml"
         config.write_text(config.read_text().replace('"destinations.ini"', '"routes/table.ini"'))
         for words in (["new", "a.example"], ["list"], ["clear"]):
-            expect("routes/table.ini: " in desk.refuse(*words)[0], "the path")
+            expect("routes/table.ini" in desk.refuse(*words)[0], "the path")
 
 
 # --- In the running engine.
@@ -625,7 +651,8 @@ if __name__ == "__main__":
                   history_that_cannot_be_kept_stops_a_commit, folder_that_is_none_is_told,
                   refused_commit_leaves_no_version, edit_that_cannot_be_committed_is_not_staged,
                   dry_run_commits_nothing, owner_and_link_are_kept,
-                  export_goes_to_what_is_there, what_is_no_text_is_refused, many_edit_at_once,
+                  nobody_prepares_what_is_written, export_goes_to_what_is_there,
+                  what_is_no_text_is_refused, many_edit_at_once,
                   broken_table_is_replaced,
                   staged_edits_outlive_a_restart, commit_is_in_use_at_once,
                   edits_and_refusals_are_not_in_use,

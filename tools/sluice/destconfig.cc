@@ -23,8 +23,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kDefaultSocket[] = "/run/sluice/control.sock";
-
 bool Is(const DestconfigOptions& options, absl::string_view command) {
   return !options.words.empty() && absl::EqualsIgnoreCase(options.words.front(), command);
 }
@@ -44,6 +42,7 @@ DestconfigResult RunOnFile(const Config& config, const DestconfigOptions& option
       {.store = &store,
        .routes = routes.errors.empty() ? &routes.table : nullptr,
        .shards = config.shards,
+       .waits = true,
        .check =
            [&config](const std::string& text) {
              return LinesOf(LoadTables(config, io::ReadClock().wall, &text).errors);
@@ -64,19 +63,16 @@ absl::StatusOr<std::string> RequestOf(const DestconfigOptions& options, const st
 absl::StatusOr<DestconfigResult> RunAnywhere(const DestconfigOptions& options,
                                              const std::string& input) {
   const LoadedConfig loaded = LoadConfig(options.config_path);
-  std::string socket = options.socket;
-  if (socket.empty())
-    socket = loaded.errors.empty() ? loaded.config.control_socket : kDefaultSocket;
+  if (!loaded.errors.empty() && options.socket.empty()) {
+    return absl::InvalidArgumentError(loaded.errors.front().ToString());
+  }
+  const std::string socket = options.socket.empty() ? loaded.config.control_socket : options.socket;
   const absl::StatusOr<std::string> request = RequestOf(options, input);
   if (!request.ok()) return request.status();
   const absl::StatusOr<ControlAnswer> answer =
       AskEngine(socket, "POST", "/v1/destconfig", *request);
   if (answer.ok()) return DestconfigResultOf(Json::parse(answer->body, nullptr, false));
   if (!options.socket.empty() || !absl::IsUnavailable(answer.status())) return answer.status();
-  if (!loaded.errors.empty()) {
-    return absl::UnavailableError(
-        absl::StrCat(answer.status().message(), "\n", loaded.errors.front().ToString()));
-  }
   return RunOnFile(loaded.config, options, input);
 }
 

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/domain_name.h"
 #include "tools/sluice/control_client.h"
 
 namespace sluice::tools {
@@ -23,6 +24,10 @@ int Ask(const EngineOptions& options, const std::string& method, const std::stri
     return 2;
   }
   const Json said = Json::parse(answer->body, nullptr, /*allow_exceptions=*/false);
+  if (!said.is_object()) {
+    errors << "sluice: the engine's answer cannot be read (status " << answer->status << ")\n";
+    return 1;
+  }
   if (options.json) {
     out << answer->body << "\n";
   } else if (answer->ok()) {
@@ -53,9 +58,14 @@ int ShowStatus(const EngineOptions& options, std::ostream& out, std::ostream& er
 }
 
 // What holds its mail back comes first: it is what an operator wants to know.
-int HostStatus(const EngineOptions& options, const std::string& domain, std::ostream& out,
+int HostStatus(const EngineOptions& options, const std::string& name, std::ostream& out,
                std::ostream& errors) {
-  return Ask(options, "GET", "/v1/destinations/" + domain, out, errors, [&out](const Json& said) {
+  const absl::StatusOr<std::string> domain = NormalizeDomain(name);
+  if (!domain.ok()) {
+    errors << "sluice: " << domain.status().message() << "\n";
+    return 1;
+  }
+  return Ask(options, "GET", "/v1/destinations/" + *domain, out, errors, [&out](const Json& said) {
     const auto row = [&out](const char* label, const std::string& value) {
       if (!value.empty()) out << absl::StreamFormat("%-14s %s\n", label, value);
     };
