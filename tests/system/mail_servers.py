@@ -270,6 +270,7 @@ maildir:
 
 relay:
   driver = smtp
+  port = 25
   hosts_require_tls = *
   hosts_try_dane =
   hosts_nopass_tls = *
