@@ -131,7 +131,9 @@ int Tlsverify(const TlsverifyOptions& options, std::ostream& out, std::ostream& 
   const Config& config = loaded.config;
   LoadedControls controls = LoadControls(config.destinations);
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
-  if (Print(controls.errors, errors) | Print(routes.errors, errors)) return kCannotAsk;
+  const bool controls_fail = Print(controls.errors, errors);
+  const bool routes_fail = Print(routes.errors, errors);
+  if (controls_fail || routes_fail) return kCannotAsk;
   const absl::StatusOr<std::string> domain = NormalizeDomain(options.domain);
   if (!domain.ok()) return CannotAsk(errors, domain.status().message());
 
