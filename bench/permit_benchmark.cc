@@ -16,8 +16,8 @@
 #include "engine/base/check.h"
 #include "engine/base/random.h"
 #include "engine/base/time.h"
-#include "policy/budget.h"
 #include "policy/controls_table.h"
+#include "policy/destination_budget.h"
 
 namespace sluice::policy {
 namespace {
@@ -56,7 +56,7 @@ void LookUp(benchmark::State& state, const ControlsTable& table,
             const std::vector<std::string>& names) {
   size_t next = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(table.Lookup(names[next]).connections_max);
+    benchmark::DoNotOptimize(table.Lookup(names[next]).limits.connections_max);
     if (++next == names.size()) next = 0;
   }
   state.SetItemsProcessed(state.iterations());
@@ -98,14 +98,15 @@ void Touch(benchmark::State& state) {
 // of the next destination while it works on one, which takes as long as some tens of permits.
 void PermitOneTransaction(benchmark::State& state, const Controls& controls, size_t foreseen) {
   const auto destinations = static_cast<uint32_t>(state.range(0));
-  std::vector<Budget> budgets(destinations);
+  std::vector<DestinationBudget> budgets(destinations);
   const std::vector<uint32_t> order = RandomOrder(destinations);
   Instant now = Instant(std::chrono::hours(1));
-  const auto permit = [&](Budget& budget) {
-    CHECK(budget.MayConnect(controls, now));
-    const Permit start = budget.MayStart(controls, 0, 1, now);
-    budget.TransactionStarted(controls, start.recipients, now);
-    budget.TransactionEnded(controls, start.recipients, start.recipients, now);
+  const ScopeKey whole;
+  const auto permit = [&](DestinationBudget& budget) {
+    CHECK(budget.MayConnect(controls, whole, now));
+    const Permit start = budget.MayStart(controls, whole, 0, 1, now);
+    budget.TransactionStarted(controls, whole, start.recipients, now);
+    budget.TransactionEnded(controls, whole, start.recipients, start.recipients, now);
   };
   for (const uint32_t i : order) permit(budgets[i]);  // The windows are made at their first stamp.
   size_t next = 0;
@@ -119,9 +120,9 @@ void PermitOneTransaction(benchmark::State& state, const Controls& controls, siz
   state.SetItemsProcessed(state.iterations());
 }
 
-const Controls kLimited = {.recipients_limited = true,
-                           .recipients_max = 1'000'000'000,
-                           .recipient_period = std::chrono::minutes(60)};
+const Controls kLimited = {.limits = {.recipients_limited = true,
+                                      .recipients_max = 1'000'000'000,
+                                      .recipient_period = std::chrono::minutes(60)}};
 constexpr size_t kForeseen = 16;
 
 void PermitWithoutRecipientLimit(benchmark::State& state) {

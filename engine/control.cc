@@ -107,7 +107,7 @@ ControlReply Control::HostStatus(const std::string& name) {
   json["connections"] = status->connections;
   json["opening"] = status->opening;
   json["idle"] = status->idle;
-  json["concurrency_limit"] = status->controls.connections_max;
+  json["concurrency_limit"] = status->controls.limits.connections_max;
   json["binding_limit"] = std::string(status->binding);
   json["look_again_s"] = std::chrono::duration<double>(status->look_again).count();
   json["failures"] = status->failures;

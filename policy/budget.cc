@@ -1,7 +1,5 @@
 #include "policy/budget.h"
 
-#include <algorithm>
-
 #include "engine/base/check.h"
 
 namespace sluice::policy {
@@ -16,78 +14,82 @@ const char* LimitName(Limit limit) {
       return "messages_per_connection";
     case Limit::kRecipients:
       return "recipients";
+    case Limit::kSystemConnections:
+      return "system_concurrency";
+    case Limit::kSystemRecipients:
+      return "system_recipients";
+    case Limit::kScopes:
+      return "scopes";
   }
   return "";
 }
 
-// The recipient limit speaks first: where it holds the mail back, one connection more or less would
-// change nothing, and it is the answer that the operator needs.
-Permit Budget::MayConnect(const Controls& controls, Instant now) {
-  if (Room(controls, now) == 0) return NoRoom(controls, now);
-  if (connections_ >= controls.connections_max) return {.binds = Limit::kConnections};
-  return {};
-}
-
-void Budget::ConnectionOpened(const Controls& controls) {
-  CHECK(connections_ < controls.connections_max);
+void Budget::ConnectionOpened(const Limits& limits) {
+  CHECK(connections_ < limits.connections_max);
   ++connections_;
 }
 
-void Budget::ConnectionClosed() {
-  CHECK(connections_ > 0);
-  --connections_;
+void Budget::ConnectionLeaving() {
+  CHECK(leaving_ < connections_);
+  ++leaving_;
 }
 
-// The connection's own limit speaks first: at it the connection is closed whatever else there is.
-Permit Budget::MayStart(const Controls& controls, uint32_t messages_so_far, uint32_t recipients,
-                        Instant now) {
-  CHECK(recipients > 0);
-  if (messages_so_far >= controls.messages_per_connection_max) {
-    return {.binds = Limit::kMessagesPerConnection};
-  }
-  const uint32_t granted = std::min(recipients, Room(controls, now));
-  if (granted == 0) return NoRoom(controls, now);
-  return {.recipients = granted};
+void Budget::ConnectionClosed(bool was_leaving) {
+  CHECK(connections_ > 0);
+  --connections_;
+  if (!was_leaving) return;
+  CHECK(leaving_ > 0);
+  --leaving_;
+}
+
+uint32_t Budget::Room(const Limits& limits, Instant now) {
+  if (!limits.recipients_limited) return UINT32_MAX;
+  const uint64_t counted = window_.Counted(limits.recipient_period, now);
+  if (counted >= limits.recipients_max) return 0;  // Over it, when the limit has been lowered.
+  return static_cast<uint32_t>(limits.recipients_max - counted);
+}
+
+Instant Budget::NextRoom(const Limits& limits, Instant now) {
+  if (!limits.recipients_limited || limits.recipients_max == 0) return kNever;
+  return window_.NextRelease(limits.recipient_period, now);
 }
 
 // In flight they are counted without a limit too, since one may be set before they end.
-void Budget::TransactionStarted(const Controls& controls, uint32_t recipients, Instant now) {
+void Budget::TransactionStarted(uint32_t recipients) {
   CHECK(recipients > 0);
-  CHECK(recipients <= Room(controls, now));
   window_.Take(recipients);
 }
 
-void Budget::TransactionEnded(const Controls& controls, uint32_t recipients, uint32_t seen,
+void Budget::TransactionEnded(const Limits& limits, uint32_t recipients, uint32_t seen,
                               Instant now) {
   CHECK(seen <= recipients);
   window_.Return(recipients - seen);
-  if (controls.recipients_limited) {
-    window_.Stamp(seen, controls.recipient_period, now);
+  if (limits.recipients_limited) {
+    window_.Stamp(seen, limits.recipient_period, now);
   } else {
     window_.Return(seen);
   }
 }
 
-bool Budget::Idle(const Controls& controls, Instant now) {
+void Budget::AddConnection(bool leaving, uint32_t recipients_in_flight) {
+  ++connections_;
+  if (leaving) ++leaving_;
+  window_.Take(recipients_in_flight);
+}
+
+void Budget::AddSeen(const Limits& limits, uint64_t recipients, Instant now) {
+  if (!limits.recipients_limited || recipients == 0) return;
+  window_.Add(recipients, limits.recipient_period, now);
+}
+
+uint64_t Budget::Seen(const Limits& limits, Instant now) {
+  if (!limits.recipients_limited) return 0;
+  return window_.Counted(limits.recipient_period, now) - window_.in_flight();
+}
+
+bool Budget::Idle(const Limits& limits, Instant now) {
   if (connections_ > 0 || window_.in_flight() > 0) return false;
-  return !controls.recipients_limited || window_.Empty(controls.recipient_period, now);
-}
-
-// How many recipients more the window holds.
-uint32_t Budget::Room(const Controls& controls, Instant now) {
-  if (!controls.recipients_limited) return UINT32_MAX;
-  const uint64_t counted = window_.Counted(controls.recipient_period, now);
-  if (counted >= controls.recipients_max) return 0;  // Over it, when the limit has been lowered.
-  return static_cast<uint32_t>(controls.recipients_max - counted);
-}
-
-// Under a limit of 0 no release of the window is worth a look: only a new table is.
-Permit Budget::NoRoom(const Controls& controls, Instant now) {
-  Permit no{.binds = Limit::kRecipients};
-  if (controls.recipients_max > 0) {
-    no.look_again = window_.NextRelease(controls.recipient_period, now);
-  }
-  return no;
+  return !limits.recipients_limited || window_.Empty(limits.recipient_period, now);
 }
 
 }  // namespace sluice::policy

@@ -9,23 +9,35 @@
 namespace sluice::policy {
 namespace {
 
+void InheritRecipients(const std::optional<uint32_t>& most, const std::optional<uint32_t>& minutes,
+                       Limits& limits) {
+  CHECK(most.has_value() == minutes.has_value());
+  if (!most) return;
+  limits.recipients_limited = true;
+  limits.recipients_max = *most;
+  limits.recipient_period = std::chrono::minutes(*minutes);
+  CHECK(limits.recipient_period > Duration::zero());
+}
+
 // Field by field: what the entry says, else what it inherits.
 Controls Inherit(const ControlsEntry& entry, Controls controls) {
-  CHECK(entry.recipients_max.has_value() == entry.recipient_minutes.has_value());
-  if (entry.connections_max) controls.connections_max = *entry.connections_max;
-  if (entry.messages_per_connection_max) {
-    controls.messages_per_connection_max = *entry.messages_per_connection_max;
-  }
-  if (entry.recipients_max) {
-    controls.recipients_limited = true;
-    controls.recipients_max = *entry.recipients_max;
-    controls.recipient_period = std::chrono::minutes(*entry.recipient_minutes);
-  }
-  if (entry.ip_preference) controls.ip_preference = *entry.ip_preference;
+  const auto take = [](const auto& said, auto& field) {
+    if (said) field = *said;
+  };
+  take(entry.connections_max, controls.limits.connections_max);
+  InheritRecipients(entry.recipients_max, entry.recipient_minutes, controls.limits);
+  take(entry.limits_each_address, controls.scope.each_address);
+  take(entry.limits_each_source, controls.scope.each_source);
+  take(entry.system_connections_max, controls.system.connections_max);
+  InheritRecipients(entry.system_recipients_max, entry.system_recipient_minutes, controls.system);
+  take(entry.messages_per_connection_max, controls.messages_per_connection_max);
+  take(entry.ip_preference, controls.ip_preference);
   controls.tls = InheritTls(entry.tls, std::move(controls.tls));
-  CHECK(controls.connections_max > 0);
+  take(entry.tag_sender, controls.tag_sender);
+  take(entry.bounce_profile, controls.bounce_profile);
+  CHECK(controls.limits.connections_max > 0);
+  CHECK(controls.system.connections_max > 0);
   CHECK(controls.messages_per_connection_max > 0);
-  CHECK(!controls.recipients_limited || controls.recipient_period > Duration::zero());
   return controls;
 }
 

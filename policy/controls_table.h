@@ -5,7 +5,7 @@
 // every shard. Look-up order: the exact domain, then the longest partial domain that is a suffix of
 // it at a label's border (".example.com" matches a.example.com and a.b.example.com, not example.com
 // itself), then the default. A field that the matched entry leaves out is the default's, field by
-// field; a recipient limit (recipient_limit with recipient_minutes) is one field.
+// field; a recipient limit with its minutes is one field.
 //
 // Thread-safe for reading: shards share one table, and reading it takes no lock and no atomic.
 
@@ -32,8 +32,15 @@ struct ControlsEntry {
   std::optional<uint32_t> messages_per_connection_max;
   std::optional<uint32_t> recipients_max;
   std::optional<uint32_t> recipient_minutes;
+  std::optional<bool> limits_each_address;
+  std::optional<bool> limits_each_source;
+  std::optional<uint32_t> system_connections_max;
+  std::optional<uint32_t> system_recipients_max;
+  std::optional<uint32_t> system_recipient_minutes;
   std::optional<IpPreference> ip_preference;
   TlsEntry tls;
+  std::optional<bool> tag_sender;
+  std::optional<std::string> bounce_profile;
   int line = 0;  // Of its section in the file; 0: made otherwise.
 
   bool operator==(const ControlsEntry&) const = default;

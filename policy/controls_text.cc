@@ -70,7 +70,7 @@ std::optional<std::string> TextOf(const std::optional<T>& field) {
 ControlsEntry FactoryEntry() {
   const Controls controls;
   ControlsEntry entry;
-  entry.connections_max = controls.connections_max;
+  entry.connections_max = controls.limits.connections_max;
   entry.messages_per_connection_max = controls.messages_per_connection_max;
   entry.ip_preference = controls.ip_preference;
   entry.tls = {.level = controls.tls.level,

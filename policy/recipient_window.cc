@@ -17,7 +17,10 @@ void RecipientWindow::Return(uint32_t recipients) {
 
 void RecipientWindow::Stamp(uint32_t recipients, Duration period, Instant now) {
   Return(recipients);
-  if (recipients == 0) return;
+  if (recipients > 0) Add(recipients, period, now);
+}
+
+void RecipientWindow::Add(uint64_t recipients, Duration period, Instant now) {
   if (!stamped_) stamped_ = std::make_unique<Stamped>(period, now);
   stamped_->Advance(period, now);
   stamped_->Add(recipients);
@@ -45,11 +48,12 @@ void RecipientWindow::Stamped::Advance(Duration period, Instant now) {
   EnterBucket(BucketAt(now));
 }
 
-void RecipientWindow::Stamped::Add(uint32_t recipients) {
+// No limit is greater than what fits: a bucket that is full holds the mail as well as a fuller one.
+void RecipientWindow::Stamped::Add(uint64_t recipients) {
   uint32_t& count = CountOf(newest_);
-  CHECK(recipients <= UINT32_MAX - count);
-  count += recipients;
-  total_ += recipients;
+  const auto added = static_cast<uint32_t>(std::min<uint64_t>(recipients, UINT32_MAX - count));
+  count += added;
+  total_ += added;
 }
 
 Instant RecipientWindow::Stamped::NextRelease() const {
@@ -63,7 +67,7 @@ Instant RecipientWindow::Stamped::NextRelease() const {
 void RecipientWindow::Stamped::SetPeriod(Duration period, Instant now) {
   CHECK(period > Duration::zero());
   if (total_ > 0) Advance(period_, now);  // What had left the old window is not brought back.
-  CHECK(total_ <= UINT32_MAX);
+  total_ = std::min<uint64_t>(total_, UINT32_MAX);
   period_ = period;
   bucket_width_ = (period + Duration(kBuckets - 1)) / kBuckets;
   newest_ = BucketAt(now);

@@ -23,6 +23,7 @@ class RecipientWindow {
   void Take(uint32_t recipients);    // Into flight.
   void Return(uint32_t recipients);  // Out of flight, not to be counted.
   void Stamp(uint32_t recipients, Duration period, Instant now);  // Out of flight, seen by `now`.
+  void Add(uint64_t recipients, Duration period, Instant now);    // Never in flight here.
 
   uint64_t in_flight() const { return in_flight_; }
   // In flight plus stamped within the last period.
@@ -40,7 +41,7 @@ class RecipientWindow {
     Stamped(Duration period, Instant now);
 
     void Advance(Duration period, Instant now);  // First of all, at each look.
-    void Add(uint32_t recipients);
+    void Add(uint64_t recipients);
     uint64_t total() const { return total_; }
     Instant NextRelease() const;
 

@@ -23,8 +23,8 @@
 #include "engine/delivery/connection.h"
 #include "engine/delivery/parcel.h"
 #include "engine/dns/route.h"
-#include "policy/budget.h"
 #include "policy/controls.h"
+#include "policy/destination_budget.h"
 
 namespace sluice::delivery {
 
@@ -45,7 +45,7 @@ struct Destination {
   policy::Controls controls;
   uint64_t table_version = 0;  // Of `controls`; of the tables in use, once they are refreshed.
   uint64_t idle_version = 0;   // Of the controls by which its idle connections were last judged.
-  policy::Budget budget;
+  policy::DestinationBudget budget;
 
   IntrusiveList<Parcel, &Parcel::hook> queue;
   IntrusiveList<Connection, &Connection::hook> ready;  // Connections that wait for a transaction.

@@ -27,6 +27,8 @@ constexpr Duration kStaleRouteServes = std::chrono::seconds(60);
 // How often an empty destination is asked whether its counted recipients have left the window.
 constexpr Duration kIdleLook = std::chrono::seconds(60);
 
+constexpr policy::ScopeKey kWhole;
+
 // Of a route whose hosts a reply lists.
 constexpr size_t kHostsNamedMax = 3;
 
@@ -123,7 +125,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->controls = controls_->Lookup(domain);
   destination->table_version = controls_->version();
   destination->idle_version = controls_->version();
-  destination->budget = policy::Budget();
+  destination->budget = policy::DestinationBudget();
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
   destination->route_tables = 0;
@@ -331,7 +333,7 @@ void Dispatcher::EndExcess(Destination& destination, Now now) {
 
 bool Dispatcher::Excess(const Destination& destination) const {
   return destination.budget.connections() - destination.leaving >
-         destination.controls.connections_max;
+         destination.controls.limits.connections_max;
 }
 
 // A new route may have left the hosts of some connections, and new controls may not allow them.
@@ -412,9 +414,9 @@ void Dispatcher::StartTransactions(Destination& destination, Now now) {
       Leave(*connection, now);
       continue;
     }
-    const policy::Permit permit =
-        destination.budget.MayStart(destination.controls, connection->session.transactions(),
-                                    Attempt::Untried(*destination.queue.Front()), now.instant);
+    const policy::Permit permit = destination.budget.MayStart(
+        destination.controls, kWhole, connection->session.transactions(),
+        Attempt::Untried(*destination.queue.Front()), now.instant);
     if (permit) {
       Start(*connection, *Dequeue(destination), permit.recipients, now);
       continue;
@@ -446,7 +448,8 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
       destination.binding = "hosts";
       return LookAgainAt(destination, destination.not_before);
     }
-    const policy::Permit permit = destination.budget.MayConnect(destination.controls, now.instant);
+    const policy::Permit permit =
+        destination.budget.MayConnect(destination.controls, kWhole, now.instant);
     if (!permit) {
       destination.binding = policy::LimitName(permit.binds);
       return LookAgainAt(destination, permit.look_again);
@@ -455,7 +458,7 @@ void Dispatcher::OpenConnections(Destination& destination, Now now) {
       destination.binding = "engine_connections";
       return LookAgainAt(destination, now.instant + kShortWait);
     }
-    destination.budget.ConnectionOpened(destination.controls);
+    destination.budget.ConnectionOpened(destination.controls, kWhole);
     ++destination.opening;
     Connections::Plan plan;
     plan.steps = dns::OrderRoute(destination.route, FamiliesOf(destination), random_);

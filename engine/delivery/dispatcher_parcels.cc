@@ -17,6 +17,8 @@ constexpr Duration kReadyKept = std::chrono::seconds(5);
 constexpr Duration kAddressAvoided = std::chrono::seconds(60);
 constexpr uint32_t kFailuresBeforeAvoided = 2;
 
+constexpr policy::ScopeKey kWhole;
+
 // When descriptors or memory have run out here.
 constexpr Duration kShortageWait = std::chrono::seconds(1);
 
@@ -93,7 +95,8 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
   timers_.Disarm(connection.timer);
   CHECK(connection.granted == 0);
   connection.granted = std::min(recipients, limits::kRecipientsPerTransactionMax);
-  destination.budget.TransactionStarted(destination.controls, connection.granted, now.instant);
+  destination.budget.TransactionStarted(destination.controls, kWhole, connection.granted,
+                                        now.instant);
   parcel.connection = connections_.HandleOf(connection);
   parcel.table_version = destination.table_version;
   parcel.stages.dns = destination.route_time;
@@ -277,7 +280,8 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
   Destination& destination = DestinationOf(connection);
   const uint32_t seen = connection.tried ? connection.granted : 0;
   connection.tried = false;
-  destination.budget.TransactionEnded(destination.controls, connection.granted, seen, now.instant);
+  destination.budget.TransactionEnded(destination.controls, kWhole, connection.granted, seen,
+                                      now.instant);
   connection.granted = 0;
   LookAt(destination);
 }
@@ -336,7 +340,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
     CHECK(destination.leaving > 0);
     --destination.leaving;
   }
-  destination.budget.ConnectionClosed();
+  destination.budget.ConnectionClosed(kWhole, /*was_leaving=*/false);
   if (!draining_) JudgeEnd(destination, connection, now);
   connections_.Release(connection);
   LookAt(destination);

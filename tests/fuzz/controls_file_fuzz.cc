@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   for (const ControlsEntry& entry : parsed.entries) {
     if (entry.domain.empty() || entry.domain[0] == '.') continue;
     const Controls& found = table.Lookup(entry.domain);
-    if (entry.connections_max) CHECK(found.connections_max == *entry.connections_max);
+    if (entry.connections_max) CHECK(found.limits.connections_max == *entry.connections_max);
     if (entry.tls.level) CHECK(found.tls.level == *entry.tls.level);
     if (entry.tls.broken_memory) CHECK(found.tls.broken_memory == *entry.tls.broken_memory);
   }

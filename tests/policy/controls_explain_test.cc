@@ -138,11 +138,13 @@ TEST(ControlsExplain, SaysWhatTheTableSays) {
     const auto value = [&](ControlsKey key) {
       return explained.fields[static_cast<size_t>(key)].value;
     };
-    EXPECT_EQ(value(ControlsKey::kMaxHostConcurrency), absl::StrCat(controls.connections_max));
+    EXPECT_EQ(value(ControlsKey::kMaxHostConcurrency),
+              absl::StrCat(controls.limits.connections_max));
     EXPECT_EQ(value(ControlsKey::kMaxMessagesPerConnection),
               absl::StrCat(controls.messages_per_connection_max));
     EXPECT_EQ(value(ControlsKey::kRecipientLimit),
-              controls.recipients_limited ? absl::StrCat(controls.recipients_max) : "no limit");
+              controls.limits.recipients_limited ? absl::StrCat(controls.limits.recipients_max)
+                                                 : "no limit");
     EXPECT_EQ(value(ControlsKey::kIpSortPref), IpPreferenceName(controls.ip_preference));
     EXPECT_EQ(value(ControlsKey::kTableTls), TlsLevelName(controls.tls.level));
     const bool remembers = controls.tls.broken_memory > Duration::zero();

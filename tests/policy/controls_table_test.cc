@@ -25,9 +25,9 @@ ControlsEntry Entry(std::string domain, uint32_t connections_max) {
 TEST(ControlsTable, WithoutADefaultTheFactoryValuesStand) {
   const ControlsTable table({});
   const Controls& controls = table.Lookup("example.com");
-  EXPECT_EQ(controls.connections_max, 500u);
+  EXPECT_EQ(controls.limits.connections_max, 500u);
   EXPECT_EQ(controls.messages_per_connection_max, 50u);
-  EXPECT_FALSE(controls.recipients_limited);
+  EXPECT_FALSE(controls.limits.recipients_limited);
   EXPECT_EQ(table.size(), 0u);
   EXPECT_EQ(table.version(), 0u);
 }
@@ -48,7 +48,7 @@ TEST(ControlsTable, ExactThenLongestPartialThenDefault) {
       {"[192.0.2.2]", 1},       {"x.example", 1},        {"", 1},
   };
   for (const auto& row : kRows) {
-    EXPECT_EQ(table.Lookup(row.domain).connections_max, row.connections_max) << row.domain;
+    EXPECT_EQ(table.Lookup(row.domain).limits.connections_max, row.connections_max) << row.domain;
   }
   EXPECT_EQ(table.size(), 5u);
   EXPECT_EQ(table.version(), 7u);
@@ -62,11 +62,11 @@ TEST(ControlsTable, AFieldThatIsLeftOutIsTheDefaults) {
       {.domain = "", .connections_max = 20, .recipients_max = 100, .recipient_minutes = 60},
       {.domain = "nothing.example"},
   });
-  const Controls by_default{.connections_max = 20,
-                            .messages_per_connection_max = 50,
-                            .recipients_limited = true,
-                            .recipients_max = 100,
-                            .recipient_period = std::chrono::hours(1)};
+  const Controls by_default{.limits = {.connections_max = 20,
+                                       .recipients_limited = true,
+                                       .recipients_max = 100,
+                                       .recipient_period = std::chrono::hours(1)},
+                            .messages_per_connection_max = 50};
   EXPECT_EQ(table.Lookup("else.example"), by_default);
   EXPECT_EQ(table.Lookup("nothing.example"), by_default);
 
@@ -74,25 +74,25 @@ TEST(ControlsTable, AFieldThatIsLeftOutIsTheDefaults) {
   expected.messages_per_connection_max = 9;
   EXPECT_EQ(table.Lookup("messages.example"), expected);
   expected = by_default;
-  expected.connections_max = 8;
+  expected.limits.connections_max = 8;
   EXPECT_EQ(table.Lookup("connections.example"), expected);
   expected = by_default;
-  expected.recipients_max = 7;
-  expected.recipient_period = std::chrono::minutes(6);
+  expected.limits.recipients_max = 7;
+  expected.limits.recipient_period = std::chrono::minutes(6);
   EXPECT_EQ(table.Lookup("recipients.example"), expected);
 }
 
 TEST(ControlsTable, APartialEntryInheritsFromTheDefaultNotFromAShorterOne) {
   const ControlsTable table(
       {Entry(".example", 3), {.domain = ".a.example", .messages_per_connection_max = 9}});
-  EXPECT_EQ(table.Lookup("x.a.example").connections_max, 500u);
+  EXPECT_EQ(table.Lookup("x.a.example").limits.connections_max, 500u);
 }
 
 TEST(ControlsTable, ALimitOfZeroIsALimit) {
   const ControlsTable table(
       {{.domain = "held.example", .recipients_max = 0, .recipient_minutes = 1}});
-  EXPECT_TRUE(table.Lookup("held.example").recipients_limited);
-  EXPECT_EQ(table.Lookup("held.example").recipients_max, 0u);
+  EXPECT_TRUE(table.Lookup("held.example").limits.recipients_limited);
+  EXPECT_EQ(table.Lookup("held.example").limits.recipients_max, 0u);
 }
 
 TEST(ControlsTableDeathTest, EntriesAreDistinctAndWhole) {
@@ -137,7 +137,7 @@ TEST(ControlsTable, AsASearchThroughAllEntries) {
     const ControlsTable table(entries);
     for (int i = 0; i < 200; ++i) {
       const std::string domain = RandomDomain(random);
-      ASSERT_EQ(table.Lookup(domain).connections_max, SearchAll(entries, domain)) << domain;
+      ASSERT_EQ(table.Lookup(domain).limits.connections_max, SearchAll(entries, domain)) << domain;
     }
   }
 }

@@ -11,7 +11,7 @@
 
 #include "engine/base/random.h"
 #include "gtest/gtest.h"
-#include "policy/budget.h"
+#include "policy/destination_budget.h"
 
 namespace sluice::policy {
 namespace {
@@ -20,6 +20,7 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::nanoseconds;
 
+constexpr ScopeKey kWhole;
 constexpr Instant kStart = Instant(hours(1000));
 
 Instant Between(Random& random, Instant from, Instant to) {
@@ -27,11 +28,10 @@ Instant Between(Random& random, Instant from, Instant to) {
 }
 
 Controls RandomControls(Random& random) {
-  return {.connections_max = 10,
-          .messages_per_connection_max = 50,
-          .recipients_limited = true,
-          .recipients_max = static_cast<uint32_t>(random.Between(1, 60)),
-          .recipient_period = minutes(random.Between(1, 60))};
+  return {.limits = {.connections_max = 10,
+                     .recipients_limited = true,
+                     .recipients_max = static_cast<uint32_t>(random.Between(1, 60)),
+                     .recipient_period = minutes(random.Between(1, 60))}};
 }
 
 // A transaction, with what the receiver will have seen of it.
@@ -48,12 +48,12 @@ class Sender {
   // Sends as much as a random load asks for and the budget grants.
   void MaybeStart(const Controls& controls, Instant now) {
     const auto wanted = static_cast<uint32_t>(random_.Between(1, 30));
-    const Permit permit = budget_.MayStart(controls, 0, wanted, now);
+    const Permit permit = budget_.MayStart(controls, kWhole, 0, wanted, now);
     if (!permit) return;
     ASSERT_GE(permit.recipients, 1u);
     ASSERT_LE(permit.recipients, wanted);
     const auto recipients = static_cast<uint32_t>(random_.Between(1, permit.recipients));
-    budget_.TransactionStarted(controls, recipients, now);
+    budget_.TransactionStarted(controls, kWhole, recipients, now);
     in_flight_.push_back({now, recipients});
   }
 
@@ -64,7 +64,7 @@ class Sender {
     in_flight_.pop_back();
     const auto seen = static_cast<uint32_t>(
         random_.Chance(0.7) ? transaction.recipients : random_.Below(transaction.recipients + 1));
-    budget_.TransactionEnded(controls, transaction.recipients, seen, now);
+    budget_.TransactionEnded(controls, kWhole, transaction.recipients, seen, now);
     std::vector<Instant> instants;
     for (uint32_t i = 0; i < seen; ++i) {
       Instant at = Between(random_, transaction.permitted, now);
@@ -81,11 +81,11 @@ class Sender {
     for (const Transaction& transaction : in_flight_) recipients += transaction.recipients;
     return recipients;
   }
-  Budget& budget() { return budget_; }
+  DestinationBudget& budget() { return budget_; }
 
  private:
   Random& random_;
-  Budget budget_;
+  DestinationBudget budget_;
   std::vector<Transaction> in_flight_;
 };
 
@@ -112,20 +112,23 @@ TEST_P(Receiver, SeesNeverMoreThanTheLimitInAnyWindow) {
   };
   Instant now = kStart;
   for (int step = 0; step < 2000; ++step) {
-    now += nanoseconds(random.Below(controls.recipient_period.count() >> random.Between(2, 12)));
-    const Permit permit = sender.budget().MayConnect(controls, now);
+    now += nanoseconds(
+        random.Below(controls.limits.recipient_period.count() >> random.Between(2, 12)));
+    const Permit permit = sender.budget().MayConnect(controls, kWhole, now);
     // As the shard does, at the very instant that was named.
     if (!permit && permit.look_again != kNever && random.Chance(0.5)) now = permit.look_again;
     if (random.Chance(0.7)) sender.MaybeStart(controls, now);
     if (!sender.idle() && random.Chance(0.5)) end_any(now);
   }
   while (!sender.idle()) end_any(now);
-  EXPECT_LE(MostInAnyWindow(seen, controls.recipient_period), controls.recipients_max);
-  EXPECT_GT(seen.size(), controls.recipients_max);  // The limit was put to the test.
+  EXPECT_LE(MostInAnyWindow(seen, controls.limits.recipient_period),
+            controls.limits.recipients_max);
+  EXPECT_GT(seen.size(), controls.limits.recipients_max);  // The limit was put to the test.
 
-  const Instant back = now + controls.recipient_period + controls.recipient_period / 64;
-  EXPECT_EQ(sender.budget().MayStart(controls, 0, UINT32_MAX, back).recipients,
-            controls.recipients_max);
+  const Instant back =
+      now + controls.limits.recipient_period + controls.limits.recipient_period / 64;
+  EXPECT_EQ(sender.budget().MayStart(controls, kWhole, 0, UINT32_MAX, back).recipients,
+            controls.limits.recipients_max);
   EXPECT_TRUE(sender.budget().Idle(controls, back));
 }
 
@@ -136,34 +139,36 @@ TEST_P(Receiver, SeesNeverMoreThanTheLimitInAnyWindow) {
 TEST_P(Receiver, SeesNeverMoreThanTheTableOfTheHourAllows) {
   Random random(GetParam());
   Controls controls = RandomControls(random);
-  Duration counted_period = controls.recipient_period;
+  Duration counted_period = controls.limits.recipient_period;
   Sender sender(random);
   std::vector<Instant> seen;
   Instant now = kStart;
   int permits_under_pressure = 0;
   for (int step = 0; step < 3000; ++step) {
-    now += nanoseconds(random.Below(controls.recipient_period.count() >> random.Between(2, 12)));
+    now += nanoseconds(
+        random.Below(controls.limits.recipient_period.count() >> random.Between(2, 12)));
     if (random.Chance(0.01)) {
       controls = RandomControls(random);
-      controls.recipients_limited = random.Chance(0.8);
+      controls.limits.recipients_limited = random.Chance(0.8);
     }
-    if (controls.recipients_limited && controls.recipient_period != counted_period) {
+    if (controls.limits.recipients_limited && controls.limits.recipient_period != counted_period) {
       std::erase_if(seen, [&](Instant at) { return at < now - counted_period; });
-      sender.budget().MayConnect(controls, now);
-      counted_period = controls.recipient_period;
+      sender.budget().MayConnect(controls, kWhole, now);
+      counted_period = controls.limits.recipient_period;
     }
     const uint32_t before = sender.recipients_in_flight();
     if (random.Chance(0.7)) sender.MaybeStart(controls, now);
-    if (controls.recipients_limited && sender.recipients_in_flight() > before) {
+    if (controls.limits.recipients_limited && sender.recipients_in_flight() > before) {
       const auto in_window = std::count_if(seen.begin(), seen.end(), [&](Instant at) {
-        return at >= now - controls.recipient_period;
+        return at >= now - controls.limits.recipient_period;
       });
-      ASSERT_LE(sender.recipients_in_flight() + in_window, controls.recipients_max);
+      ASSERT_LE(sender.recipients_in_flight() + in_window, controls.limits.recipients_max);
       if (in_window > 0) ++permits_under_pressure;
     }
     if (!sender.idle() && random.Chance(0.5)) {
       const std::vector<Instant> instants = sender.EndAny(controls, now);
-      if (controls.recipients_limited) seen.insert(seen.end(), instants.begin(), instants.end());
+      if (controls.limits.recipients_limited)
+        seen.insert(seen.end(), instants.begin(), instants.end());
     }
   }
   EXPECT_GT(permits_under_pressure, 20);

@@ -40,8 +40,8 @@ void LimitsChecker::OnCalling(uint64_t number, const std::string& name) {
   call.life = life_;
   ++domain.connections;
   ++domain.opening;
-  const uint32_t most =
-      MaxLately(domain, [](const policy::Controls& controls) { return controls.connections_max; });
+  const uint32_t most = MaxLately(
+      domain, [](const policy::Controls& controls) { return controls.limits.connections_max; });
   if (domain.connections > most) {
     world_.Violated("limits", absl::StrCat(name, " has ", domain.connections, " connections, and ",
                                            most, " are allowed"));
@@ -96,7 +96,7 @@ void LimitsChecker::OnRecipient(uint64_t number, Instant written) {
   const Call& call = calls_.at(number);
   if (call.life != life_) return;
   Regime& regime = domains_[call.domain].regimes.back();
-  if (!regime.controls.recipients_limited) return;
+  if (!regime.controls.limits.recipients_limited) return;
   if (regime.since != domains_[call.domain].regimes.front().since &&
       written < regime.since + kSettled) {
     return;
@@ -113,14 +113,14 @@ void LimitsChecker::CheckWindows() {
     for (Regime& regime : domain.regimes) {
       std::vector<Instant>& seen = regime.recipients;
       std::sort(seen.begin(), seen.end());
-      const size_t most = regime.controls.recipients_max;
+      const size_t most = regime.controls.limits.recipients_max;
       for (size_t i = 0; i + most < seen.size(); ++i) {
-        if (seen[i + most] - seen[i] >= regime.controls.recipient_period) continue;
+        if (seen[i + most] - seen[i] >= regime.controls.limits.recipient_period) continue;
         return world_.Violated(
             "limits",
             absl::StrCat(name, " got ", most + 1, " recipients from ", TimeText(seen[i]), " to ",
                          TimeText(seen[i + most]), ", and ", most, " are allowed in ",
-                         Seconds(regime.controls.recipient_period), " s"));
+                         Seconds(regime.controls.limits.recipient_period), " s"));
       }
     }
   }
