@@ -138,7 +138,9 @@ shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
   options.shard.number = number;
   options.shard.hostname = config_.hostname;
   options.shard.sync = config_.spool_sync;
-  options.shard.bounce_profile = config_.bounce_profiles.front();
+  options.shard.bounce_profiles = {
+      .by_default = config_.bounce_profiles.front(),
+      .others = {config_.bounce_profiles.begin() + 1, config_.bounce_profiles.end()}};
   options.shard.alert_address = config_.alert_address;
   std::random_device chance;
   options.shard.random_seed = (uint64_t{chance()} << 32) | chance();

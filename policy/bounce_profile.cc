@@ -21,4 +21,11 @@ bool BounceProfile::Expired(uint32_t attempts, Duration age) const {
   return attempts > max_retries || age >= max_queue;
 }
 
+const BounceProfile& BounceProfiles::Named(absl::string_view name) const {
+  for (const BounceProfile& profile : others) {
+    if (profile.name == name) return profile;
+  }
+  return by_default;
+}
+
 }  // namespace sluice::policy

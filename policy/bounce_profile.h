@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "absl/strings/string_view.h"
 #include "engine/base/random.h"
 #include "engine/base/time.h"
 
@@ -24,6 +26,14 @@ struct BounceProfile {
 
   // Whether a message that has been kept for `age` and has failed `attempts` times is given up.
   bool Expired(uint32_t attempts, Duration age) const;
+};
+
+struct BounceProfiles {
+  BounceProfile by_default;
+  std::vector<BounceProfile> others;
+
+  // Empty, or not known (any more): the default.
+  const BounceProfile& Named(absl::string_view name) const;
 };
 
 }  // namespace sluice::policy

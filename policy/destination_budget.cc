@@ -41,6 +41,12 @@ void DestinationBudget::ConnectionClosed(const ScopeKey& key, bool was_leaving) 
   At(key).ConnectionClosed(was_leaving);
 }
 
+bool DestinationBudget::MayMove(const Controls& controls, const ScopeKey& key, Instant now) {
+  Budget* budget = Find(key);
+  if (Room(controls, budget, now) == 0) return false;
+  return budget == nullptr ? MayAdd(controls, now) : budget->MayConnect(controls.limits);
+}
+
 void DestinationBudget::ConnectionMoved(const Controls& controls, const ScopeKey& from,
                                         const ScopeKey& to, bool leaving) {
   if (from == to) return;

@@ -43,6 +43,8 @@ class DestinationBudget {
   void ConnectionOpened(const Controls& controls, const ScopeKey& key);
   void ConnectionLeaving(const ScopeKey& key);
   void ConnectionClosed(const ScopeKey& key, bool was_leaving);
+  // May a connection that counts elsewhere count in this scope?
+  bool MayMove(const Controls& controls, const ScopeKey& key, Instant now);
   // The connection is between two addresses, with nothing in flight: it counts there from now on.
   void ConnectionMoved(const Controls& controls, const ScopeKey& from, const ScopeKey& to,
                        bool leaving);

@@ -62,15 +62,19 @@ bool Connections::TakeEvent(ConnectionEvent& event) {
 // -------------------------------------------------------------------------------------------------
 // Opening.
 
-Connection* Connections::Open(Handle destination, Plan plan, Now now) {
+Connection* Connections::Open(Handle lane, Plan plan, Now now) {
   CHECK(!plan.steps.empty());
   Connection* connection = slab_.Take();
   if (connection == nullptr) return nullptr;
   CHECK(!connection->attempt.active());
   CHECK(!connection->hook.linked());
+  CHECK(plan.local != nullptr);
   connection->state = ConnectionState::kConnecting;
-  connection->destination = destination;
+  connection->lane = lane;
+  connection->source = plan.source;
+  connection->local = plan.local;
   connection->counted_ready = false;
+  connection->counts_handshake = false;
   connection->leaving = false;
   connection->unneeded = false;
   connection->granted = 0;
@@ -96,6 +100,7 @@ void Connections::TryStep(Connection& connection, Now now) {
   connection.state = ConnectionState::kConnecting;
   connection.was_ready = false;
   connection.host_failed = false;
+  connection.source_missing = false;
   connection.successes = 0;
   connection.send_broken = false;
   connection.retry_step = false;
@@ -115,18 +120,23 @@ void Connections::TryStep(Connection& connection, Now now) {
   connection.tls_time = Duration{};
   if (connection.tls != nullptr) connection.tls_outcome.level = connection.tls->controls.level;
   const dns::RouteStep& step = connection.current_step();
-  connection.socket = io_.OpenStream(step.address.ip.family, IpAddress{});
-  if (!connection.socket) {
-    const int error = -connection.socket.descriptor;
-    connection.our_fault = OurShortage(error);
-    connection.failure = ConnectFailure(step, error);
-    if (!connection.our_fault) NextStep(connection, connection.failure);
-    return BeginClose(connection, now);
-  }
+  const Family family = step.address.ip.family;
+  connection.socket = io_.OpenStream(family, connection.local->AddressOf(family));
+  if (!connection.socket) return OnNoSocket(connection, -connection.socket.descriptor, now);
   connection.step_started = now.instant;
   connection.connect_in_flight = true;
   io_.Connect(Op(connection, static_cast<uint8_t>(Tag::kConnect)), connection.socket, step.address);
   timers_.Arm(connection.timer, now.instant + kConnectTimeout);
+}
+
+// Of the ways to fail before anything is asked of the host, a missing address of ours is told.
+void Connections::OnNoSocket(Connection& connection, int error, Now now) {
+  connection.our_fault = OurShortage(error);
+  connection.source_missing = error == EADDRNOTAVAIL;
+  connection.failure = ConnectFailure(connection.current_step(), error);
+  if (connection.source_missing) Push(ConnectionEventKind::kSourceMissing, connection);
+  if (!connection.our_fault) NextStep(connection, connection.failure);
+  BeginClose(connection, now);
 }
 
 // The address did not give a session: tells it, and makes ready for the next one, if there is one.
@@ -156,8 +166,10 @@ void Connections::OnConnected(Connection& connection, int32_t result, Now now) {
   }
   connection.state = ConnectionState::kTalking;
   connection.connect_time = now.instant - connection.step_started;
-  connection.session.Begin({.ehlo_name = options_.ehlo_name, .start_tls = AsksForTls(connection)},
-                           now);
+  const std::string& name = connection.local->hostname;
+  connection.session.Begin(
+      {.ehlo_name = name.empty() ? options_.ehlo_name : name, .start_tls = AsksForTls(connection)},
+      now);
   connection.receive_in_flight = true;
   io_.Receive(Op(connection, static_cast<uint8_t>(Tag::kReceive)), connection.socket);
   Drive(connection, now);
@@ -172,6 +184,7 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   connection.state = ConnectionState::kTalking;
   parcel.peer_name = connection.current_step().host;
   parcel.peer_address = connection.current_step().address;
+  parcel.source = connection.source;
   parcel.stages.connect = connection.connect_time;
   connection.connect_time = Duration{};
   parcel.stages.tls = connection.tls_time;
@@ -446,6 +459,8 @@ void Connections::End(Connection& connection) {
 
 void Connections::Release(Connection& connection) {
   CHECK(!connection.hook.linked());
+  CHECK(!connection.lane_hook.linked());
+  CHECK(!connection.counts_handshake);
   CHECK(!connection.timer.armed());
   CHECK(!connection.socket);
   connection.tls.reset();

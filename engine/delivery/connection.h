@@ -26,6 +26,8 @@
 #include "engine/dns/route.h"
 #include "engine/io/io.h"
 #include "engine/smtp/client_session.h"
+#include "policy/destination_budget.h"
+#include "policy/sources.h"
 
 namespace sluice::delivery {
 
@@ -42,9 +44,10 @@ enum class ConnectionEventKind : uint8_t {
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
   kStepFailed,  // An address did not answer, or its host refused the session or ended it before or
                 // under its first message: `address`.
-  kTlsBroken,   // TLS with `address` failed in a way that is worth remembering.
-  kBetween,     // Closed, with another address to try, or the same in clear: Continue, or End.
-  kEnded,       // Over. The dispatcher must Release the connection.
+  kSourceMissing,  // The source's address of the family of `address` is not there.
+  kTlsBroken,      // TLS with `address` failed in a way that is worth remembering.
+  kBetween,        // Closed, with another address to try, or the same in clear: Continue, or End.
+  kEnded,          // Over. The dispatcher must Release the connection.
 };
 
 // How an address is tried.
@@ -56,11 +59,13 @@ enum class StepTry : uint8_t {
 
 struct Connection {
   ConnectionState state = ConnectionState::kConnecting;
-  Handle destination;      // The dispatcher's.
+  Handle lane;             // The dispatcher's.
   bool was_ready = false;  // The session of this step has been ready, and not ended unused.
   uint32_t successes = 0;  // Transactions answered with 250.
   std::vector<dns::RouteStep> steps;
   size_t step = 0;
+  uint32_t source = 0;
+  const policy::Source* local = nullptr;  // The same: addresses and EHLO name.
 
   io::Socket socket;
   bool connect_in_flight = false;
@@ -70,7 +75,8 @@ struct Connection {
   bool retry_step = false;   // Closing in order to try the next address.
   bool final = true;       // Every address of the route was tried, and refused for good (521, 556).
   bool our_fault = false;  // Descriptors or memory have run out here.
-  bool host_failed = false;  // The host ended the step's session under its first message.
+  bool source_missing = false;  // The step's local address is not there.
+  bool host_failed = false;     // The host ended the step's session under its first message.
 
   smtp::ClientSession session;
   Attempt attempt;
@@ -108,13 +114,16 @@ struct Connection {
   smtp::Reply failure;      // Why the last step failed.
 
   // --- The dispatcher's.
-  ListHook hook;               // Among the destination's ready ones.
-  bool counted_ready = false;  // No longer among the destination's opening ones.
-  bool leaving = false;        // Told to quit.
-  bool unneeded = false;       // Nothing was waiting for it: its end says nothing of the hosts.
-  uint64_t route_version = 0;  // Of the destination's route that its host was last found in.
-  uint32_t granted = 0;        // Recipients taken out of the budget for it.
-  bool tried = false;          // The server may have seen them.
+  ListHook lane_hook;             // Among the lane's.
+  ListHook hook;                  // Among the lane's ready ones.
+  policy::ScopeKey scope;         // In whose budget it counts.
+  bool counted_ready = false;     // No longer among the lane's opening ones.
+  bool counts_handshake = false;  // Against what the engine may have of them.
+  bool leaving = false;           // Told to quit.
+  bool unneeded = false;          // Nothing was waiting for it: its end says nothing of the hosts.
+  uint64_t route_version = 0;     // Of the destination's route that its host was last found in.
+  uint32_t granted = 0;           // Recipients taken out of the budget for it.
+  bool tried = false;             // The server may have seen them.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
 };
@@ -130,7 +139,7 @@ class Connections {
  public:
   struct Options {
     uint32_t shard = 0;
-    absl::string_view ehlo_name;  // Lent.
+    absl::string_view ehlo_name;  // Lent; where the source has none of its own.
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
   };
 
@@ -143,13 +152,15 @@ class Connections {
         slab_(options.connections_max) {}
 
   struct Plan {
-    std::vector<dns::RouteStep> steps;      // At least one.
+    std::vector<dns::RouteStep> steps;  // At least one.
+    uint32_t source = 0;
+    const policy::Source* local = nullptr;  // The same; lent for the connection's life.
     bool whole_route = true;                // No address of the route was left out.
     std::shared_ptr<const TlsIntent> tls;   // Null: none is tried.
     std::vector<SocketAddress> tls_broken;  // Addresses where it has failed lately.
   };
   // Begins at the first step. Null when all slots are taken.
-  Connection* Open(Handle destination, Plan plan, Now now);
+  Connection* Open(Handle lane, Plan plan, Now now);
 
   // Starts a transaction on a ready connection with a parcel whose body is lent.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
@@ -183,6 +194,7 @@ class Connections {
 
  private:
   void TryStep(Connection& connection, Now now);
+  void OnNoSocket(Connection& connection, int error, Now now);
   void FailStep(Connection& connection, const smtp::Reply& why);
   void NextStep(Connection& connection, const smtp::Reply& why);
   void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel);

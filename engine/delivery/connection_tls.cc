@@ -53,7 +53,7 @@ void Connections::OnTlsAnswer(Connection& connection, Now now) {
 
 void Connections::BeginHandshake(Connection& connection, Now now) {
   const dns::RouteStep& step = connection.current_step();
-  connection.tls_plan = MakePlan(*connection.tls, step.host, step.address,
+  connection.tls_plan = MakePlan(*connection.tls, step.host, step.address, connection.local->name,
                                  connection.step_try != StepTry::kWithoutSession);
   connection.tls_started = now.instant;
   connection.session_looks = 0;

@@ -1,13 +1,14 @@
 // Delivers the parcels of the destinations that this shard owns, as fast as their controls allow.
 //
-// Everything that may change what a destination can do (a parcel, a route, a connection, a
-// deadline, a new table) puts it on the list of those to be looked at; Turn looks at each: starts
-// transactions on connections that are ready, opens connections that the waiting mail can use, asks
-// for routes, or notes what binds and when to look again. Nothing here waits, and one turn's work
-// is bounded.
+// Everything that may change what a lane can do (a parcel, a route, a connection, a deadline, a new
+// table) puts it on the list of those to be looked at; Turn looks at each: starts transactions on
+// connections that are ready, opens connections that the waiting mail can use, asks for routes, or
+// notes what binds and when to look again. Nothing here waits, and one turn's work is bounded.
 //
-// The body of the class is in two files: dispatcher.cc (destinations: what they may do next) and
-// dispatcher_parcels.cc (transactions).
+// The body of the class is in four files, in the order of a message's way: dispatcher.cc
+// (destinations: their controls, routes and lanes), dispatcher_lanes.cc (what a lane does next, and
+// by which source), dispatcher_parcels.cc (transactions), dispatcher_connections.cc (what becomes
+// of connections).
 //
 // One shard owns it. Parcels come by Take, go home by TakeReturned; bodies are asked for by
 // TakeBodyWanted and come by OnBody.
@@ -26,11 +27,15 @@
 #include "engine/delivery/connection.h"
 #include "engine/delivery/destination.h"
 #include "engine/delivery/destination_status.h"
+#include "engine/delivery/engine_caps.h"
+#include "engine/delivery/lane.h"
 #include "engine/delivery/parcel.h"
+#include "engine/delivery/source_states.h"
 #include "engine/dns/resolver.h"
 #include "engine/io/io.h"
 #include "policy/bounce_profile.h"
 #include "policy/controls_table.h"
+#include "policy/sources.h"
 #include "tls/environment.h"
 #include "tls/handshaker.h"
 
@@ -40,8 +45,11 @@ class Dispatcher {
  public:
   struct Options {
     uint32_t shard = 0;
-    absl::string_view hostname;  // EHLO name; lent.
+    absl::string_view hostname;                // EHLO name; lent.
+    const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
+    EngineCaps* caps = nullptr;                // Lent; null: none.
     uint32_t destinations_max = limits::kDestinationsPerShardMax;
+    uint32_t lanes_max = limits::kLanesPerShardMax;
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
     policy::BounceProfile bounce_profile;
   };
@@ -101,42 +109,63 @@ class Dispatcher {
   std::optional<DestinationStatus> Describe(absl::string_view domain, Now now);
 
  private:
+  using Way = HostHealth::Way;
+
   // Destinations.
   Destination* DestinationFor(absl::string_view domain, Now now);
+  Lane* LaneFor(Destination& destination, uint32_t pool, Now now);
+  Lane* FindLane(Destination& destination, uint32_t pool) const;
+  void LookAt(Lane& lane);
   void LookAt(Destination& destination);
-  void Advance(Destination& destination, Now now);
-  void RefreshControls(Destination& destination);
+  void RefreshControls(Destination& destination, Now now);
+  void Rescope(Destination& destination, const policy::Limits& before, Now now);
   void RefreshSome();
-  bool HaveRoute(Destination& destination, Now now);
+  bool HaveRoute(Lane& lane, Now now);
   bool RouteServes(const Destination& destination) const;
-  void HoldForFamily(Destination& destination, Now now);
-  void EndHoldForFamily(Destination& destination, Now now);
-  bool Excess(const Destination& destination) const;
   void EndExcess(Destination& destination, Now now);
   void EndStrayed(Destination& destination, Now now);
-  bool StillServes(Destination& destination, Connection& connection);
+  bool StillServes(Destination& destination, Connection& connection, Now now);
   bool InRoute(const Destination& destination, const SocketAddress& address) const;
-  bool MayTryRest(const Destination& destination, const Connection& connection) const;
-  const std::shared_ptr<const TlsIntent>& IntentFor(Destination& destination);
-  void StartTransactions(Destination& destination, Now now);
-  void OpenConnections(Destination& destination, Now now);
-  bool WantsAnother(const Destination& destination) const;
-  bool Useful(const Destination& destination, uint64_t coming, uint64_t opening) const;
-  void LookAgainAt(Destination& destination, Instant when);
+  const std::shared_ptr<const TlsIntent>& IntentFor(Destination& destination, Now now);
   void ForgetIfIdle(Destination& destination, Now now);
-  void FailQueue(Destination& destination, Now now);
-  void BackOff(Destination& destination, const smtp::Reply& why, bool final, Now now);
-  void Pause(Destination& destination, const smtp::Reply& why, Now now);
+
+  // Lanes.
+  void Advance(Lane& lane, Now now);
+  void StartTransactions(Lane& lane, Now now);
+  bool StartOn(Lane& lane, Connection& connection, Now now);
+  void OpenConnections(Lane& lane, Now now);
+  bool Useful(const Lane& lane, uint64_t coming, uint64_t opening) const;
+  struct Opening;
+  policy::Permit FindOpening(const Lane& lane, Opening& opening, Now now);
+  policy::Permit FindSteps(Destination& destination, uint32_t source, Opening& opening, Now now);
+  uint16_t LastPreference(Destination& destination, uint32_t source, policy::Permit& permit,
+                          Now now);
+  bool AllAvoided(const Destination& destination, uint32_t source, Now now) const;
+  std::vector<uint32_t> SourcesInOrder(const Lane& lane);
+  std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
+  bool TakeEngineRoom(Lane& lane, bool with_tls, Now now);
+  Want WantOf(const Lane& lane) const;
+  bool Reaches(const Destination& destination, uint32_t source, bool suspended_too) const;
+  smtp::Reply WantReply(const Lane& lane, Want want) const;
+  void HoldFor(Lane& lane, Want want, Now now);
+  void EndHold(Lane& lane, Now now);
+  void NoteBinding(Lane& lane, const policy::Permit& permit);
+  void LookAgainAt(Lane& lane, Instant when);
+  void FailQueue(Lane& lane, Now now);
+  void BackOff(Lane& lane, const smtp::Reply& why, bool final, Now now);
+  void Pause(Lane& lane, const smtp::Reply& why, Now now);
+  void EndIfIdle(Lane& lane, Now now);
 
   // Parcels.
-  void Enqueue(Destination& destination, Parcel& parcel, bool front);
-  Parcel* Dequeue(Destination& destination);
+  void Enqueue(Lane& lane, Parcel& parcel, bool front);
+  Parcel* Dequeue(Lane& lane);
   void GiveBack(Parcel& parcel, ParcelResult result);
-  void RefuseParcel(Destination& destination, Parcel& parcel, smtp::MessageResult result,
+  void RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult result,
                     const smtp::Reply& reply, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
-  bool HostsFail(const Destination& destination, Now now) const;
+  bool HostsFail(const Lane& lane, Now now) const;
   void OnConnectionLost(Parcel& parcel, Now now);
+  void OnParcelExpired(Parcel& parcel, Now now);
 
   // Connections.
   void HandleEvents(Now now);
@@ -148,21 +177,20 @@ class Dispatcher {
   void Leave(Connection& connection, Now now);
   void EndSession(Connection& connection, Now now);
   void OnBetween(Connection& connection, Now now);
+  bool MoveOn(Connection& connection, Now now);
   void OnEnded(Connection& connection, Now now);
-  void JudgeEnd(Destination& destination, const Connection& connection, Now now);
+  void JudgeEnd(Lane& lane, const Connection& connection, Now now);
   void OnStepFailed(Connection& connection, const SocketAddress& address, Now now);
-  void NoteStepFailed(Destination& destination, const SocketAddress& address, uint32_t failures,
-                      Now now);
-  void NoteStepWorks(Destination& destination, const SocketAddress& address);
-  void Alert(Destination& destination, const Connection& connection, Now now);
-  void OnTlsBroken(Destination& destination, const SocketAddress& address, Now now);
-  AddressHealth* HealthOf(Destination& destination, const SocketAddress& address) const;
-  bool Avoided(Destination& destination, const SocketAddress& address, Now now) const;
-  bool AllAvoided(Destination& destination, Now now) const;
-  bool LeaveOutAvoided(Destination& destination, std::vector<dns::RouteStep>& steps, Now now) const;
-  Destination& DestinationOf(const Connection& connection);
+  void OnTlsBroken(Connection& connection, const SocketAddress& address, Now now);
+  void AwaitSources(Now now);
+  void LookForSources();
+  void GiveHandshake(Connection& connection);
+  void Alert(Connection& connection, Now now);
+  Lane& LaneOf(const Connection& connection);
+  Destination& DestinationOf(const Connection& connection, Now now);
 
   const Options options_;
+  const policy::Sources& sources_;
   dns::Resolver& resolver_;
   TimerWheel& timers_;
   Random& random_;
@@ -170,9 +198,12 @@ class Dispatcher {
   std::shared_ptr<const tls::Environment> tls_;
 
   Slab<Destination> destinations_;
+  Slab<Lane> lanes_;
   absl::flat_hash_map<std::string, Handle> by_domain_;  // Look-up only: its order decides nothing.
   Connections connections_;
-  IntrusiveList<Destination, &Destination::hook> to_look_at_;
+  SourceStates source_states_;
+  Timer sources_timer_;  // When to look for the missing ones.
+  IntrusiveList<Lane, &Lane::hook> to_look_at_;
   uint32_t refresh_next_ = Slab<Destination>::kNoSlot;  // A new table is taken up from here on.
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;

@@ -154,8 +154,12 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   CHECK(message.body_waiters.empty());
   message.id = incoming.id;
   message.accepted_at = now.wall;
-  message.expires = now.instant + options_.bounce_profile.max_queue;
+  message.kept_since = now.instant;
   std::swap(message.envelope, envelope);
+  message.pool = 0;
+  if (options_.sources != nullptr) {
+    message.pool = options_.sources->PoolFor(summary.client_address.ip, message.envelope.sender);
+  }
   message.outcomes.clear();
   message.outcomes.resize(message.envelope.recipients.size());
   message.bounce = incoming.origin == Origin::kBounce;

@@ -44,6 +44,8 @@
 #include "engine/spool/log.h"
 #include "engine/spool/recovery.h"
 #include "policy/bounce_profile.h"
+#include "policy/controls_table.h"
+#include "policy/sources.h"
 
 namespace sluice::delivery {
 
@@ -87,8 +89,9 @@ class Home {
     uint32_t parcels_max = limits::kParcelsPerShardMax;
     uint32_t incoming_max = limits::kIntakeSessionsPerShardMax;
     uint32_t body_blocks = limits::kBodyBlocksPerShard;
-    policy::BounceProfile bounce_profile;
-    std::string alert_address;  // Gets alerts; empty: nobody.
+    policy::BounceProfiles bounce_profiles;
+    const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
+    std::string alert_address;                 // Gets alerts; empty: nobody.
   };
 
   // All lent for the home's life. `log` has been begun. The wheel is not used after the home's end:
@@ -135,6 +138,9 @@ class Home {
   void OnTimer(Timer& timer, Now now);
   // Once a turn: promises, space, moves.
   void Turn(Now now);
+  // Says by which bounce profile a destination's mail is tried; lent until the next one. Before the
+  // first, all have Default.
+  void UseControls(const policy::ControlsTable& controls) { controls_ = &controls; }
   // The engine stops: parcels stay here from now on.
   void BeginDrain() { draining_ = true; }
 
@@ -169,6 +175,7 @@ class Home {
   void EmitReception(const Message& message, const IncomingSummary& summary, uint64_t batch);
 
   // Parcels.
+  const policy::BounceProfile& ProfileOf(const Parcel& parcel) const;
   Parcel& MakeParcel(Message& message, uint32_t first, uint32_t count);
   void PlaceNew(Message& message, Now now);
   void Schedule(Parcel& parcel, Instant due, Now now);
@@ -224,6 +231,7 @@ class Home {
   TimerWheel& timers_;
   Random& random_;
   EventSink& events_;
+  const policy::ControlsTable* controls_ = nullptr;
 
   MessageIdSource ids_;
   BlockPool pool_;

@@ -84,11 +84,12 @@ void Home::EndRound(Parcel& parcel, Now now) {
   if (!waits) return;
   ++parcel.attempts;
   // By the monotonic clock: a wall clock that jumps must not bounce the queue.
-  const Duration age = options_.bounce_profile.max_queue - (parcel.expires - now.instant);
-  if (options_.bounce_profile.Expired(parcel.attempts, age)) {
+  const policy::BounceProfile& profile = ProfileOf(parcel);  // New tables may name another.
+  parcel.expires = parcel.kept_since + profile.max_queue;
+  if (profile.Expired(parcel.attempts, now.instant - parcel.kept_since)) {
     return GiveUp(parcel, now);
   }
-  const Duration delay = options_.bounce_profile.RetryDelay(parcel.attempts, random_);
+  const Duration delay = profile.RetryDelay(parcel.attempts, random_);
   deferred_record_.id = parcel.message->id;
   deferred_record_.attempts =
       static_cast<uint16_t>(std::min<uint32_t>(parcel.attempts, UINT16_MAX));
@@ -231,6 +232,7 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
       outcome.own_reply ? absl::string_view("RCPT TO") : absl::string_view(parcel.command);
   event.peer_name = parcel.peer_name;
   event.peer_address = parcel.peer_address;
+  if (options_.sources != nullptr) event.source = options_.sources->source(parcel.source).name;
   // EndRound has counted an expired round already.
   const bool counted = type == EventType::kExpiration || parcel.result != ParcelResult::kAttempted;
   event.attempts = parcel.attempts + (counted ? 0 : 1);

@@ -12,6 +12,12 @@ namespace sluice::delivery {
 using smtp::EnvelopeRecipient;
 using spool::RecipientState;
 
+const policy::BounceProfile& Home::ProfileOf(const Parcel& parcel) const {
+  if (controls_ == nullptr) return options_.bounce_profiles.by_default;
+  const policy::Controls& controls = controls_->Lookup(parcel.destination());
+  return options_.bounce_profiles.Named(controls.bounce_profile);
+}
+
 Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   Parcel* parcel = parcels_.Take();
   CHECK(parcel != nullptr);
@@ -22,13 +28,15 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   parcel->first_recipient = first;
   parcel->recipients = count;
   parcel->attempts = message.outcomes[first].attempts;
-  parcel->expires = message.expires;
+  parcel->kept_since = message.kept_since;
+  parcel->expires = parcel->kept_since + ProfileOf(*parcel).max_queue;
   parcel->continues = false;
   parcel->host_failures = 0;
   parcel->reply = smtp::Reply{};
   parcel->command.clear();
   parcel->peer_name.clear();
   parcel->peer_address = SocketAddress{};
+  parcel->source = 0;
   parcel->tls = TlsOutcome{};
   parcel->table_version = 0;
   parcel->timer.owner = parcel;
@@ -194,8 +202,7 @@ void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
   message.failed_reads = 0;
   message.move_not_before = Instant::min();
   message.accepted_at = accepted.accepted_at;
-  message.expires =
-      now.instant + (accepted.accepted_at + options_.bounce_profile.max_queue - now.wall);
+  message.kept_since = now.instant + (accepted.accepted_at - now.wall);
   message.envelope.sender = accepted.sender;
   message.envelope.body_type = static_cast<smtp::BodyType>(accepted.body_type);
   message.envelope.ret = static_cast<smtp::Return>(accepted.ret);
@@ -211,6 +218,7 @@ void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
                                 .attempts = recipient.attempts,
                                 .next_attempt = recipient.next_attempt});
   }
+  message.pool = 0;
   message.bounce = accepted.bounce;
   message.eight_bit = accepted.eight_bit;
   message.promised = true;
@@ -240,18 +248,19 @@ void Home::PlaceRestored(Message& message, Now now) {
       ++message.parcels;
       ++parcels_promised_;
       Parcel& parcel = MakeParcel(message, first, end - first);
+      const policy::BounceProfile& profile = ProfileOf(parcel);
       parcel.attempts = message.outcomes[waiting].attempts;
       Instant due = now.instant;
       if (parcel.attempts > 0) {
         due = now.instant + (message.outcomes[waiting].next_attempt - now.wall);
-        const uint64_t spread =
-            static_cast<uint64_t>(options_.bounce_profile.initial_retry.count());
+        const auto spread = static_cast<uint64_t>(profile.initial_retry.count());
         if (due < now.instant) due = now.instant + Duration(random_.Below(spread + 1));
         // A clock that was set back does not make mail sleep for as long.
-        due = std::min(due, now.instant + options_.bounce_profile.max_retry / 4 * 5);
+        due = std::min(due, now.instant + profile.max_retry / 4 * 5);
       }
       // Nor does one that is ahead bounce it: it gets a try, and a while for that.
-      parcel.expires = std::max(parcel.expires, due + options_.bounce_profile.initial_retry);
+      parcel.expires = std::max(parcel.expires, due + profile.initial_retry);
+      parcel.kept_since = parcel.expires - profile.max_queue;
       Schedule(parcel, due, now);
     }
     first = end;

@@ -45,8 +45,10 @@ struct RecipientOutcome {
 struct Message {
   MessageId id;
   WallTime accepted_at{};
-  Instant expires = kNever;  // By the monotonic clock: a wall clock that jumps bounces nothing.
+  Instant
+      kept_since{};  // The same by the monotonic clock: a wall clock that jumps bounces nothing.
   smtp::Envelope envelope;
+  uint32_t pool = 0;                       // Of sources, by which it leaves (policy/sources.h).
   std::vector<RecipientOutcome> outcomes;  // One for each recipient of the envelope.
   bool bounce = false;
   bool eight_bit = false;

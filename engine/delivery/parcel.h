@@ -51,6 +51,7 @@ struct Parcel {
   uint32_t first_recipient = 0;
   uint32_t recipients = 0;
   uint32_t attempts = 0;  // Finished rounds.
+  Instant kept_since{};   // From when its time in the queue is counted.
   Instant expires = kNever;
   bool continues = false;  // Recipients are left over from a transaction: to the queue's front.
 
@@ -65,6 +66,7 @@ struct Parcel {
   std::string command;  // What it answered.
   std::string peer_name;
   SocketAddress peer_address;
+  uint32_t source = 0;        // Of the connection (policy/sources.h).
   std::string binding_limit;  // When there was no attempt: what held it.
   bool in_doubt = false;
   TlsOutcome tls;  // Of the attempt's connection, or of what kept it from one.

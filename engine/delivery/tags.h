@@ -21,7 +21,9 @@ enum class Tag : uint8_t {
 enum class TimerKind : uint8_t {
   kParcelDue,     // At home: the next attempt.
   kParcelExpiry,  // In a destination's queue: its time is up.
-  kDestination,   // When a destination that had to wait looks again.
+  kLane,          // When a lane of a destination that had to wait looks again.
+  kDestination,   // When a destination without mail may be forgotten.
+  kSources,       // When the missing addresses of sources are looked for.
   kConnection,    // A connection's deadline.
   kIntake,        // Sessions and listeners.
 };

@@ -48,7 +48,8 @@ policy::TlsFinding FindingOf(smtp::TlsAnswer answer) {
 }
 
 std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::string_view host,
-                                                const SocketAddress& address, bool resumes) {
+                                                const SocketAddress& address,
+                                                absl::string_view source, bool resumes) {
   auto plan = std::make_shared<tls::ClientPlan>();
   plan->context = intent.context;
   // An address literal is no name to ask for (RFC 6066 3).
@@ -62,7 +63,7 @@ std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::s
       tls::SessionKey{
           .host = std::string(host),
           .address = address,
-          .source = "",
+          .source = std::string(source),
           .server_name = plan->server_name,
           .names = absl::StrCat(intent.references.domain, " ",
                                 absl::StrJoin(intent.references.mx_hosts, ","), " ",

@@ -49,8 +49,10 @@ policy::TlsFinding FindingOf(smtp::TlsAnswer answer);
 // no TLS.
 bool AsksTheSame(const TlsIntent* opened, const TlsIntent* now);
 
-// The handshake's plan with one address of the route.
+// The handshake's plan with one address of the route, from one source: receivers may tell their
+// sessions apart by who comes.
 std::shared_ptr<const tls::ClientPlan> MakePlan(const TlsIntent& intent, absl::string_view host,
-                                                const SocketAddress& address, bool resumes = true);
+                                                const SocketAddress& address,
+                                                absl::string_view source, bool resumes);
 
 }  // namespace sluice::delivery

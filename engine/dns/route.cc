@@ -39,12 +39,13 @@ std::vector<const RouteHost*> HostsInOrder(const Route& route, Random& random) {
 
 using HostsOfOnePreference = std::span<const RouteHost* const>;
 
-std::vector<Candidate> AddressesOf(Family family, HostsOfOnePreference hosts, Random& random) {
+std::vector<Candidate> AddressesOf(Family family, HostsOfOnePreference hosts, UsableAddress usable,
+                                   Random& random) {
   std::vector<Candidate> candidates;
   for (const RouteHost* host : hosts) {
     std::vector<IpAddress> addresses;
     for (const IpAddress& address : host->addresses) {
-      if (address.family == family) addresses.push_back(address);
+      if (address.family == family && usable(*host, address)) addresses.push_back(address);
     }
     Shuffle(addresses, random);
     for (const IpAddress& address : addresses) candidates.push_back({host, address});
@@ -52,26 +53,27 @@ std::vector<Candidate> AddressesOf(Family family, HostsOfOnePreference hosts, Ra
   return candidates;
 }
 
-void AppendTakingTurns(HostsOfOnePreference hosts, FamilyOrder families, Random& random,
-                       std::vector<Candidate>& candidates) {
+void AppendTakingTurns(HostsOfOnePreference hosts, FamilyOrder families, UsableAddress usable,
+                       Random& random, std::vector<Candidate>& candidates) {
   const Family other = families.first == Family::kIpv6 ? Family::kIpv4 : Family::kIpv6;
-  const std::vector<Candidate> firsts = AddressesOf(families.first, hosts, random);
+  const std::vector<Candidate> firsts = AddressesOf(families.first, hosts, usable, random);
   const std::vector<Candidate> others =
-      families.only ? std::vector<Candidate>() : AddressesOf(other, hosts, random);
+      families.only ? std::vector<Candidate>() : AddressesOf(other, hosts, usable, random);
   for (size_t i = 0; i < std::max(firsts.size(), others.size()); ++i) {
     if (i < firsts.size()) candidates.push_back(firsts[i]);
     if (i < others.size()) candidates.push_back(others[i]);
   }
 }
 
-std::vector<Candidate> AllInOrder(const Route& route, FamilyOrder families, Random& random) {
+std::vector<Candidate> AllInOrder(const Route& route, FamilyOrder families, UsableAddress usable,
+                                  Random& random) {
   const std::vector<const RouteHost*> hosts = HostsInOrder(route, random);
   std::vector<Candidate> candidates;
   for (auto first = hosts.begin(); first != hosts.end();) {
     const auto end = std::find_if(first, hosts.end(), [&](const RouteHost* host) {
       return host->preference != (*first)->preference;
     });
-    AppendTakingTurns({first, end}, families, random, candidates);
+    AppendTakingTurns({first, end}, families, usable, random, candidates);
     first = end;
   }
   return candidates;
@@ -102,9 +104,10 @@ void CutToOneAttempt(std::vector<Candidate>& candidates) {
 
 }  // namespace
 
-std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, Random& random) {
+std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, UsableAddress usable,
+                                  Random& random) {
   CHECK(families.first != Family::kNone);
-  std::vector<Candidate> candidates = AllInOrder(route, families, random);
+  std::vector<Candidate> candidates = AllInOrder(route, families, usable, random);
   CutToOneAttempt(candidates);
 
   std::vector<RouteStep> steps;

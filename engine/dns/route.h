@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/base/ip_address.h"
 #include "engine/base/random.h"
 #include "engine/base/time.h"
@@ -58,8 +59,15 @@ constexpr bool Allows(FamilyOrder families, const IpAddress& address) {
 // Among those of equal preference the families take turns, beginning with `families.first`, so that
 // a dead family does not use up the attempt (P20): a family's addresses stand by host, the hosts
 // shuffled, each host's addresses shuffled. At most limits::kRouteAddressesTriedMax, of which at
-// least two hosts when there are two (C18), and both families when the route has both. Empty: the
-// route has no address that `families` allows.
-std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, Random& random);
+// least two hosts when there are two (C18), and both families when the route has both. Addresses
+// that are not `usable` are left out beforehand. Empty: the route has no address that is, and that
+// `families` allows.
+using UsableAddress = absl::FunctionRef<bool(const RouteHost& host, const IpAddress& address)>;
+std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, UsableAddress usable,
+                                  Random& random);
+inline std::vector<RouteStep> OrderRoute(const Route& route, FamilyOrder families, Random& random) {
+  return OrderRoute(
+      route, families, [](const RouteHost&, const IpAddress&) { return true; }, random);
+}
 
 }  // namespace sluice::dns

@@ -23,10 +23,12 @@ Shard::Options Complete(Shard::Options options) {
   options.home.hostname = options.hostname;
   options.home.alert_address = options.alert_address;
   options.home.sync = options.sync;
-  options.home.bounce_profile = options.bounce_profile;
+  options.home.sources = options.sources;
+  options.dispatcher.sources = options.sources;
+  options.home.bounce_profiles = options.bounce_profiles;
   options.dispatcher.shard = options.number;
   options.dispatcher.hostname = options.hostname;
-  options.dispatcher.bounce_profile = options.bounce_profile;
+  options.dispatcher.bounce_profile = options.bounce_profiles.by_default;
   options.log.number = static_cast<uint16_t>(options.number);
   options.intake.hostname = options.hostname;
   options.intake.shard = options.number;
@@ -48,14 +50,16 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
                                       inheritance.next_sequence);
   home_ = std::make_unique<delivery::Home>(options_.home, *world_.io, *log_, timers_, random_,
                                            *world_.events);
+  home_->UseControls(*tables_.controls);
   absl::Status restored =
       home_->Restore(std::move(inheritance.messages), inheritance.greatest_id, now);
   if (!restored.ok()) return restored;
   absl::Status begun = log_->Begin(now.wall);
   if (!begun.ok()) return begun;
-  dispatcher_ =
-      std::make_unique<delivery::Dispatcher>(options_.dispatcher, *world_.io, *world_.resolver,
-                                             world_.handshaker, timers_, random_, tables_);
+  delivery::Dispatcher::Options dispatcher = options_.dispatcher;
+  dispatcher.caps = world_.caps;
+  dispatcher_ = std::make_unique<delivery::Dispatcher>(
+      dispatcher, *world_.io, *world_.resolver, world_.handshaker, timers_, random_, tables_);
   intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_,
                                              world_.handshaker);
   intake_->UseTls(tables_.tls);
@@ -117,7 +121,9 @@ void Shard::ExpireTimers(Now now) {
         home_->OnTimer(*timer, now);
         break;
       case TimerKind::kParcelExpiry:
+      case TimerKind::kLane:
       case TimerKind::kDestination:
+      case TimerKind::kSources:
       case TimerKind::kConnection:
         dispatcher_->OnTimer(*timer, now);
         break;
@@ -177,6 +183,7 @@ void Shard::OnMail(const Mail& mail, Now now) {
       return dispatcher_->OnBody(*mail.parcel, now);
     case MailKind::kTables:
       tables_ = *mail.tables;
+      home_->UseControls(*tables_.controls);
       dispatcher_->UseTables(tables_);
       intake_->UseTls(tables_.tls);
       world_.post->table_version(options_.number)

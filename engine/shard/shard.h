@@ -40,8 +40,9 @@ class Shard {
     absl::string_view hostname;  // Lent.
     bool sync = true;
     uint64_t random_seed = 0;
-    policy::BounceProfile bounce_profile;
-    std::string alert_address;  // Gets alerts; empty: nobody.
+    policy::BounceProfiles bounce_profiles;
+    std::string alert_address;                 // Gets alerts; empty: nobody.
+    const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
     intake::Intake::Options intake;
     delivery::Home::Options home;              // shard, hostname, sync and profile are filled in.
     delivery::Dispatcher::Options dispatcher;  // The same.
@@ -54,6 +55,7 @@ class Shard {
     dns::Resolver* resolver = nullptr;
     tls::Handshaker* handshaker = nullptr;  // Null: no destination and no listener has TLS.
     delivery::EventSink* events = nullptr;
+    delivery::EngineCaps* caps = nullptr;  // Null: none.
     Post* post = nullptr;
   };
   // What recovery found for this shard.

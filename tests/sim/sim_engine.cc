@@ -120,7 +120,7 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.number = number;
   options.hostname = "relay.test";
   options.random_seed = scene_.world.random().Next();
-  options.bounce_profile = profile_;
+  options.bounce_profiles.by_default = profile_;
   options.log.segment_bytes = scene_.options.segment_bytes;
   options.log.outcome_reserve_bytes = scene_.options.segment_bytes / 2;
   options.intake.sessions_max = 64;

@@ -151,7 +151,8 @@ bool TlsProbe::SendChannel() {
 }
 
 void TlsProbe::Handshake() {
-  const auto plan = delivery::MakePlan(*options_.intent, host_.step.host, host_.step.address);
+  const auto plan = delivery::MakePlan(*options_.intent, host_.step.host, host_.step.address,
+                                       /*source=*/"", /*resumes=*/true);
   host_.server_name = plan->server_name;
   const Instant deadline = io::ReadClock().instant + kHandshakeTime;
   std::unique_ptr<tls::HandshakeJob> job = channel_.BeginHandshake(plan, deadline);

@@ -28,10 +28,10 @@ TEST_F(DroppingHosts, ThatCloseAfterEhloAreTriedAtGrowingIntervals) {
   ExpectDeferred(mails_.front());
   Duration pause_before{};
   for (size_t connects = 1; connects <= 3; ++connects) {
-    const Duration pause = destination().not_before - now_.instant;
+    const Duration pause = lane().not_before - now_.instant;
     EXPECT_GE(pause, seconds(5));
     EXPECT_GT(pause, pause_before);
-    PassUntil(destination().not_before - kTick);
+    PassUntil(lane().not_before - kTick);
     EXPECT_EQ(Connects(), connects);
     Pass(2 * kTick);
     EXPECT_EQ(Connects(), connects + 1);
@@ -73,7 +73,7 @@ TEST_F(DroppingHosts, ThatCloseWhenReadyAreTriedAtIntervals) {
 TEST_F(DroppingHosts, HaveHadTheirAttemptAtAParcelThatComesBackIntoThePause) {
   host().closes_after = "EHLO";
   Send();
-  ASSERT_LT(now_.instant, destination().not_before);
+  ASSERT_LT(now_.instant, lane().not_before);
   Mail& lost = Make();
   lost.parcel.continues = true;
   Queue(lost);
@@ -137,7 +137,7 @@ TEST_F(DroppingHosts, ThatDropTheFirstMessageAndAreTheLastDeferIt) {
   EXPECT_EQ(AllVerdicts(), "d -");
   ExpectDeferred(mails_.front());
   EXPECT_EQ(Connects(), 1u);
-  EXPECT_GE(destination().not_before - now_.instant, seconds(5));
+  EXPECT_GE(lane().not_before - now_.instant, seconds(5));
 }
 
 // The socket is closed only when the kernel has let go of the send, but the pause begins before.
@@ -152,7 +152,7 @@ TEST_F(DroppingHosts, ThatDropTheFirstMessageWhileWeSendItAreNotAskedAgainAtOnce
   SendSome(2);
   EXPECT_EQ(AllVerdicts(), "d - -");
   EXPECT_EQ(Connects(), 1u);
-  EXPECT_GE(destination().not_before - now_.instant, seconds(5));
+  EXPECT_GE(lane().not_before - now_.instant, seconds(5));
 }
 
 // A fresh connection is dropped under its first message while another one is up, and more mail

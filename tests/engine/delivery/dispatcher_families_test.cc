@@ -149,7 +149,7 @@ TEST_F(WithoutItsFamily, DefersTheMailInFrontWithTheReasonAndHoldsTheRest) {
   EXPECT_EQ(first.reply.ToString(), kNoFour);
   EXPECT_EQ(first.binding_limit, "ip_preference");
   EXPECT_EQ(first.peer_name, "");
-  EXPECT_EQ(destination().binding, "ip_preference");
+  EXPECT_EQ(lane().binding, "ip_preference");
   EXPECT_THAT(network_.All(), SizeIs(0));
 }
 
@@ -177,9 +177,9 @@ TEST_F(WithoutItsFamily, LooksAgainAtGrowingIntervals) {
   Duration pause_before{};
   for (size_t deferred = 1; deferred <= 3; ++deferred) {
     EXPECT_EQ(CountVerdicts("d"), deferred);
-    const Duration pause = destination().not_before - now_.instant;
+    const Duration pause = lane().not_before - now_.instant;
     EXPECT_GT(pause, pause_before);
-    PassUntil(destination().not_before - kTick);
+    PassUntil(lane().not_before - kTick);
     EXPECT_EQ(CountVerdicts("d"), deferred);
     Pass(2 * kTick);
     pause_before = pause;
@@ -191,7 +191,7 @@ TEST_F(WithoutItsFamily, LooksAgainAtGrowingIntervals) {
 TEST_F(WithoutItsFamily, DeliversOnceTheRouteHasIt) {
   SendSome(2);
   resolver_.Says(kDomain, HostWith({kSix, kFour}));
-  PassUntil(destination().not_before + kTick);
+  PassUntil(lane().not_before + kTick);
   EXPECT_EQ(AllVerdicts(), "d D");
   EXPECT_EQ(Retry(mails_.front()).Verdicts(), "D");
   EXPECT_EQ(Connects(kSix), 0u);
@@ -200,14 +200,14 @@ TEST_F(WithoutItsFamily, DeliversOnceTheRouteHasIt) {
 // The mail that comes is judged by the answer that is under way, not by the one that is too old.
 TEST_F(WithoutItsFamily, WaitsForTheAnswerWhenTheRouteIsOld) {
   SendSome(2);
-  const Instant retry = destination().not_before;
+  const Instant retry = lane().not_before;
   Pass(seconds(11));
   ASSERT_LT(now_.instant, retry);
   resolver_.Says(kDomain, HostWith({kSix, kFour}));
   resolver_.Hold();
   Send();
   EXPECT_EQ(AllVerdicts(), "d - -");
-  EXPECT_EQ(destination().binding, "route");
+  EXPECT_EQ(lane().binding, "route");
   resolver_.Free();
   Turn();
   EXPECT_EQ(AllVerdicts(), "d D D");

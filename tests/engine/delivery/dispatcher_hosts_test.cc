@@ -69,7 +69,7 @@ TEST_F(Hosts, AllUnreachableDeferTheMailInFrontAndHoldTheRest) {
   EXPECT_THAT(mails_.front().parcel.reply.text, HasSubstr("192.0.2.2"));
   EXPECT_EQ(Connects(kFirst), 1u);
   EXPECT_EQ(Connects(kSecond), 1u);
-  EXPECT_EQ(destination().binding, "hosts");
+  EXPECT_EQ(lane().binding, "hosts");
 }
 
 // Two failures in a row, and a minute from the second: then it is tried before the other again.
@@ -109,19 +109,19 @@ TEST_F(Hosts, ThatFailedTwiceButWorkedBetweenAreNotLeftOut) {
 TEST_F(Hosts, ThatWorkedAreAskedAgainSoonWhenTheyFail) {
   host().refuses_with = ECONNREFUSED;
   SendSome(4);
-  for (int i = 0; i < 3; ++i) PassUntil(destination().not_before + kTick);
-  EXPECT_EQ(destination().failures, 4u);
+  for (int i = 0; i < 3; ++i) PassUntil(lane().not_before + kTick);
+  EXPECT_EQ(lane().failures, 4u);
   host().refuses_with = 0;
   host().answers.erase(".");
   Mail& mail = Send();
-  PassUntil(destination().not_before + kTick);
+  PassUntil(lane().not_before + kTick);
   network_.Says(network_.All().back(), "250 2.0.0 taken\r\n");
   network_.FinishesSending(network_.All().back());
   host().refuses_with = ECONNREFUSED;
   ExpectDeferred(Send());
   EXPECT_EQ(mail.Verdicts(), "D");
-  EXPECT_EQ(destination().failures, 1u);
-  EXPECT_LE(destination().not_before - now_.instant, seconds(75));  // 60, a quarter more.
+  EXPECT_EQ(lane().failures, 1u);
+  EXPECT_LE(lane().not_before - now_.instant, seconds(75));  // 60, a quarter more.
 }
 
 TEST_F(Hosts, ThatFailedTwiceAreTriedWhenTheyAreTheLast) {
@@ -129,7 +129,7 @@ TEST_F(Hosts, ThatFailedTwiceAreTriedWhenTheyAreTheLast) {
   SendSome(4);
   for (size_t connects = 1; connects <= 4; ++connects) {
     EXPECT_EQ(Connects(), connects);
-    PassUntil(destination().not_before + kTick);
+    PassUntil(lane().not_before + kTick);
   }
 }
 
@@ -165,7 +165,7 @@ TEST_F(Hosts, AreNotBlamedWhenWeHaveNoSocket) {
   Mail& mail = Send();
   Pass(seconds(10));
   EXPECT_FALSE(mail.home);
-  EXPECT_EQ(destination().failures, 0u);
+  EXPECT_EQ(lane().failures, 0u);
   network_.NoMoreSockets(0);
   Pass(seconds(1) + kTick);
   EXPECT_EQ(mail.Verdicts(), "D");
@@ -275,7 +275,7 @@ TEST_P(LongAnswer, IsKeptInPart) {
   EXPECT_EQ(front.Verdicts(), "d");
   const auto kept = AllOf(Ge(1u), Le(limits::kReplyTextBytesMax));
   EXPECT_THAT(front.parcel.reply.text.size(), kept);
-  EXPECT_THAT(destination().failure.text.size(), kept);
+  EXPECT_THAT(lane().failure.text.size(), kept);
   Pass(seconds(21));
   EXPECT_THAT(queued.returns, ElementsAre(ParcelResult::kExpired));
   EXPECT_THAT(queued.parcel.reply.text.size(), kept);

@@ -39,7 +39,7 @@ TEST_F(Limits, OfConnectionsCountsHalfOpenOnes) {
   host().answers_connects = false;
   SendSome(100);
   EXPECT_EQ(network_.open(), 3u);
-  EXPECT_EQ(destination().binding, "concurrency");
+  EXPECT_EQ(lane().binding, "concurrency");
   network_.Refuse(network_.All()[0], ECONNREFUSED);
   Pass(seconds(20));
   EXPECT_THAT(network_.All(), SizeIs(4));
@@ -85,7 +85,7 @@ TEST_F(Limits, OfTheEngineHoldWhatTheDestinationMay) {
   host().answers_connects = false;
   SendSome(100);
   EXPECT_EQ(network_.open(), 2u);
-  EXPECT_EQ(destination().binding, "engine_connections");
+  EXPECT_EQ(lane().binding, "engine_connections");
 }
 
 TEST_F(Limits, OfDestinationsGiveTheParcelBack) {
@@ -135,7 +135,7 @@ TEST_F(Limits, OfRecipientsAreExactInAPeriod) {
   Turn();
   EXPECT_EQ(AllVerdicts(), "DD DD D-");
   EXPECT_EQ(network_.CountHeardByAll("RCPT"), 5u);
-  EXPECT_EQ(destination().binding, "recipients");
+  EXPECT_EQ(lane().binding, "recipients");
   Pass(minutes(1) - kTick);
   EXPECT_EQ(network_.CountHeardByAll("RCPT"), 5u);
   EXPECT_THAT(network_.All(), SizeIs(1));  // None is opened that could send nothing.
@@ -187,7 +187,7 @@ TEST_F(Limits, OfNoRecipientsHoldTheMail) {
   Pass(std::chrono::hours(2));
   EXPECT_THAT(network_.All(), SizeIs(0));
   EXPECT_FALSE(mail.home);
-  EXPECT_EQ(destination().binding, "recipients");
+  EXPECT_EQ(lane().binding, "recipients");
   Reload();
   EXPECT_EQ(mail.Verdicts(), "D");
 }

@@ -62,10 +62,10 @@ TEST_F(Routes, ThatCannotBeLookedUpNowDeferTheMailInFrontAndHoldTheRest) {
   SendSome(3);
   EXPECT_EQ(AllVerdicts(), "d - -");
   EXPECT_EQ(mails_.front().parcel.reply.ToString(), "451 4.4.3 the name servers do not answer");
-  EXPECT_EQ(destination().binding, "route");
+  EXPECT_EQ(lane().binding, "route");
   EXPECT_EQ(resolver_.asked(), 1u);
   resolver_.Says(kDomain, RouteTo({kFirst}));
-  PassUntil(destination().not_before - kTick);
+  PassUntil(lane().not_before - kTick);
   EXPECT_EQ(resolver_.asked(), 1u);
   Pass(2 * kTick);
   EXPECT_EQ(AllVerdicts(), "d D D");
@@ -221,7 +221,7 @@ TEST_F(ReloadedRoutes, AreNotServedWhileTheNewOnesCannotBeLookedUp) {
   EXPECT_EQ(AllVerdicts(), "D d -");
   EXPECT_EQ(Mails(), 1u);
   EXPECT_EQ(Quits(), 1u);
-  EXPECT_EQ(destination().binding, "route");
+  EXPECT_EQ(lane().binding, "route");
   resolver_.Says(kDomain, RouteTo({kSecond}));
   Pass(minutes(2));
   EXPECT_EQ(AllVerdicts(), "D d D");

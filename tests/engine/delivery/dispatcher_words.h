@@ -255,6 +255,7 @@ class DispatcherTest : public testing::Test {
   // How often the address was connected to.
   size_t Connects(absl::string_view ip = kFirst) const { return network_.To(ip).size(); }
   Destination& destination() { return *dispatcher_->FindDestination(kDomain); }
+  Lane& lane() { return *destination().lanes.Front(); }
   FakeHost& host(absl::string_view ip = kFirst) { return network_.Host(ip); }
 
   static constexpr int kTurnsMax = 3000;

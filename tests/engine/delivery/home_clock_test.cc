@@ -9,8 +9,8 @@ namespace {
 class WrongClockTest : public HomeTest {
  protected:
   WrongClockTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_queue = hours(24);
+    options_.bounce_profiles.by_default.initial_retry = seconds(60);
+    options_.bounce_profiles.by_default.max_queue = hours(24);
   }
   static constexpr Duration kShortestRetry = seconds(45);  // 60 less a quarter.
 };
@@ -24,7 +24,7 @@ TEST_F(WrongClockTest, FarAheadAtTheStartLeavesEachParcelOneMoreTry) {
     if (i % 2 == 0) Deferred(Out(destination));
   }
   PowerCut();
-  now_.wall += options_.bounce_profile.max_queue + hours(24 * 30);
+  now_.wall += options_.bounce_profiles.by_default.max_queue + hours(24 * 30);
   Start();
   EXPECT_EQ(home_->messages(), uint32_t{kMessages});
 
@@ -50,7 +50,7 @@ TEST_F(WrongClockTest, FarAheadAtTheStartDoesNotKeepMailForEver) {
   Accept(WireOf(1, 100), {"a@one.example"});
   Deferred(Out("one.example"));
   PowerCut();
-  now_.wall += options_.bounce_profile.max_queue + hours(24 * 30);
+  now_.wall += options_.bounce_profiles.by_default.max_queue + hours(24 * 30);
   Start();
   for (int minute = 0; minute < 60 * 24 && !IsOut("sender.example"); ++minute) {
     if (IsOut("one.example")) Deferred(Out("one.example"));

@@ -23,8 +23,8 @@ class HomeCrashTest : public HomeTest {
   HomeCrashTest() {
     log_options_ = {.segment_bytes = 64 << 10, .outcome_reserve_bytes = 8 << 10};
     options_.body_blocks = 64;
-    options_.bounce_profile.initial_retry = seconds(10);
-    options_.bounce_profile.max_retry = seconds(30);
+    options_.bounce_profiles.by_default.initial_retry = seconds(10);
+    options_.bounce_profiles.by_default.max_retry = seconds(30);
     sender_ = "";
     events_.on_told = [this](const Told& event) {
       if (event.type == EventType::kDelivery || event.type == EventType::kBounce)

@@ -11,8 +11,8 @@ using limits::kBodyBlockBytes;
 class ExpiryTest : public HomeTest {
  protected:
   ExpiryTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_queue = hours(1);
+    options_.bounce_profiles.by_default.initial_retry = seconds(60);
+    options_.bounce_profiles.by_default.max_queue = hours(1);
   }
 };
 
@@ -49,7 +49,7 @@ TEST_F(ExpiryTest, ByTheTimerAtHome) {
 // max_retries: the first try and so many more (policy/bounce_profile.h: given up once more than
 // max_retries attempts have failed).
 TEST_F(ExpiryTest, AfterItsLastRetry) {
-  options_.bounce_profile.max_retries = 2;
+  options_.bounce_profiles.by_default.max_retries = 2;
   Start();
   Accept(WireOf(1, 1000), {"a@one.example"});
   for (int attempt = 1; attempt <= 3; ++attempt) {
@@ -85,8 +85,8 @@ TEST_F(ExpiryTest, LeavesTheFinalOnesAlone) {
 class NoRoomToGiveUpTest : public HomeTest {
  protected:
   NoRoomToGiveUpTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_queue = hours(1);
+    options_.bounce_profiles.by_default.initial_retry = seconds(60);
+    options_.bounce_profiles.by_default.max_queue = hours(1);
     options_.incoming_max = 1;
   }
   void TakeRoom() { arriving_ = Begin(); }
@@ -137,7 +137,7 @@ TEST_F(NoRoomToGiveUpTest, WhenItsTimeWasUpAtHome) {
 }
 
 TEST_F(NoRoomToGiveUpTest, WhenItsLastTryHasFailed) {
-  options_.bounce_profile.max_retries = 0;
+  options_.bounce_profiles.by_default.max_retries = 0;
   Start();
   Accept(WireOf(1, 1000), {"a@one.example", "b@one.example"});
   TakeRoom();
@@ -149,7 +149,7 @@ TEST_F(NoRoomToGiveUpTest, WhenItsLastTryHasFailed) {
 TEST_F(NoRoomToGiveUpTest, WhenMemoryIsOut) {
   options_.incoming_max = 2;
   options_.body_blocks = 4;
-  options_.bounce_profile.max_retries = 0;
+  options_.bounce_profiles.by_default.max_retries = 0;
   Start();
   Accept(WireOf(1, 1000), {"a@one.example"});
   Incoming* arriving = Begin();

@@ -11,8 +11,8 @@ using spool::RecipientState;
 class HomeOutcomeTest : public HomeTest {
  protected:
   HomeOutcomeTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_retry = seconds(600);
+    options_.bounce_profiles.by_default.initial_retry = seconds(60);
+    options_.bounce_profiles.by_default.max_retry = seconds(600);
   }
 
   // How long until a parcel to this destination is out, to the second.

@@ -162,7 +162,7 @@ TEST_F(HomePromiseTest, StandsThoughTheLogFailsLater) {
 // A read in flight writes into the home's memory: the process cannot end before it.
 TEST_F(HomePromiseTest, AfterAFailureIsNotAtRestBeforeItsReadsHaveCompleted) {
   log_options_ = {.segment_bytes = 64 << 10, .outcome_reserve_bytes = 8 << 10};
-  options_.bounce_profile.initial_retry = hours(1);
+  options_.bounce_profiles.by_default.initial_retry = hours(1);
   Start();
   Accept(WireOf(1, 8000), {"a@old.example"});
   Deferred(Out("old.example"));

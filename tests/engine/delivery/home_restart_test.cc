@@ -11,9 +11,9 @@ using spool::RecipientState;
 class HomeRestartTest : public HomeTest {
  protected:
   HomeRestartTest() {
-    options_.bounce_profile.initial_retry = seconds(60);
-    options_.bounce_profile.max_retry = seconds(600);
-    options_.bounce_profile.max_queue = hours(24);
+    options_.bounce_profiles.by_default.initial_retry = seconds(60);
+    options_.bounce_profiles.by_default.max_retry = seconds(600);
+    options_.bounce_profiles.by_default.max_queue = hours(24);
   }
 };
 

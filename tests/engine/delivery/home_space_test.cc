@@ -16,7 +16,7 @@ class HomeSpaceTest : public HomeTest {
 
   HomeSpaceTest() {
     log_options_ = {.segment_bytes = kSegmentBytes, .outcome_reserve_bytes = kSegmentBytes / 8};
-    options_.bounce_profile.initial_retry = minutes(10);
+    options_.bounce_profiles.by_default.initial_retry = minutes(10);
   }
 
   // More than the log bears of dead mail before it wants the oldest segment moved.

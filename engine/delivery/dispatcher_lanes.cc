@@ -1,0 +1,423 @@
+// What a lane does next: which connections start a transaction, which are opened, from which source
+// and to which addresses; and what the mail that waits is told.
+
+#include <algorithm>
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/delivery/dispatcher.h"
+#include "engine/delivery/route_reply.h"
+
+namespace sluice::delivery {
+namespace {
+
+// Parcels of a lane whose destination has no host, given back in one turn.
+constexpr int kFailuresPerLookMax = 256;
+
+// When the engine has no connection left to give: the time to look again.
+constexpr Duration kShortWait = std::chrono::seconds(1);
+
+bool Permanent(dns::RouteResult result) {
+  return result != dns::RouteResult::kFound && result != dns::RouteResult::kTemporary;
+}
+
+absl::string_view BindingOf(Want want) {
+  switch (want) {
+    case Want::kNothing:
+      break;
+    case Want::kFamily:
+      return "ip_preference";
+    case Want::kSourceFamily:
+      return "source_family";
+    case Want::kSource:
+      return "source_suspended";
+  }
+  return "";
+}
+
+// Of several that say no: the last of them, with the first instant at which any may say yes.
+void AddNo(policy::Permit& no, const policy::Permit& one) {
+  const bool first = no.binds == policy::Limit::kNone;
+  no = {.binds = one.binds,
+        .look_again = first ? one.look_again : std::min(no.look_again, one.look_again)};
+}
+
+}  // namespace
+
+// From where, and to where, a new connection is to be opened.
+struct Dispatcher::Opening {
+  uint32_t source = 0;
+  std::vector<dns::RouteStep> steps;
+  bool whole_route = true;  // No address of the route was left out.
+};
+
+// The one place where a lane decides what it does next.
+void Dispatcher::Advance(Lane& lane, Now now) {
+  timers_.Disarm(lane.timer);
+  lane.binding = "";
+  Destination& destination = *lane.destination;
+  RefreshControls(destination, now);
+  EndExcess(destination, now);
+  if (destination.idle_version != destination.table_version) EndStrayed(destination, now);
+  if (draining_ || lane.queue.empty()) return EndIfIdle(lane, now);
+  if (!HaveRoute(lane, now)) return;
+  if (Permanent(destination.route.result)) return FailQueue(lane, now);
+  const Want want = WantOf(lane);
+  if (want != Want::kNothing) return HoldFor(lane, want, now);
+  EndHold(lane, now);
+  StartTransactions(lane, now);
+  OpenConnections(lane, now);
+  if (lane.queue.empty()) lane.binding = "";
+}
+
+// -------------------------------------------------------------------------------------------------
+// Transactions on connections that are up.
+
+void Dispatcher::StartTransactions(Lane& lane, Now now) {
+  for (Connection* connection = lane.ready.Front(); connection != nullptr && !lane.queue.empty();) {
+    Connection* next = lane.ready.Next(*connection);
+    const bool bound = !StartOn(lane, *connection, now);
+    if (bound && lane.destination->controls.scope.whole()) return;  // So would be all others.
+    connection = next;
+  }
+}
+
+// False: a limit binds that is not the connection's own.
+bool Dispatcher::StartOn(Lane& lane, Connection& connection, Now now) {
+  Destination& destination = *lane.destination;
+  if (connection.state != ConnectionState::kReady) {  // The host has just ended it.
+    lane.ready.Remove(connection);
+    connection.unneeded = true;
+    return true;
+  }
+  if (!StillServes(destination, connection, now)) {  // New tables ask for another level of TLS.
+    Leave(connection, now);
+    return true;
+  }
+  const policy::Permit permit = destination.budget.MayStart(
+      destination.controls, connection.scope, connection.session.transactions(),
+      Attempt::Untried(*lane.queue.Front()), now.instant);
+  if (permit) {
+    Start(connection, *Dequeue(lane), permit.recipients, now);
+    return true;
+  }
+  if (permit.binds == policy::Limit::kMessagesPerConnection) {
+    Leave(connection, now);
+    return true;
+  }
+  NoteBinding(lane, permit);
+  return false;
+}
+
+void Dispatcher::NoteBinding(Lane& lane, const policy::Permit& permit) {
+  lane.binding = policy::LimitName(permit.binds);
+  LookAgainAt(lane, permit.look_again);
+}
+
+void Dispatcher::LookAgainAt(Lane& lane, Instant when) {
+  if (when == kNever) return;
+  if (lane.timer.armed() && lane.timer.due <= when) return;
+  timers_.Arm(lane.timer, when);
+}
+
+// -------------------------------------------------------------------------------------------------
+// New connections.
+
+// Beside `opening` others, for what waits and `coming` more: another connection is worth opening
+// when that is more than those being opened will take.
+bool Dispatcher::Useful(const Lane& lane, uint64_t coming, uint64_t opening) const {
+  const uint64_t worth = std::min(limits::kMessagesWorthAConnection,
+                                  lane.destination->controls.messages_per_connection_max);
+  return lane.queue.size() + coming > opening * worth;
+}
+
+// No connection that is ready could take what waits (StartTransactions).
+void Dispatcher::OpenConnections(Lane& lane, Now now) {
+  Destination& destination = *lane.destination;
+  while (Useful(lane, 0, lane.opening)) {
+    if (now.instant < lane.not_before) {
+      lane.binding = "hosts";
+      return LookAgainAt(lane, lane.not_before);
+    }
+    Opening opening;
+    const policy::Permit permit = FindOpening(lane, opening, now);
+    if (!permit) return NoteBinding(lane, permit);
+    const std::shared_ptr<const TlsIntent>& intent = IntentFor(destination, now);
+    if (!TakeEngineRoom(lane, intent != nullptr, now)) return;
+    const policy::ScopeKey scope =
+        policy::KeyOf(destination.controls.scope, opening.steps.front().address.ip, opening.source);
+    destination.budget.ConnectionOpened(destination.controls, scope);
+    ++lane.opening;
+    destination.lanes.Remove(lane);
+    destination.lanes.PushBack(lane);
+    Connection* connection = connections_.Open(
+        lanes_.HandleOf(lane),
+        {.steps = std::move(opening.steps),
+         .source = opening.source,
+         .local = &sources_.source(opening.source),
+         .whole_route = opening.whole_route,
+         .tls = intent,
+         .tls_broken = destination.health.TlsBrokenOf(opening.source, now.instant)},
+        now);
+    connection->scope = scope;
+    connection->counts_handshake = intent != nullptr && options_.caps != nullptr;
+    connection->route_version = destination.route_version;
+    lane.connections.PushBack(*connection);
+    HandleEvents(now);  // It may have failed at once.
+  }
+}
+
+// A connection's place in what the shard and the engine may have.
+bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
+  EngineCaps* caps = options_.caps;
+  lane.binding = "engine_connections";
+  bool room = !connections_.full() && (caps == nullptr || caps->connections.Take());
+  if (room && with_tls && caps != nullptr && !caps->handshakes.Take()) {
+    caps->connections.Give();
+    lane.binding = "engine_handshakes";
+    room = false;
+  }
+  if (!room) {
+    LookAgainAt(lane, now.instant + kShortWait);
+    return false;
+  }
+  lane.binding = "";
+  return true;
+}
+
+// The source of the pool and the addresses of the route, as far as their limits leave room. No: the
+// limit that binds, and the first instant at which any of them may leave room again.
+policy::Permit Dispatcher::FindOpening(const Lane& lane, Opening& opening, Now now) {
+  policy::Permit no;
+  for (const uint32_t source : SourcesInOrder(lane)) {
+    const policy::Permit permit = FindSteps(*lane.destination, source, opening, now);
+    if (permit) return permit;
+    AddNo(no, permit);
+  }
+  CHECK(!no);  // WantOf: there is a source, and an address that it reaches.
+  return no;
+}
+
+// Those of the pool that can reach the route, drawn by their weights.
+std::vector<uint32_t> Dispatcher::SourcesInOrder(const Lane& lane) {
+  std::vector<policy::SourceShare> left;
+  for (const policy::SourceShare& share : sources_.pool(lane.pool).members) {
+    if (Reaches(*lane.destination, share.source, /*suspended_too=*/false)) left.push_back(share);
+  }
+  std::vector<uint32_t> order;
+  while (!left.empty()) {
+    uint64_t all = 0;
+    for (const policy::SourceShare& share : left) all += share.weight;
+    uint64_t drawn = left.size() == 1 ? 0 : random_.Below(all);
+    size_t next = 0;
+    while (drawn >= left[next].weight) drawn -= left[next++].weight;
+    order.push_back(left[next].source);
+    left.erase(left.begin() + static_cast<ptrdiff_t>(next));
+  }
+  return order;
+}
+
+// Addresses that failed lately are left out, unless none would be left.
+policy::Permit Dispatcher::FindSteps(Destination& destination, uint32_t source, Opening& opening,
+                                     Now now) {
+  const policy::Controls& controls = destination.controls;
+  const auto permit_for = [&](const IpAddress& ip) {
+    const policy::ScopeKey key = policy::KeyOf(controls.scope, ip, source);
+    return destination.budget.MayConnect(controls, key, now.instant);
+  };
+  policy::Permit permit;
+  uint16_t last_preference = UINT16_MAX;
+  if (controls.scope.each_address) {
+    last_preference = LastPreference(destination, source, permit, now);
+  } else {
+    permit = permit_for(IpAddress{});
+  }
+  if (!permit) return permit;
+
+  const bool spares = !AllAvoided(destination, source, now);
+  opening.source = source;
+  opening.whole_route = true;
+  opening.steps = dns::OrderRoute(
+      destination.route, *FamiliesOf(destination, source),
+      [&](const dns::RouteHost& host, const IpAddress& ip) {
+        if (!source_states_.Usable(source, ip.family)) return false;
+        const Way way = {.address = {ip, host.port}, .source = source};
+        const bool avoided = spares && destination.health.Avoided(way, now.instant);
+        const bool full = controls.scope.each_address && !permit_for(ip);
+        const bool left_out = avoided || full || host.preference > last_preference;
+        opening.whole_route &= !left_out;
+        return !left_out;
+      },
+      random_);
+  CHECK(!opening.steps.empty());
+  return permit;
+}
+
+// Where each address has limits of its own: the preference down to which addresses may be tried. A
+// host of a lower one is there for when those above fail, not for when their limits are used up.
+// `permit` says what binds where not one of the addresses above has room.
+uint16_t Dispatcher::LastPreference(Destination& destination, uint32_t source,
+                                    policy::Permit& permit, Now now) {
+  const dns::FamilyOrder families = *FamiliesOf(destination, source);
+  const bool spares = !AllAvoided(destination, source, now);
+  policy::Permit no;
+  bool room = false;
+  const std::vector<dns::RouteHost>& hosts = destination.route.hosts;  // Sorted by preference.
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    for (const IpAddress& ip : hosts[i].addresses) {
+      if (!dns::Allows(families, ip) || !source_states_.Usable(source, ip.family)) continue;
+      const Way way = {.address = {ip, hosts[i].port}, .source = source};
+      if (spares && destination.health.Avoided(way, now.instant)) continue;
+      const policy::ScopeKey key = policy::KeyOf(destination.controls.scope, ip, source);
+      const policy::Permit one =
+          destination.budget.MayConnect(destination.controls, key, now.instant);
+      room |= static_cast<bool>(one);
+      if (!one) AddNo(no, one);
+    }
+    const bool last = i + 1 == hosts.size() || hosts[i + 1].preference != hosts[i].preference;
+    if (!last || no.binds == policy::Limit::kNone) continue;
+    if (!room) permit = no;
+    return hosts[i].preference;
+  }
+  return UINT16_MAX;
+}
+
+// Of the addresses that the source can reach.
+bool Dispatcher::AllAvoided(const Destination& destination, uint32_t source, Now now) const {
+  const std::optional<dns::FamilyOrder> families = FamiliesOf(destination, source);
+  if (!families) return true;
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    for (const IpAddress& address : host.addresses) {
+      if (!dns::Allows(*families, address)) continue;
+      if (!source_states_.Usable(source, address.family)) continue;
+      const Way way = {.address = {address, host.port}, .source = source};
+      if (!destination.health.Avoided(way, now.instant)) return false;
+    }
+  }
+  return true;
+}
+
+// -------------------------------------------------------------------------------------------------
+// Sources, and what there is none of.
+
+// The families that the controls allow and the source has; nullopt: none.
+std::optional<dns::FamilyOrder> Dispatcher::FamiliesOf(const Destination& destination,
+                                                       uint32_t source) const {
+  const policy::IpPreference preference = destination.controls.ip_preference;
+  const Family first = policy::FamilyOf(preference);
+  const Family other = first == Family::kIpv6 ? Family::kIpv4 : Family::kIpv6;
+  const bool only = policy::RequiresFamily(preference);
+  const policy::Source& of = sources_.source(source);
+  if (of.has(first)) return dns::FamilyOrder{.first = first, .only = only || !of.has(other)};
+  if (only || !of.has(other)) return std::nullopt;
+  return dns::FamilyOrder{.first = other, .only = true};
+}
+
+// An address of the route is of a family that the controls allow and the source has.
+bool Dispatcher::Reaches(const Destination& destination, uint32_t source,
+                         bool suspended_too) const {
+  const std::optional<dns::FamilyOrder> families = FamiliesOf(destination, source);
+  if (!families) return false;
+  for (const dns::RouteHost& host : destination.route.hosts) {
+    for (const IpAddress& address : host.addresses) {
+      if (!dns::Allows(*families, address)) continue;
+      if (suspended_too || source_states_.Usable(source, address.family)) return true;
+    }
+  }
+  return false;
+}
+
+Want Dispatcher::WantOf(const Lane& lane) const {
+  const Destination& destination = *lane.destination;
+  if (!RouteServes(destination)) return Want::kFamily;
+  bool suspended = false;
+  for (const policy::SourceShare& share : sources_.pool(lane.pool).members) {
+    if (Reaches(destination, share.source, /*suspended_too=*/false)) return Want::kNothing;
+    suspended |= Reaches(destination, share.source, /*suspended_too=*/true);
+  }
+  return suspended ? Want::kSource : Want::kSourceFamily;
+}
+
+smtp::Reply Dispatcher::WantReply(const Lane& lane, Want want) const {
+  const Destination& destination = *lane.destination;
+  const std::string& pool = sources_.pool(lane.pool).name;
+  switch (want) {
+    case Want::kNothing:
+      break;
+    case Want::kFamily:
+      return NoAddressReply(destination.route,
+                            policy::FamilyOf(destination.controls.ip_preference));
+    case Want::kSourceFamily:
+      return NoSourceFamilyReply(destination.route, pool);
+    case Want::kSource:
+      return NoSourceReply(pool);
+  }
+  CHECK(want != Want::kNothing);
+  return {};
+}
+
+// No connection can even be tried. As when no host gives a session, the parcel at the front goes
+// home with the reason, and the others wait for the next look, or for a route, controls or a source
+// that differ.
+void Dispatcher::HoldFor(Lane& lane, Want want, Now now) {
+  lane.binding = BindingOf(want);
+  if (lane.want != want || now.instant >= lane.not_before) {
+    const smtp::Reply why = WantReply(lane, want);
+    Pause(lane, why, now);
+    lane.want = want;
+    lane.failure_tls = TlsOutcome{};
+    Parcel* parcel = Dequeue(lane);
+    CHECK(parcel != nullptr);
+    parcel->binding_limit.assign(lane.binding.data(), lane.binding.size());
+    RefuseParcel(lane, *parcel, smtp::MessageResult::kSessionLost, why, now);
+  }
+  LookAgainAt(lane, lane.not_before);
+}
+
+// The wait was for that alone: the hosts have not been tried.
+void Dispatcher::EndHold(Lane& lane, Now now) {
+  if (lane.want == Want::kNothing) return;
+  lane.want = Want::kNothing;
+  lane.failures = 0;
+  lane.failure = smtp::Reply{};
+  lane.not_before = now.instant;
+}
+
+// -------------------------------------------------------------------------------------------------
+// Mail that is told no.
+
+// Nothing can be delivered there, says the route: all that waits is refused, some each turn.
+void Dispatcher::FailQueue(Lane& lane, Now now) {
+  const smtp::Reply reply = RouteReply(lane.destination->route);
+  for (int i = 0; i < kFailuresPerLookMax; ++i) {
+    Parcel* parcel = Dequeue(lane);
+    if (parcel == nullptr) break;
+    RefuseParcel(lane, *parcel, smtp::MessageResult::kRefused, reply, now);
+  }
+  LookAt(lane);
+}
+
+// No session could be had. The parcel at the front has had its attempt and goes home with the
+// reason; the others wait in the queue for the next try, at growing intervals. A host that refuses
+// sessions with 5xx defers the mail, since that speaks of us more often than of the recipient (case
+// Z3); only "takes no mail at all" (521, 556: RFC 7504) of every host is final.
+void Dispatcher::BackOff(Lane& lane, const smtp::Reply& why, bool final, Now now) {
+  Pause(lane, why, now);
+  Parcel* parcel = Dequeue(lane);
+  if (parcel == nullptr) return;
+  RefuseParcel(lane, *parcel,
+               final ? smtp::MessageResult::kRefused : smtp::MessageResult::kSessionLost, why, now);
+}
+
+// No connection for a while, longer each time in a row.
+void Dispatcher::Pause(Lane& lane, const smtp::Reply& why, Now now) {
+  lane.want = Want::kNothing;
+  lane.failure = Shortened(why);
+  ++lane.failures;
+  lane.not_before = now.instant + options_.bounce_profile.RetryDelay(lane.failures, random_);
+}
+
+}  // namespace sluice::delivery
