@@ -75,6 +75,8 @@ class Budget {
   // Counts what another scope has counted, as if it were seen now.
   void AddSeen(const Limits& limits, uint64_t recipients, Instant now);
 
+  void ForgetSeen() { window_.Forget(); }
+
   uint32_t connections() const { return connections_; }
   // Seen within the last period.
   uint64_t Seen(const Limits& limits, Instant now);

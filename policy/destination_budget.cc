@@ -100,6 +100,13 @@ void DestinationBudget::Recount(const ScopeKey& key, bool leaving, uint32_t reci
   At(key).AddConnection(leaving, recipients_in_flight);
 }
 
+void DestinationBudget::ForgetSeen() {
+  system_.ForgetSeen();
+  whole_.ForgetSeen();
+  before_.ForgetSeen();
+  for (Scope& scope : scopes_) scope.budget.ForgetSeen();
+}
+
 bool DestinationBudget::Idle(const Controls& controls, Instant now) {
   if (!system_.Idle(controls.system, now)) return false;
   if (!whole_.Idle(controls.limits, now) || !before_.Idle(controls.limits, now)) return false;

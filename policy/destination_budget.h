@@ -68,6 +68,9 @@ class DestinationBudget {
   void BeginRescope(const Limits& before, const Limits& limits, Instant now);
   void Recount(const ScopeKey& key, bool leaving, uint32_t recipients_in_flight);
 
+  // What is in flight goes on counting.
+  void ForgetSeen();
+
   uint32_t connections() const { return system_.connections(); }
   // Nothing is held and nothing is counted: the destination may be forgotten.
   bool Idle(const Controls& controls, Instant now);

@@ -25,6 +25,8 @@ class RecipientWindow {
   void Stamp(uint32_t recipients, Duration period, Instant now);  // Out of flight, seen by `now`.
   void Add(uint64_t recipients, Duration period, Instant now);    // Never in flight here.
 
+  void Forget() { stamped_.reset(); }  // All but what is in flight.
+
   uint64_t in_flight() const { return in_flight_; }
   // In flight plus stamped within the last period.
   uint64_t Counted(Duration period, Instant now);

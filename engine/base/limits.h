@@ -31,6 +31,10 @@ inline constexpr uint32_t kDestinationsPerShardMax = 1 << 20;
 // Of all destinations: one for each pool of sources by which mail for it leaves. Beyond: as above.
 inline constexpr uint32_t kLanesPerShardMax = 1 << 21;
 
+// Destinations that a shard counts the outcomes of, for operators. Beyond: they are counted
+// together.
+inline constexpr uint32_t kCountedDestinationsMax = 1 << 20;
+
 // Both sides of a relay need a descriptor a session: 20,000 descriptors (the limit this was built
 // under) leave room for 2 x 8,000 and the log files on one shard; shards share the process's limit.
 inline constexpr uint32_t kIntakeSessionsPerShardMax = 8000;

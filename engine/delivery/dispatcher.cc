@@ -165,6 +165,31 @@ void Dispatcher::UseTables(Tables tables) {
   refresh_next_ = 0;
 }
 
+void Dispatcher::UseSuspensions(std::shared_ptr<const policy::Suspensions> suspensions) {
+  suspensions_ = std::move(suspensions);
+  refresh_next_ = 0;
+}
+
+void Dispatcher::DeliverNow(absl::string_view domain, bool resets_limits, Now now) {
+  if (domain.empty()) {
+    destinations_.ForEach([&](Destination& one) { DeliverNow(one, resets_limits, now); });
+  } else if (Destination* one = FindDestination(domain)) {
+    DeliverNow(*one, resets_limits, now);
+  }
+}
+
+void Dispatcher::DeliverNow(Destination& destination, bool resets_limits, Now now) {
+  RefreshControls(destination, now);
+  destination.health.Clear();
+  if (resets_limits) destination.budget.ForgetSeen();
+  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
+       lane = destination.lanes.Next(*lane)) {
+    lane->not_before = now.instant;
+    lane->failures = 0;
+  }
+  LookAt(destination);
+}
+
 void Dispatcher::RefreshControls(Destination& destination, Now now) {
   if (destination.table_version == controls_->version()) return;
   const policy::LimitScope scope = destination.controls.scope;

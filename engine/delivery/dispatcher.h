@@ -36,6 +36,7 @@
 #include "policy/bounce_profile.h"
 #include "policy/controls_table.h"
 #include "policy/sources.h"
+#include "policy/suspensions.h"
 #include "tls/environment.h"
 #include "tls/handshaker.h"
 
@@ -85,6 +86,13 @@ class Dispatcher {
   // more when this returns; destinations take the new ones up when they next do anything, and all
   // of them within some turns.
   void UseTables(Tables tables);
+
+  // What the operator has suspended from now on; null: nothing. Transactions under way end,
+  // sessions that are up are left, and nothing new is begun for what is suspended.
+  void UseSuspensions(std::shared_ptr<const policy::Suspensions> suspensions);
+  // Waits for hosts and routes are over, of one destination or of all (empty). `resets_limits`:
+  // what has been counted against recipient limits is forgotten too.
+  void DeliverNow(absl::string_view domain, bool resets_limits, Now now);
 
   // Once a turn.
   void Turn(Now now);
@@ -155,6 +163,8 @@ class Dispatcher {
   void BackOff(Lane& lane, const smtp::Reply& why, bool final, Now now);
   void Pause(Lane& lane, const smtp::Reply& why, Now now);
   void EndIfIdle(Lane& lane, Now now);
+  bool Suspended(Lane& lane, Now now);
+  void DeliverNow(Destination& destination, bool resets_limits, Now now);
 
   // Parcels.
   void Enqueue(Lane& lane, Parcel& parcel, bool front);
@@ -196,6 +206,7 @@ class Dispatcher {
   Random& random_;
   const policy::ControlsTable* controls_;
   std::shared_ptr<const tls::Environment> tls_;
+  std::shared_ptr<const policy::Suspensions> suspensions_;
 
   Slab<Destination> destinations_;
   Slab<Lane> lanes_;

@@ -63,6 +63,7 @@ void Dispatcher::Advance(Lane& lane, Now now) {
   EndExcess(destination, now);
   if (destination.idle_version != destination.table_version) EndStrayed(destination, now);
   if (draining_ || lane.queue.empty()) return EndIfIdle(lane, now);
+  if (Suspended(lane, now)) return;
   if (!HaveRoute(lane, now)) return;
   if (Permanent(destination.route.result)) return FailQueue(lane, now);
   const Want want = WantOf(lane);
@@ -71,6 +72,17 @@ void Dispatcher::Advance(Lane& lane, Now now) {
   StartTransactions(lane, now);
   OpenConnections(lane, now);
   if (lane.queue.empty()) lane.binding = "";
+}
+
+// The operator has said so. Sessions that are up would wait for nothing.
+bool Dispatcher::Suspended(Lane& lane, Now now) {
+  if (suspensions_ == nullptr || suspensions_->empty()) return false;
+  const policy::Suspension* suspension = suspensions_->Find(lane.destination->domain, now.wall);
+  if (suspension == nullptr) return false;
+  lane.binding = "suspended";
+  while (Connection* connection = lane.ready.Front()) Leave(*connection, now);
+  if (suspension->until) LookAgainAt(lane, now.instant + (*suspension->until - now.wall));
+  return true;
 }
 
 // -------------------------------------------------------------------------------------------------

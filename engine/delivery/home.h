@@ -141,6 +141,10 @@ class Home {
   // Says by which bounce profile a destination's mail is tried; lent until the next one. Before the
   // first, all have Default.
   void UseControls(const policy::ControlsTable& controls) { controls_ = &controls; }
+  // What waits here for its next attempt is tried now, of one destination or of all (empty), some
+  // of it each turn.
+  void DeliverNow(absl::string_view destination);
+  CountedDestinations& counted() { return counted_; }
   // The engine stops: parcels stay here from now on.
   void BeginDrain() { draining_ = true; }
 
@@ -150,7 +154,7 @@ class Home {
   // There is more to do at once.
   bool busy() const {
     return !outgoing_.empty() || !bodies_.empty() || !decided_.empty() ||
-           log_.durable() != seen_durable_;
+           deliver_next_ != Slab<Parcel>::kNoSlot || log_.durable() != seen_durable_;
   }
 
   bool log_failed() const { return log_.failed(); }
@@ -180,6 +184,7 @@ class Home {
   void PlaceNew(Message& message, Now now);
   void Schedule(Parcel& parcel, Instant due, Now now);
   void HandOut(Parcel& parcel);
+  void DeliverSome(Now now);
 
   // Outcomes.
   void RecordAttempt(Parcel& parcel, Now now);
@@ -190,6 +195,7 @@ class Home {
   bool SendOwn(Incoming& own, const smtp::Mailbox& to, const std::string& text, Now now);
   void RecordState(Parcel& parcel, spool::RecipientState state, Now now);
   void EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type, Now now);
+  static void Count(DestinationCounters& counters, EventType type, WallTime now);
   void FinishIfFinal(Parcel& parcel, Now now);
   void Bury(Message& message, Now now);
   void Forget(Message& message);
@@ -218,6 +224,8 @@ class Home {
   // looked at.
   static constexpr Duration kSqueezeInterval = std::chrono::seconds(1);
   static constexpr int kSqueezedMax = 1024;
+  // Slots of parcels that DeliverNow looks at in one turn.
+  static constexpr uint32_t kDeliveredPerTurnMax = 4096;
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
@@ -272,6 +280,9 @@ class Home {
   };
   std::deque<AwaitedMove> awaited_moves_;
   std::vector<Promise> decided_;
+  CountedDestinations counted_;
+  uint32_t deliver_next_ = Slab<Parcel>::kNoSlot;  // DeliverNow goes on from here,
+  std::string deliver_destination_;                // for that destination.
   std::vector<Handle>
       finished_before_;  // Restored with all recipients final: only their end is missing.
 

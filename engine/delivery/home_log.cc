@@ -136,6 +136,7 @@ void Home::Turn(Now now) {
   }
   for (const Handle handle : finished_before_) Bury(*messages_.Find(handle), now);
   finished_before_.clear();
+  DeliverSome(now);
   log_.Reclaim();
   MoveSome(now);
 }

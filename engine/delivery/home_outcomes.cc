@@ -243,6 +243,29 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
   event.tls = &parcel.tls;
   event.stages = parcel.stages;
   events_.Emit(event, log_.open_batch());
+  Count(*parcel.counters, type, now.wall);
+}
+
+void Home::Count(DestinationCounters& counters, EventType type, WallTime now) {
+  counters.last_activity = now;
+  switch (type) {
+    case EventType::kReception:
+      return;
+    case EventType::kTransientFailure:
+      ++counters.soft_bounced;
+      return;
+    case EventType::kDelivery:
+      ++counters.delivered;
+      break;
+    case EventType::kBounce:
+      ++counters.hard_bounced;
+      break;
+    case EventType::kExpiration:
+      ++counters.expired;
+      break;
+  }
+  CHECK(counters.active > 0);
+  --counters.active;
 }
 
 // Frees the parcel when all of its recipients are final, and the message when all of its parcels

@@ -24,9 +24,14 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   CHECK(parcels_promised_ > 0);
   --parcels_promised_;
   parcel->message = &message;
+  parcel->out = false;
   parcel->home = options_.shard;
   parcel->first_recipient = first;
   parcel->recipients = count;
+  parcel->counters = &counted_.At(parcel->destination());
+  for (uint32_t i = 0; i < count; ++i) {
+    parcel->counters->active += parcel->outcome(i).state == RecipientState::kWaiting ? 1 : 0;
+  }
   parcel->attempts = message.outcomes[first].attempts;
   parcel->kept_since = message.kept_since;
   parcel->expires = parcel->kept_since + ProfileOf(*parcel).max_queue;
@@ -65,6 +70,7 @@ void Home::HandOut(Parcel& parcel) {
   parcel.tls = TlsOutcome{};
   parcel.binding_limit.clear();
   ++parcels_out_;
+  parcel.out = true;
   outgoing_.PushBack(parcel);
 }
 
@@ -81,6 +87,25 @@ void Home::OnTimer(Timer& timer, Now now) {
     return FinishIfFinal(parcel, now);
   }
   HandOut(parcel);
+}
+
+void Home::DeliverNow(absl::string_view destination) {
+  const bool others = deliver_next_ != Slab<Parcel>::kNoSlot;
+  if (others && deliver_destination_ != destination) destination = "";
+  deliver_destination_.assign(destination.data(), destination.size());
+  deliver_next_ = 0;
+}
+
+// Those that are here with their timer armed wait. What has been given up is not tried again.
+void Home::DeliverSome(Now now) {
+  if (deliver_next_ == Slab<Parcel>::kNoSlot) return;
+  deliver_next_ = parcels_.VisitSome(deliver_next_, kDeliveredPerTurnMax, [&](Parcel& parcel) {
+    if (parcel.out || !parcel.timer.armed() || now.instant >= parcel.expires) return;
+    const bool meant = deliver_destination_.empty() || parcel.destination() == deliver_destination_;
+    if (!meant) return;
+    timers_.Disarm(parcel.timer);
+    HandOut(parcel);
+  });
 }
 
 void Home::WantBody(Parcel& parcel) {
@@ -139,6 +164,7 @@ void Home::OnReturned(Parcel& parcel, Now now) {
   CHECK(!parcel.timer.armed());
   CHECK(parcel.body_state != BodyState::kAsked);
   --parcels_out_;
+  parcel.out = false;
   parcel.timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
   if (parcel.body_state == BodyState::kLent) {
     CHECK(parcel.message->lends > 0);

@@ -19,6 +19,7 @@
 #include "engine/base/intrusive_list.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/destination_counters.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/message.h"
 #include "engine/delivery/tls_intent.h"
@@ -45,6 +46,9 @@ enum class ParcelResult : uint8_t {
 };
 
 struct Parcel {
+  // --- The home's alone, also while it is out.
+  bool out = false;
+
   // --- Fixed from the home's hand.
   Message* message = nullptr;
   uint32_t home = 0;  // Shard.
@@ -53,6 +57,7 @@ struct Parcel {
   uint32_t attempts = 0;  // Finished rounds.
   Instant kept_since{};   // From when its time in the queue is counted.
   Instant expires = kNever;
+  DestinationCounters* counters = nullptr;  // The home's.
   bool continues = false;  // Recipients are left over from a transaction: to the queue's front.
 
   // --- Whoever has it.
