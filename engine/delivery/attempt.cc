@@ -38,7 +38,7 @@ void Attempt::Begin(Parcel& parcel, uint32_t recipients_max, Instant now) {
 smtp::Transaction Attempt::transaction() const {
   const Message& message = *parcel_->message;
   return {
-      .sender = message.envelope.sender,
+      .sender = parcel_->tagged_sender.empty() ? message.envelope.sender : parcel_->tagged_sender,
       .recipients = recipients_,
       .body_bytes = message.message_bytes,
       .body_type = message.eight_bit ? smtp::BodyType::kEightBitMime : smtp::BodyType::kSevenBit,

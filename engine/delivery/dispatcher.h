@@ -34,6 +34,7 @@
 #include "engine/dns/resolver.h"
 #include "engine/io/io.h"
 #include "policy/bounce_profile.h"
+#include "policy/bounce_tag.h"
 #include "policy/controls_table.h"
 #include "policy/sources.h"
 #include "policy/suspensions.h"
@@ -46,9 +47,10 @@ class Dispatcher {
  public:
   struct Options {
     uint32_t shard = 0;
-    absl::string_view hostname;                // EHLO name; lent.
-    const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
-    EngineCaps* caps = nullptr;                // Lent; null: none.
+    absl::string_view hostname;                    // EHLO name; lent.
+    const policy::Sources* sources = nullptr;      // Lent; null: the system chooses.
+    EngineCaps* caps = nullptr;                    // Lent; null: none.
+    const policy::BounceTagger* tagger = nullptr;  // Lent; null: no sender is tagged.
     uint32_t destinations_max = limits::kDestinationsPerShardMax;
     uint32_t lanes_max = limits::kLanesPerShardMax;
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
@@ -174,6 +176,7 @@ class Dispatcher {
                     const smtp::Reply& reply, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   bool HostsFail(const Lane& lane, Now now) const;
+  void TagSender(Parcel& parcel, const Destination& destination, Now now) const;
   void OnConnectionLost(Parcel& parcel, Now now);
   void OnParcelExpired(Parcel& parcel, Now now);
 

@@ -101,6 +101,7 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     usable = false;
   }
   if (usable && parcel.body_state == BodyState::kLent && !draining_) {
+    TagSender(parcel, DestinationOf(*connection, now), now);
     return connections_.Offer(*connection, parcel, connection->granted, now);
   }
   if (usable) {
@@ -126,6 +127,12 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     case BodyState::kAsked:
       CHECK(parcel.body_state == BodyState::kLent);
   }
+}
+
+void Dispatcher::TagSender(Parcel& parcel, const Destination& destination, Now now) const {
+  parcel.tagged_sender.clear();
+  if (options_.tagger == nullptr || !destination.controls.tag_sender) return;
+  options_.tagger->Tag(parcel.message->envelope.sender, now.wall, parcel.tagged_sender);
 }
 
 // Its connection was lost while the body was fetched. Another one is tried at once, unless none is

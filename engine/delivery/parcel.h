@@ -65,6 +65,7 @@ struct Parcel {
   Timer timer;  // At home: the next attempt. Out: its expiry in the queue.
 
   // --- Written out there, read at home.
+  std::string tagged_sender;  // As it goes on the wire; empty: as it is.
   BodyState body_state = BodyState::kNotAsked;
   ParcelResult result = ParcelResult::kNothing;
   smtp::Reply reply;    // Of the transaction, or of our own making.

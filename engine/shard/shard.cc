@@ -23,8 +23,6 @@ Shard::Options Complete(Shard::Options options) {
   options.home.hostname = options.hostname;
   options.home.alert_address = options.alert_address;
   options.home.sync = options.sync;
-  options.home.sources = options.sources;
-  options.dispatcher.sources = options.sources;
   options.home.bounce_profiles = options.bounce_profiles;
   options.dispatcher.shard = options.number;
   options.dispatcher.hostname = options.hostname;
@@ -48,8 +46,10 @@ Shard::Shard(Options options, const World& world, delivery::Dispatcher::Tables t
 absl::Status Shard::Start(Inheritance inheritance, Now now) {
   log_ = std::make_unique<spool::Log>(options_.log, *world_.disk, std::move(inheritance.segments),
                                       inheritance.next_sequence);
-  home_ = std::make_unique<delivery::Home>(options_.home, *world_.io, *log_, timers_, random_,
-                                           *world_.events);
+  delivery::Home::Options home = options_.home;
+  home.sources = world_.sources;
+  home_ =
+      std::make_unique<delivery::Home>(home, *world_.io, *log_, timers_, random_, *world_.events);
   home_->UseControls(*tables_.controls);
   absl::Status restored =
       home_->Restore(std::move(inheritance.messages), inheritance.greatest_id, now);
@@ -57,7 +57,9 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   absl::Status begun = log_->Begin(now.wall);
   if (!begun.ok()) return begun;
   delivery::Dispatcher::Options dispatcher = options_.dispatcher;
+  dispatcher.sources = world_.sources;
   dispatcher.caps = world_.caps;
+  dispatcher.tagger = world_.tagger;
   dispatcher_ = std::make_unique<delivery::Dispatcher>(
       dispatcher, *world_.io, *world_.resolver, world_.handshaker, timers_, random_, tables_);
   intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_,

@@ -41,8 +41,7 @@ class Shard {
     bool sync = true;
     uint64_t random_seed = 0;
     policy::BounceProfiles bounce_profiles;
-    std::string alert_address;                 // Gets alerts; empty: nobody.
-    const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
+    std::string alert_address;  // Gets alerts; empty: nobody.
     intake::Intake::Options intake;
     delivery::Home::Options home;              // shard, hostname, sync and profile are filled in.
     delivery::Dispatcher::Options dispatcher;  // The same.
@@ -55,7 +54,9 @@ class Shard {
     dns::Resolver* resolver = nullptr;
     tls::Handshaker* handshaker = nullptr;  // Null: no destination and no listener has TLS.
     delivery::EventSink* events = nullptr;
-    delivery::EngineCaps* caps = nullptr;  // Null: none.
+    delivery::EngineCaps* caps = nullptr;          // Null: none.
+    const policy::Sources* sources = nullptr;      // Null: the system chooses.
+    const policy::BounceTagger* tagger = nullptr;  // Null: no sender is tagged.
     Post* post = nullptr;
   };
   // What recovery found for this shard.
