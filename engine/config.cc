@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/domain_name.h"
@@ -214,6 +215,10 @@ void ReadBounceProfile(const TomlFile& file, const toml::table& table, bool defa
   ReadBounceNumbers(section, profile);
   if (given == nullptr) return;
   if (given->empty()) return section.Fail("name", "must not be empty");
+  if (!is_default && absl::EqualsIgnoreCase(*given, "Default")) {
+    return section.Fail("name",
+                        "must be written 'Default': a table cannot name another of that name");
+  }
   if (is_default) {
     config.bounce_profiles.front() = std::move(profile);
     return;

@@ -46,6 +46,11 @@ std::string IpWord(IpPreference preference) {
                       policy::FamilyOf(preference) == Family::kIpv6 ? "IPv6" : "IPv4");
 }
 
+std::string TaggingWord(const ControlsEntry& entry) {
+  if (!entry.tag_sender && !entry.domain.empty()) return "Default";
+  return entry.tag_sender.value_or(false) ? "On" : "Off";
+}
+
 // By name, the default last, and always there.
 std::vector<ControlsEntry> InOrder(std::vector<ControlsEntry> entries) {
   const auto is_default = [](const ControlsEntry& entry) { return entry.domain.empty(); };
@@ -61,15 +66,17 @@ std::vector<ControlsEntry> InOrder(std::vector<ControlsEntry> entries) {
 Row RowOf(const ControlsEntry& entry) {
   const bool is_default = entry.domain.empty();
   const bool limits = is_default || entry.connections_max || entry.recipients_max ||
-                      entry.messages_per_connection_max;
+                      entry.messages_per_connection_max || entry.limits_each_address ||
+                      entry.limits_each_source || entry.system_connections_max ||
+                      entry.system_recipients_max;
   const TlsLevel factory_tls = policy::TlsControls{}.level;
   const bool has_tls = is_default || entry.tls.level.has_value();
   const bool has_ip = is_default || entry.ip_preference.has_value();
   return {is_default ? "(Default)" : policy::SectionName(entry.domain),
           limits ? "On" : "Default",
           has_tls ? TlsWord(entry.tls.level.value_or(factory_tls)) : "Default",
-          is_default ? "Off" : "Default",
-          is_default ? "(Default)" : "Default",
+          TaggingWord(entry),
+          is_default ? "(Default)" : entry.bounce_profile.value_or("Default"),
           has_ip ? IpWord(entry.ip_preference.value_or(IpPreference::kPreferV6)) : "Default"};
 }
 
@@ -78,6 +85,39 @@ std::string Value(const ControlsEntry& entry, ControlsKey key) {
   const std::optional<std::string> said = policy::ControlsText(key, entry);
   if (said) return *said;
   return entry.domain.empty() ? policy::FactoryText(key) : "Default";
+}
+
+void AppendRecipients(const std::optional<uint32_t>& most, const std::optional<uint32_t>& minutes,
+                      std::string& out) {
+  absl::StrAppend(&out, "  ", *most, " recipients per ", minutes.value_or(60), " minutes\n");
+}
+
+// The appliance's phrases. Where one half is inherited, only the other is a phrase.
+std::string ScopeText(const ControlsEntry& entry) {
+  const bool is_default = entry.domain.empty();
+  const bool hosts_said = is_default || entry.limits_each_address;
+  const bool sources_said = is_default || entry.limits_each_source;
+  const absl::string_view hosts =
+      entry.limits_each_address.value_or(false) ? "to each mail exchanger IP" : "to entire domain";
+  const absl::string_view sources = entry.limits_each_source.value_or(false)
+                                        ? "per virtual gateway"
+                                        : "across all virtual gateways";
+  if (!hosts_said && !sources_said) return "Default application of limits";
+  if (!sources_said) return absl::StrCat("Limits applied ", hosts, " (virtual gateways: Default)");
+  if (!hosts_said) return absl::StrCat("Limits applied ", sources, " (mail exchangers: Default)");
+  return absl::StrCat("Limits applied ", hosts, ", ", sources);
+}
+
+// What is beside those: of the whole destination.
+void AppendSystemLimits(const ControlsEntry& entry, std::string& out) {
+  if (!entry.system_connections_max && !entry.system_recipients_max) return;
+  absl::StrAppend(&out, " Rate Limiting, Whole Domain, System Wide:\n");
+  if (entry.system_connections_max) {
+    absl::StrAppend(&out, "  ", *entry.system_connections_max, " concurrent connections\n");
+  }
+  if (entry.system_recipients_max) {
+    AppendRecipients(entry.system_recipients_max, entry.system_recipient_minutes, out);
+  }
 }
 
 void AppendBlock(const ControlsEntry& entry, std::string& out) {
@@ -90,18 +130,22 @@ void AppendBlock(const ControlsEntry& entry, std::string& out) {
   absl::StrAppend(&out, "  ", Value(entry, ControlsKey::kMaxHostConcurrency),
                   " concurrent connections\n");
   if (entry.recipients_max) {
-    absl::StrAppend(&out, "  ", *entry.recipients_max, " recipients per ",
-                    entry.recipient_minutes.value_or(60), " minutes\n");
+    AppendRecipients(entry.recipients_max, entry.recipient_minutes, out);
   } else {
     absl::StrAppend(&out, "  ", is_default ? "No recipient limit" : "Default recipient limit",
                     "\n");
   }
-  absl::StrAppend(&out, "  Limits applied to entire domain, across all virtual gateways\n");
+  absl::StrAppend(&out, "  ", ScopeText(entry), "\n");
+  AppendSystemLimits(entry, out);
   absl::StrAppend(&out, " TLS: ",
                   entry.tls.level || is_default
                       ? policy::TlsLevelLongName(entry.tls.level.value_or(TlsLevel::kOff))
                       : "Default",
                   "\n");
+  absl::StrAppend(&out, " Bounce Verification Tagging: ", TaggingWord(entry), "\n");
+  if (!is_default) {
+    absl::StrAppend(&out, " Bounce Profile: ", entry.bounce_profile.value_or("Default"), "\n");
+  }
   for (const ControlsKey key :
        {ControlsKey::kTlsMin, ControlsKey::kTlsSni, ControlsKey::kTlsAcceptCn,
         ControlsKey::kTlsBrokenMemory, ControlsKey::kTlsCaFile, ControlsKey::kCertificate,

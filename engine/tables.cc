@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "engine/text_file.h"
-#include "policy/controls_file.h"
 
 namespace sluice {
 namespace {
@@ -30,6 +29,22 @@ std::string ReadTable(const TableFile& file, std::vector<ConfigError>& errors) {
   return "";
 }
 
+// Names are compared as they are, in case, too: so the configuration tells its profiles apart.
+std::vector<ConfigError> UnknownProfiles(const Config& config, const LoadedControls& controls) {
+  std::vector<ConfigError> errors;
+  for (const policy::NamedBounceProfile& named : controls.bounce_profiles) {
+    const bool known =
+        std::any_of(config.bounce_profiles.begin(), config.bounce_profiles.end(),
+                    [&](const policy::BounceProfile& each) { return each.name == named.name; });
+    if (known) continue;
+    errors.push_back(
+        {.file = config.destinations.path,
+         .line = named.line,
+         .text = absl::StrCat("bounce_profile '", named.name, "' is not in sluice.toml")});
+  }
+  return errors;
+}
+
 }  // namespace
 
 LoadedControls LoadControls(const TableFile& file) {
@@ -43,6 +58,7 @@ LoadedControls ParseControls(const std::string& path, absl::string_view text) {
   LoadedControls loaded;
   policy::ParsedControls parsed = policy::ParseControlsFile(text);
   loaded.entries = std::move(parsed.entries);
+  loaded.bounce_profiles = std::move(parsed.bounce_profiles);
   for (policy::ControlsEntry& entry : loaded.entries) {
     if (entry.tls.ca_file && !entry.tls.ca_file->empty()) {
       entry.tls.ca_file = BesideFile(path, *entry.tls.ca_file);
@@ -94,6 +110,8 @@ LoadedTables LoadTables(const Config& config, WallTime now, const std::string* c
                                 ? LoadControls(config.destinations)
                                 : ParseControls(config.destinations.path, *controls_text);
   take_errors(controls.errors);
+  std::vector<ConfigError> unknown_profiles = UnknownProfiles(config, controls);
+  take_errors(unknown_profiles);
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
   take_errors(routes.errors);
   if (!loaded.errors.empty()) return loaded;

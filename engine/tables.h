@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/config.h"
 #include "engine/dns/routes_table.h"
+#include "policy/controls_file.h"
 #include "policy/controls_table.h"
 #include "tls/environment.h"
 
@@ -23,8 +24,9 @@ struct Tables {
 };
 
 struct LoadedControls {
-  std::vector<policy::ControlsEntry> entries;  // For a policy::ControlsTable.
-  std::vector<ConfigError> errors;             // Not empty: the entries are not to be used.
+  std::vector<policy::ControlsEntry> entries;               // For a policy::ControlsTable.
+  std::vector<policy::NamedBounceProfile> bounce_profiles;  // What they name, for LoadTables.
+  std::vector<ConfigError> errors;  // Not empty: the entries are not to be used.
 };
 
 struct LoadedRoutes {

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "policy/controls.h"
 #include "policy/controls_keys.h"
 #include "policy/controls_rules.h"
 #include "policy/controls_section.h"
@@ -26,10 +27,27 @@ using Entries = std::vector<ControlsEntry>;
 // What the appliance's dialogue offers.
 constexpr uint32_t kRecipientMinutesOffered = 60;
 
+// A recipient limit and its minutes, which are one field in two keys.
+struct RecipientPair {
+  ControlsKey limit;
+  ControlsKey minutes;
+  std::optional<uint32_t> ControlsEntry::*limit_field;
+  std::optional<uint32_t> ControlsEntry::*minutes_field;
+};
+
+constexpr RecipientPair kRecipientPairs[] = {
+    {ControlsKey::kRecipientLimit, ControlsKey::kRecipientMinutes, &ControlsEntry::recipients_max,
+     &ControlsEntry::recipient_minutes},
+    {ControlsKey::kSystemRecipientLimit, ControlsKey::kSystemRecipientMinutes,
+     &ControlsEntry::system_recipients_max, &ControlsEntry::system_recipient_minutes},
+};
+
 // The options of one command, put into an entry.
 class Options {
  public:
-  explicit Options(ControlsEntry& entry) : entry_(entry) {}
+  // `inherited` is the scope that the default gives.
+  Options(const LimitScope& inherited, ControlsEntry& entry)
+      : inherited_(inherited), entry_(entry) {}
 
   void Take(absl::string_view option);
   void Finish();
@@ -37,9 +55,11 @@ class Options {
 
  private:
   void TakeValue(const ControlsKeyRow& row, absl::string_view name, absl::string_view value);
-  void CompleteRecipientLimit();
-  void CheckNeeds();
+  void CompleteRecipientLimit(const RecipientPair& pair);
+  void CompleteScope();
+  void CheckNeeds(const RecipientPair& pair);
 
+  const LimitScope inherited_;
   ControlsEntry& entry_;
   GivenKeys seen_;
   GivenKeys given_;  // With a value, be it a bad one.
@@ -87,25 +107,36 @@ void Options::TakeValue(const ControlsKeyRow& row, absl::string_view name,
 }
 
 void Options::Finish() {
-  CompleteRecipientLimit();
-  CheckNeeds();
+  for (const RecipientPair& pair : kRecipientPairs) {
+    CompleteRecipientLimit(pair);
+    CheckNeeds(pair);
+  }
+  CompleteScope();
 }
 
-void Options::CompleteRecipientLimit() {
-  if (entry_.recipients_max && !entry_.recipient_minutes) {
-    entry_.recipient_minutes = kRecipientMinutesOffered;
-  }
-  const bool limit_left_out = Gives(seen_, ControlsKey::kRecipientLimit) && !entry_.recipients_max;
-  if (limit_left_out && !Gives(given_, ControlsKey::kRecipientMinutes)) {
-    entry_.recipient_minutes.reset();
-  }
+void Options::CompleteRecipientLimit(const RecipientPair& pair) {
+  const std::optional<uint32_t>& limit = entry_.*pair.limit_field;
+  std::optional<uint32_t>& minutes = entry_.*pair.minutes_field;
+  if (limit && !minutes) minutes = kRecipientMinutesOffered;
+  const bool limit_left_out = Gives(seen_, pair.limit) && !limit;
+  if (limit_left_out && !Gives(given_, pair.minutes)) minutes.reset();
 }
 
-void Options::CheckNeeds() {
-  const bool limit_given =
-      entry_.recipients_max.has_value() || Gives(given_, ControlsKey::kRecipientLimit);
-  if (!Gives(given_, ControlsKey::kRecipientMinutes) || limit_given) return;
-  errors_.push_back("recipient_minutes needs recipient_limit, a whole number from 0 to 1000000000");
+// What the section of a domain must say in the file. A command that gives a limit does not mean to
+// change its kind.
+void Options::CompleteScope() {
+  if (entry_.domain.empty() || (!entry_.connections_max && !entry_.recipients_max)) return;
+  if (!entry_.limits_each_address) entry_.limits_each_address = inherited_.each_address;
+  if (!entry_.limits_each_source) entry_.limits_each_source = inherited_.each_source;
+}
+
+void Options::CheckNeeds(const RecipientPair& pair) {
+  const bool limit_given = (entry_.*pair.limit_field).has_value() || Gives(given_, pair.limit);
+  if (!Gives(given_, pair.minutes) || limit_given) return;
+  const ControlsKeyRow& limit = RowOf(pair.limit);
+  errors_.push_back(absl::StrCat(RowOf(pair.minutes).name, " needs ", limit.name,
+                                 ", a whole number from ", limit.number_min, " to ",
+                                 limit.number_max));
 }
 
 absl::Status AllOf(absl::StatusCode code, const std::vector<std::string>& errors) {
@@ -129,6 +160,13 @@ TlsLevel DefaultLevel(Entries& entries) {
   return found == entries.end() ? TlsLevel::kOff : found->tls.level.value_or(TlsLevel::kOff);
 }
 
+LimitScope DefaultScope(Entries& entries) {
+  const auto found = Find("", entries);
+  if (found == entries.end()) return {};
+  return {.each_address = found->limits_each_address.value_or(false),
+          .each_source = found->limits_each_source.value_or(false)};
+}
+
 // What the entries forbid each other: one's own memory of broken TLS at the level of the default.
 std::vector<std::string> Conflicts(Entries& entries) {
   const TlsLevel default_level = DefaultLevel(entries);
@@ -144,7 +182,7 @@ std::vector<std::string> Conflicts(Entries& entries) {
 // Puts the options into the entry at `at`, or leaves it as it was.
 absl::Status Change(std::span<const std::string> option_texts, size_t at, Entries& entries) {
   ControlsEntry before = entries[at];
-  Options options(entries[at]);
+  Options options(DefaultScope(entries), entries[at]);
   for (const std::string& text : option_texts) options.Take(text);
   options.Finish();
   std::vector<std::string> errors = options.errors();

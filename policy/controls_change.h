@@ -9,8 +9,9 @@
 // concurrency_limit=20 use_tls=require. `name=default` leaves the key out, so that the entry
 // inherits it, or has its factory value if it is the default entry. (A certificate or a CA file of
 // that name cannot be given in a command.) As in the appliance's dialogue, and unlike in the file,
-// a limit may be given alone: it is of the factory's kind (host, system); a recipient limit without
-// minutes is for 60; and one that is left out again takes its minutes along.
+// a limit may be given alone: a domain's section then says limit_type and limit_apply as they hold
+// in the default, for the file demands them; a recipient limit without minutes is for 60; and one
+// that is left out again takes its minutes along.
 
 #pragma once
 

@@ -16,6 +16,12 @@
 // partial domain with its leading dot, or by an IP address, which stands for that address literal.
 // What an entry leaves out it inherits; what [DEFAULT] leaves out has its factory value.
 //
+// limit_type and limit_apply say what a limit is of: the whole destination (host, system), each
+// address of its hosts (MXIP), each of our sources (VG), or each pair of these. system_concurrency
+// and system_recipient_limit with system_recipient_minutes, which are ours, are limits of the whole
+// beside those. bounce_profile names a profile of the configuration; knowing it is the caller's,
+// and "default" in any case is as left out: the Default profile.
+//
 // Keys of ours beside the appliance's, in any section: tls_min (1.2 or 1.3), tls_sni and
 // tls_accept_cn (on or off), tls_ca_file (a path, relative to the table's file; reading it is the
 // caller's, as is knowing the names of certificates), tls_broken_memory (0, or a time such as 30m),
@@ -24,9 +30,9 @@
 //
 // The limits are dependent on each other as on the appliance: max_host_concurrency in a domain's
 // section needs limit_type and limit_apply, recipient_limit needs recipient_minutes and these two,
-// and recipient_minutes alone is an error. What the appliance can do and this version does not
-// enforce is an error wherever it is asked for. All errors are collected, none is fatal to the
-// others.
+// and recipient_minutes alone is an error; system_recipient_limit and its minutes need each other.
+// A dane_option other than none is an error, since this version does not enforce it. All errors are
+// collected, none is fatal to the others.
 
 #pragma once
 
@@ -44,8 +50,15 @@ struct FileError {
   std::string text;
 };
 
+// The caller knows whether there is one of that name.
+struct NamedBounceProfile {
+  int line = 0;
+  std::string name;
+};
+
 struct ParsedControls {
   std::vector<ControlsEntry> entries;
+  std::vector<NamedBounceProfile> bounce_profiles;  // Of the entries, in the order of their lines.
   std::vector<FileError>
       errors;  // In the order of their lines. Not empty: the entries are not to be used.
 };

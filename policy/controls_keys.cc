@@ -19,25 +19,28 @@ using enum KeyPlace;
 
 // In the order of ControlsKey.
 constexpr ControlsKeyRow kRows[] = {
-    {kMaxHostConcurrency, "max_host_concurrency", "concurrency_limit", kAnywhere, 1, 1000, "", ""},
-    {kMaxMessagesPerConnection, "max_messages_per_connection", "", kAnywhere, 1, 1000, "", ""},
-    {kRecipientMinutes, "recipient_minutes", "recipient_limit_minutes", kAnywhere, 1, 60, "", ""},
-    {kRecipientLimit, "recipient_limit", "", kAnywhere, 0, 1'000'000'000, "", ""},
+    {kMaxHostConcurrency, "max_host_concurrency", "concurrency_limit", kAnywhere, 1, 1000},
+    {kMaxMessagesPerConnection, "max_messages_per_connection", "", kAnywhere, 1, 1000},
+    {kRecipientMinutes, "recipient_minutes", "recipient_limit_minutes", kAnywhere, 1, 60},
+    {kRecipientLimit, "recipient_limit", "", kAnywhere, 0, 1'000'000'000},
     {kLimitType, "limit_type", "concurrency_limit_type", kAnywhere, 0, 0, "host 0", "MXIP 1"},
     {kLimitApply, "limit_apply", "concurrency_limit_apply", kAnywhere, 0, 0, "system 0", "VG 1"},
-    {kIpSortPref, "ip_sort_pref", "", kAnywhere, 0, 0, "", ""},
-    {kTableTls, "table_tls", "use_tls", kAnywhere, 0, 0, "", ""},
-    {kTlsMin, "tls_min", "", kAnywhere, 0, 0, "", ""},
-    {kTlsSni, "tls_sni", "", kAnywhere, 0, 0, "", ""},
-    {kTlsAcceptCn, "tls_accept_cn", "", kAnywhere, 0, 0, "", ""},
-    {kTlsBrokenMemory, "tls_broken_memory", "", kAnywhere, 0, 0, "", ""},
-    {kTlsCaFile, "tls_ca_file", "", kAnywhere, 0, 0, "", ""},
-    {kDaneOption, "dane_option", "", kAnywhere, 0, 0, "none", "opportunistic mandatory"},
+    {kSystemConcurrency, "system_concurrency", "", kAnywhere, 1, 1000},
+    {kSystemRecipientMinutes, "system_recipient_minutes", "", kAnywhere, 1, 60},
+    {kSystemRecipientLimit, "system_recipient_limit", "", kAnywhere, 0, 1'000'000'000},
+    {kIpSortPref, "ip_sort_pref", "", kAnywhere},
+    {kTableTls, "table_tls", "use_tls", kAnywhere},
+    {kTlsMin, "tls_min", "", kAnywhere},
+    {kTlsSni, "tls_sni", "", kAnywhere},
+    {kTlsAcceptCn, "tls_accept_cn", "", kAnywhere},
+    {kTlsBrokenMemory, "tls_broken_memory", "", kAnywhere},
+    {kTlsCaFile, "tls_ca_file", "", kAnywhere},
+    {kDaneOption, "dane_option", "", kAnywhere, 0, 0, "none", "", "opportunistic mandatory"},
     {kBounceValidation, "bounce_validation", "bounce_verification", kAnywhere, 0, 0, "off 0",
      "on 1"},
-    {kBounceProfile, "bounce_profile", "", kDomainsOnly, 0, 0, "default", "*"},
-    {kSendTlsReqAlert, "send_tls_req_alert", "", kDefaultOnly, 0, 0, "", ""},
-    {kCertificate, "certificate", "", kAnywhere, 0, 0, "", ""},
+    {kBounceProfile, "bounce_profile", "", kDomainsOnly},
+    {kSendTlsReqAlert, "send_tls_req_alert", "", kDefaultOnly},
+    {kCertificate, "certificate", "", kAnywhere},
 };
 
 constexpr bool RowsAreInOrder() {
@@ -69,18 +72,20 @@ absl::StatusOr<uint32_t> ParseNumber(const ControlsKeyRow& row, absl::string_vie
   return static_cast<uint32_t>(number);
 }
 
-std::string Listed(absl::string_view words, absl::string_view separator) {
-  return absl::StrJoin(absl::StrSplit(words, ' ', absl::SkipEmpty()), separator);
-}
-
 absl::StatusOr<uint32_t> ParseWord(const ControlsKeyRow& row, absl::string_view value) {
   if (IsOneOf(value, row.words)) return 0;
-  if (row.words_unenforced == "*" || IsOneOf(value, row.words_unenforced)) {
-    return absl::UnimplementedError(absl::StrCat("this version does not enforce it; leave it out",
-                                                 " or write ", Listed(row.words, " or ")));
+  if (IsOneOf(value, row.other_words)) return 1;
+  if (IsOneOf(value, row.words_unenforced)) {
+    return absl::UnimplementedError(
+        absl::StrCat("this version does not enforce it; leave it out or write ", row.words));
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "must be one of ", Listed(absl::StrCat(row.words, " ", row.words_unenforced), ", ")));
+  std::vector<absl::string_view> all;
+  for (const absl::string_view words : {row.words, row.other_words, row.words_unenforced}) {
+    for (const absl::string_view word : absl::StrSplit(words, ' ', absl::SkipEmpty())) {
+      all.push_back(word);
+    }
+  }
+  return absl::InvalidArgumentError(absl::StrCat("must be one of ", absl::StrJoin(all, ", ")));
 }
 
 }  // namespace
@@ -100,6 +105,11 @@ const ControlsKeyRow* FindControlsKey(absl::string_view name) {
 
 absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value) {
   return row.number_max > 0 ? ParseNumber(row, value) : ParseWord(row, value);
+}
+
+std::string WordOf(ControlsKey key, bool other) {
+  const absl::string_view words = other ? RowOf(key).other_words : RowOf(key).words;
+  return std::string(words.substr(0, words.find(' ')));
 }
 
 }  // namespace sluice::policy

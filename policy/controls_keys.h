@@ -1,13 +1,14 @@
 // The keys of the destination controls: their names (the file's and the batch command's), where
-// each may stand, and which values it takes, if those are numbers or words that ask for nothing.
+// each may stand, and which values it takes, if those are numbers or one of two words.
 // controls_values.h reads the others.
 //
-// The appliance's keys are all known here. Of those that this version does not enforce, only the
-// value that asks for nothing is accepted.
+// The appliance's keys are all known here. Of the one that this version does not enforce,
+// dane_option, only the value that asks for nothing is accepted.
 
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -21,6 +22,9 @@ enum class ControlsKey : uint8_t {
   kRecipientLimit,
   kLimitType,
   kLimitApply,
+  kSystemConcurrency,
+  kSystemRecipientMinutes,
+  kSystemRecipientLimit,
   kIpSortPref,
   kTableTls,
   kTlsMin,
@@ -34,7 +38,7 @@ enum class ControlsKey : uint8_t {
   kSendTlsReqAlert,
   kCertificate,
 };
-inline constexpr int kControlsKeys = 18;
+inline constexpr int kControlsKeys = 21;
 
 enum class KeyPlace : uint8_t { kAnywhere, kDefaultOnly, kDomainsOnly };
 
@@ -43,12 +47,13 @@ struct ControlsKeyRow {
   absl::string_view name;
   absl::string_view other_name;  // In the batch form; empty if it is the same.
   KeyPlace place;
-  // A number within these, or, when the second is 0, a word. Words are separated by blanks. Neither
-  // for the keys that controls_values.h reads.
+  // A number within these, or, when the second is 0, a word. Words are separated by blanks, the
+  // canonical one first. Neither for the keys that controls_values.h reads.
   uint32_t number_min;
   uint32_t number_max;
-  absl::string_view words;             // Enforced, or asking for nothing.
-  absl::string_view words_unenforced;  // Known, and not enforced by this version; "*": any other.
+  absl::string_view words;             // The factory's value: 0.
+  absl::string_view other_words;       // The other value: 1.
+  absl::string_view words_unenforced;  // Known, and not enforced by this version.
 };
 
 const ControlsKeyRow& RowOf(ControlsKey key);
@@ -56,8 +61,11 @@ const ControlsKeyRow& RowOf(ControlsKey key);
 // By either name, in any case. Null: there is no such key.
 const ControlsKeyRow* FindControlsKey(absl::string_view name);
 
-// Of a key that takes a number or words: the number, or 0 for a word. The error says what the value
-// must be, for a sentence that begins with the key and its value.
+// Of a key that takes a number or words: the number, or which of the two values a word is. The
+// error says what the value must be, for a sentence that begins with the key and its value.
 absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value);
+
+// The canonical word of a key with words; `other`: of its value 1.
+std::string WordOf(ControlsKey key, bool other);
 
 }  // namespace sluice::policy

@@ -15,9 +15,14 @@ struct NeedRow {
 };
 
 constexpr NeedRow kNeeds[] = {
-    {{kRecipientMinutes, kRecipientLimit}, true}, {{kRecipientLimit, kRecipientMinutes}, true},
-    {{kMaxHostConcurrency, kLimitType}, false},   {{kMaxHostConcurrency, kLimitApply}, false},
-    {{kRecipientLimit, kLimitType}, false},       {{kRecipientLimit, kLimitApply}, false},
+    {{kRecipientMinutes, kRecipientLimit}, true},
+    {{kRecipientLimit, kRecipientMinutes}, true},
+    {{kMaxHostConcurrency, kLimitType}, false},
+    {{kMaxHostConcurrency, kLimitApply}, false},
+    {{kRecipientLimit, kLimitType}, false},
+    {{kRecipientLimit, kLimitApply}, false},
+    {{kSystemRecipientMinutes, kSystemRecipientLimit}, true},
+    {{kSystemRecipientLimit, kSystemRecipientMinutes}, true},
 };
 
 }  // namespace

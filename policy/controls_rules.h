@@ -22,8 +22,9 @@ inline bool Gives(const GivenKeys& given, ControlsKey key) {
 // The key may stand in [DEFAULT], or in a domain's section.
 absl::Status CheckPlace(const ControlsKeyRow& row, bool is_default);
 
-// A recipient limit and its minutes need each other. In a domain's section a limit needs its kind,
-// limit_type and limit_apply; in [DEFAULT] the kind has a factory value.
+// A recipient limit and its minutes need each other, as do those of the whole destination
+// (system_). In a domain's section a limit needs its kind, limit_type and limit_apply; in [DEFAULT]
+// the kind has a factory value. The limits of the whole destination have no kind.
 struct KeyNeed {
   ControlsKey key;     // Given.
   ControlsKey needed;  // Not given.

@@ -66,12 +66,19 @@ std::optional<std::string> TextOf(const std::optional<T>& field) {
   return Text(*field);
 }
 
+std::optional<std::string> TextOfWord(ControlsKey key, const std::optional<bool>& field) {
+  if (!field) return std::nullopt;
+  return WordOf(key, *field);
+}
+
 // An entry that says of each key what Controls says without any.
 ControlsEntry FactoryEntry() {
   const Controls controls;
   ControlsEntry entry;
   entry.connections_max = controls.limits.connections_max;
   entry.messages_per_connection_max = controls.messages_per_connection_max;
+  entry.limits_each_address = controls.scope.each_address;
+  entry.limits_each_source = controls.scope.each_source;
   entry.ip_preference = controls.ip_preference;
   entry.tls = {.level = controls.tls.level,
                .version_min = controls.tls.version_min,
@@ -79,6 +86,7 @@ ControlsEntry FactoryEntry() {
                .accept_cn = controls.tls.accept_cn,
                .alert_where_required_fails = controls.tls.alert_where_required_fails,
                .broken_memory = controls.tls.broken_memory};
+  entry.tag_sender = controls.tag_sender;
   return entry;
 }
 
@@ -95,11 +103,15 @@ std::optional<std::string> ControlsText(ControlsKey key, const ControlsEntry& en
     case ControlsKey::kRecipientLimit:
       return TextOf(entry.recipients_max);
     case ControlsKey::kLimitType:
+      return TextOfWord(key, entry.limits_each_address);
     case ControlsKey::kLimitApply:
-    case ControlsKey::kDaneOption:
-    case ControlsKey::kBounceValidation:
-    case ControlsKey::kBounceProfile:
-      return std::nullopt;
+      return TextOfWord(key, entry.limits_each_source);
+    case ControlsKey::kSystemConcurrency:
+      return TextOf(entry.system_connections_max);
+    case ControlsKey::kSystemRecipientMinutes:
+      return TextOf(entry.system_recipient_minutes);
+    case ControlsKey::kSystemRecipientLimit:
+      return TextOf(entry.system_recipients_max);
     case ControlsKey::kIpSortPref:
       return TextOf(entry.ip_preference);
     case ControlsKey::kTableTls:
@@ -114,6 +126,12 @@ std::optional<std::string> ControlsText(ControlsKey key, const ControlsEntry& en
       return TextOf(entry.tls.broken_memory);
     case ControlsKey::kTlsCaFile:
       return TextOf(entry.tls.ca_file);
+    case ControlsKey::kDaneOption:
+      return std::nullopt;
+    case ControlsKey::kBounceValidation:
+      return TextOfWord(key, entry.tag_sender);
+    case ControlsKey::kBounceProfile:
+      return TextOf(entry.bounce_profile);
     case ControlsKey::kSendTlsReqAlert:
       return TextOf(entry.tls.alert_where_required_fails);
     case ControlsKey::kCertificate:
@@ -141,11 +159,15 @@ void ClearControlsValue(ControlsKey key, ControlsEntry& entry) {
     case ControlsKey::kRecipientLimit:
       return entry.recipients_max.reset();
     case ControlsKey::kLimitType:
+      return entry.limits_each_address.reset();
     case ControlsKey::kLimitApply:
-    case ControlsKey::kDaneOption:
-    case ControlsKey::kBounceValidation:
-    case ControlsKey::kBounceProfile:
-      return;
+      return entry.limits_each_source.reset();
+    case ControlsKey::kSystemConcurrency:
+      return entry.system_connections_max.reset();
+    case ControlsKey::kSystemRecipientMinutes:
+      return entry.system_recipient_minutes.reset();
+    case ControlsKey::kSystemRecipientLimit:
+      return entry.system_recipients_max.reset();
     case ControlsKey::kIpSortPref:
       return entry.ip_preference.reset();
     case ControlsKey::kTableTls:
@@ -160,6 +182,12 @@ void ClearControlsValue(ControlsKey key, ControlsEntry& entry) {
       return entry.tls.broken_memory.reset();
     case ControlsKey::kTlsCaFile:
       return entry.tls.ca_file.reset();
+    case ControlsKey::kDaneOption:
+      return;
+    case ControlsKey::kBounceValidation:
+      return entry.tag_sender.reset();
+    case ControlsKey::kBounceProfile:
+      return entry.bounce_profile.reset();
     case ControlsKey::kSendTlsReqAlert:
       return entry.tls.alert_where_required_fails.reset();
     case ControlsKey::kCertificate:
@@ -169,12 +197,11 @@ void ClearControlsValue(ControlsKey key, ControlsEntry& entry) {
 
 std::string FactoryText(ControlsKey key) {
   if (const std::optional<std::string> text = ControlsText(key, FactoryEntry())) return *text;
-  if (key == ControlsKey::kRecipientMinutes) return "no limit";
-  if (key == ControlsKey::kRecipientLimit) return "no limit";
+  if (key == ControlsKey::kDaneOption) return WordOf(key, /*other=*/false);
+  if (key == ControlsKey::kBounceProfile) return "default";
   if (key == ControlsKey::kTlsCaFile) return "the engine's";
   if (key == ControlsKey::kCertificate) return "Demo";
-  const absl::string_view words = RowOf(key).words;  // The first of them asks for nothing.
-  return std::string(words.substr(0, words.find(' ')));
+  return "no limit";
 }
 
 }  // namespace sluice::policy

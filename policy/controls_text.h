@@ -12,7 +12,7 @@
 namespace sluice::policy {
 
 // Words in the file's spelling, times in the largest unit that holds them whole ("90s", "30m").
-// Empty: the entry leaves the key out, or the key is one that can only ask for nothing.
+// Empty: the entry leaves the key out, or the key is dane_option, which can only ask for nothing.
 std::optional<std::string> ControlsText(ControlsKey key, const ControlsEntry& entry);
 
 // The keys with a text.

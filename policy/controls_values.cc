@@ -116,6 +116,18 @@ absl::Status Set(absl::StatusOr<T> parsed, std::optional<T>& field) {
   return parsed.status();
 }
 
+absl::Status SetWord(const ControlsKeyRow& row, absl::string_view value,
+                     std::optional<bool>& field) {
+  const absl::StatusOr<uint32_t> word = ParseControlsValue(row, value);
+  if (word.ok()) field = *word == 1;
+  return word.status();
+}
+
+absl::Status SetBounceProfile(absl::string_view value, std::optional<std::string>& profile) {
+  if (absl::EqualsIgnoreCase(value, "default")) return absl::OkStatus();  // As left out.
+  return Set(ParseName(value), profile);
+}
+
 absl::Status SetTlsLevel(absl::string_view value, std::optional<TlsLevel>& level) {
   if (absl::EqualsIgnoreCase(value, "default")) return absl::OkStatus();  // As left out.
   return Set(ParseTlsLevelValue(value), level);
@@ -136,11 +148,15 @@ absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value
     case ControlsKey::kRecipientLimit:
       return Set(ParseControlsValue(row, value), entry.recipients_max);
     case ControlsKey::kLimitType:
+      return SetWord(row, value, entry.limits_each_address);
     case ControlsKey::kLimitApply:
-    case ControlsKey::kDaneOption:
-    case ControlsKey::kBounceValidation:
-    case ControlsKey::kBounceProfile:
-      return ParseControlsValue(row, value).status();  // Asks for nothing.
+      return SetWord(row, value, entry.limits_each_source);
+    case ControlsKey::kSystemConcurrency:
+      return Set(ParseControlsValue(row, value), entry.system_connections_max);
+    case ControlsKey::kSystemRecipientMinutes:
+      return Set(ParseControlsValue(row, value), entry.system_recipient_minutes);
+    case ControlsKey::kSystemRecipientLimit:
+      return Set(ParseControlsValue(row, value), entry.system_recipients_max);
     case ControlsKey::kIpSortPref:
       return Set(ParseIpPreferenceValue(value), entry.ip_preference);
     case ControlsKey::kTableTls:
@@ -155,6 +171,12 @@ absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value
       return Set(ParseBrokenMemory(value), entry.tls.broken_memory);
     case ControlsKey::kTlsCaFile:
       return Set(ParseName(value), entry.tls.ca_file);
+    case ControlsKey::kDaneOption:
+      return ParseControlsValue(row, value).status();  // Asks for nothing.
+    case ControlsKey::kBounceValidation:
+      return SetWord(row, value, entry.tag_sender);
+    case ControlsKey::kBounceProfile:
+      return SetBounceProfile(value, entry.bounce_profile);
     case ControlsKey::kSendTlsReqAlert:
       return Set(ParseSwitch(value), entry.tls.alert_where_required_fails);
     case ControlsKey::kCertificate:

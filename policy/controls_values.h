@@ -10,7 +10,8 @@
 namespace sluice::policy {
 
 // The error says what the value must be, for a sentence that begins with the key and its value; the
-// entry is then as it was. table_tls = default leaves the entry as it was, too.
+// entry is then as it was. table_tls = default and bounce_profile = default leave the entry as it
+// was, too.
 absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value,
                               ControlsEntry& entry);
 

@@ -2,8 +2,6 @@
 //
 //   [DEFAULT]
 //   max_host_concurrency = 500
-//   limit_type = host
-//   limit_apply = system
 //
 //   [example.com]
 //   table_tls = require_verify
@@ -18,8 +16,8 @@
 // [DEFAULT] comes first and is always written, as on the appliance, for an import that lacks it
 // would leave another machine's default as it is. Then the sections by name, a domain before the
 // partial domain of the same name. Keys come in the order of ControlsKey, in their canonical names
-// and words; what an entry leaves out is left out. A limit brings its limit_type and limit_apply.
-// Comments and keys that only ask for nothing are not part of the table.
+// and words; what an entry leaves out is left out, in [DEFAULT], too. Comments and dane_option,
+// which can only ask for nothing, are not part of the table.
 
 #pragma once
 
@@ -30,7 +28,7 @@
 
 namespace sluice::policy {
 
-// `entries` are valid and distinct.
+// `entries` are valid and distinct: what a key needs in its section is there.
 std::string WriteControlsFile(const std::vector<ControlsEntry>& entries);
 
 }  // namespace sluice::policy

@@ -192,6 +192,15 @@ initial_retry_s = 30
   EXPECT_EQ(config.bounce_profiles[1].max_retries, 7u);
 }
 
+// A table that names "default", in any case, means Default.
+TEST(ConfigErrors, OfAProfileThatATableCannotName) {
+  EXPECT_THAT(ErrorsOf("[[bounce_profile]]\nname = \"default\"\n"),
+              ElementsAre(HasSubstr(":3: name: must be written 'Default'")));
+  EXPECT_THAT(ErrorsOf("[[bounce_profile]]\nname = \"Slow\"\n[[bounce_profile]]\n"
+                       "name = \"slow\"\n"),
+              IsEmpty());
+}
+
 TEST(ConfigErrors, NameTheMissingHostName) {
   EXPECT_THAT(Errors(""), ElementsAre("/etc/sluice/sluice.toml:1: 'hostname' is missing"));
 }

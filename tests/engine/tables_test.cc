@@ -8,10 +8,12 @@
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace sluice {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::StartsWith;
@@ -49,6 +51,34 @@ TEST(ControlsTableFile, IsReadAndItsErrorsNameFileAndLine) {
       LoadControls(Written("bad.ini", "[example.com]\nmax_messages_per_connection = many\n"));
   ASSERT_THAT(bad.errors, SizeIs(1));
   EXPECT_THAT(bad.errors[0].ToString(), StartsWith(PathOf("bad.ini") + ":2: "));
+}
+
+// The errors of a configuration with two profiles and this table.
+std::vector<std::string> ProfileErrors(const std::string& table) {
+  Config config;
+  config.hostname = "mta.example.net";
+  config.destinations = Written("profiles.ini", table);
+  config.routes = {.path = PathOf("missing"), .named = false};
+  config.bounce_profiles = {{.name = "Default"}, {.name = "Slow"}};
+  return LinesOf(LoadTables(config, WallTime{}).errors);
+}
+
+TEST(ControlsTableFile, NamesOnlyBounceProfilesOfTheConfiguration) {
+  EXPECT_THAT(ProfileErrors("[a.example]\nbounce_profile = Slow\n"
+                            "[b.example]\nbounce_profile = DEFAULT\n"),
+              IsEmpty());
+  EXPECT_THAT(
+      ProfileErrors("[a.example]\ntable_tls = off\nbounce_profile = slow\n"
+                    "[b.example]\nbounce_profile = Slow\n"
+                    "[c.example]\nbounce_profile = fast\n"),
+      ElementsAre(PathOf("profiles.ini") + ":3: bounce_profile 'slow' is not in sluice.toml",
+                  PathOf("profiles.ini") + ":7: bounce_profile 'fast' is not in sluice.toml"));
+  const std::string text = "[a.example]\nbounce_profile = fast\n";
+  Config config;
+  config.destinations = {.path = PathOf("missing"), .named = false};
+  config.routes = config.destinations;
+  EXPECT_THAT(LinesOf(LoadTables(config, WallTime{}, &text).errors),
+              ElementsAre(PathOf("missing") + ":2: bounce_profile 'fast' is not in sluice.toml"));
 }
 
 TEST(RoutesTableFile, MayBeMissingAtItsDefaultPlace) {

@@ -1,6 +1,6 @@
 // Any text as destinations.ini. Either there are errors, each with a line of the text, or the
 // entries build a table in which each finds itself, and are read back as they were once they are
-// written.
+// written. The bounce profiles that they name are told, each with its line.
 
 #include <algorithm>
 #include <cstddef>
@@ -53,12 +53,29 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   }
   if (!parsed.errors.empty()) return 0;
 
+  const auto names_profile = [](const ControlsEntry& entry) {
+    return entry.bounce_profile.has_value();
+  };
+  CHECK(std::count_if(parsed.entries.begin(), parsed.entries.end(), names_profile) ==
+        static_cast<std::ptrdiff_t>(parsed.bounce_profiles.size()));
+  for (const NamedBounceProfile& profile : parsed.bounce_profiles) {
+    CHECK(profile.line > 0);
+    CHECK(profile.line <= lines);
+  }
   CheckReadBack(parsed.entries);
   const ControlsTable table(parsed.entries);
   for (const ControlsEntry& entry : parsed.entries) {
     if (entry.domain.empty() || entry.domain[0] == '.') continue;
     const Controls& found = table.Lookup(entry.domain);
     if (entry.connections_max) CHECK(found.limits.connections_max == *entry.connections_max);
+    if (entry.limits_each_address) CHECK(found.scope.each_address == *entry.limits_each_address);
+    if (entry.limits_each_source) CHECK(found.scope.each_source == *entry.limits_each_source);
+    if (entry.system_connections_max)
+      CHECK(found.system.connections_max == *entry.system_connections_max);
+    if (entry.system_recipients_max)
+      CHECK(found.system.recipients_max == *entry.system_recipients_max);
+    if (entry.tag_sender) CHECK(found.tag_sender == *entry.tag_sender);
+    if (entry.bounce_profile) CHECK(found.bounce_profile == *entry.bounce_profile);
     if (entry.tls.level) CHECK(found.tls.level == *entry.tls.level);
     if (entry.tls.broken_memory) CHECK(found.tls.broken_memory == *entry.tls.broken_memory);
   }

@@ -84,7 +84,8 @@ TEST(ControlsNew, AnEntryThatInheritsAll) {
 TEST(ControlsNew, BothSpellingsInAnyCase) {
   const std::string expected = Canonical(
       absl::StrCat("[a.example]\nmax_host_concurrency = 20\nmax_messages_per_connection = 5\n"
-                   "recipient_limit = 180\nrecipient_minutes = 1\ntable_tls = required\n",
+                   "recipient_limit = 180\nrecipient_minutes = 1\ntable_tls = required\n"
+                   "bounce_validation = off\n",
                    kKind));
   EXPECT_EQ(After("", Made{"a.example",
                            {"concurrency_limit=20", "CONCURRENCY_LIMIT_TYPE=Host",
@@ -106,6 +107,45 @@ TEST(ControlsNew, WhatTheDialogueFillsIn) {
   EXPECT_EQ(
       After("", Made{"a.example", {"recipient_limit=0"}}),
       Canonical(absl::StrCat("[a.example]\nrecipient_limit = 0\nrecipient_minutes = 60\n", kKind)));
+}
+
+// The file demands what the default would give.
+TEST(ControlsNew, ALimitAloneIsOfTheKindOfTheDefault) {
+  const std::string by_default = "[DEFAULT]\nlimit_type = MXIP\nlimit_apply = VG\n";
+  const auto of = [&](absl::string_view section) {
+    return Canonical(absl::StrCat(by_default, "[a.example]\n", section));
+  };
+  EXPECT_EQ(After(by_default, Made{"a.example", {"concurrency_limit=1"}}),
+            of("max_host_concurrency = 1\nlimit_type = MXIP\nlimit_apply = VG\n"));
+  EXPECT_EQ(After(by_default, Made{"a.example", {"recipient_limit=1", "limit_type=host"}}),
+            of("recipient_limit = 1\nrecipient_minutes = 60\nlimit_type = host\n"
+               "limit_apply = VG\n"));
+  // What needs no kind brings none.
+  EXPECT_EQ(After(by_default, Made{"a.example", {"system_concurrency=1"}}),
+            of("system_concurrency = 1\n"));
+  EXPECT_EQ(After(by_default, Made{"a.example", {"max_messages_per_connection=1"}}),
+            of("max_messages_per_connection = 1\n"));
+  EXPECT_EQ(After("", Edited{"DEFAULT", {"concurrency_limit=1"}}),
+            Canonical("[DEFAULT]\nmax_host_concurrency = 1\n"));
+}
+
+TEST(ControlsNew, ScopesWholesAndBounces) {
+  const std::string expected = Canonical(
+      "[a.example]\nmax_host_concurrency = 20\nlimit_type = MXIP\nlimit_apply = VG\n"
+      "system_concurrency = 90\nsystem_recipient_limit = 9\nsystem_recipient_minutes = 60\n"
+      "bounce_validation = on\nbounce_profile = Slow\n");
+  EXPECT_EQ(After("", Made{"a.example",
+                           {"concurrency_limit=20", "concurrency_limit_type=mxip",
+                            "Concurrency_Limit_Apply=vg", "SYSTEM_concurrency=90",
+                            "system_recipient_limit=9", "bounce_verification=On",
+                            "bounce_profile=Slow"}}),
+            expected);
+  EXPECT_EQ(After("", Made{"a.example",
+                           {"max_host_concurrency=20", "limit_type=1", "limit_apply=1",
+                            "system_concurrency=90", "system_recipient_limit=9",
+                            "system_recipient_minutes=60", "bounce_validation=1",
+                            "bounce_profile=Slow"}}),
+            expected);
 }
 
 TEST(ControlsNew, WhatExistsIsRefused) {
@@ -144,6 +184,9 @@ TEST(ControlsOptions, Ranges) {
       {"recipient_limit_minutes", 1, 60, {"recipient_limit=5"}},
       {"recipient_minutes", 1, 60, {"recipient_limit=5"}},
       {"recipient_limit", 0, 1'000'000'000, {}},
+      {"system_concurrency", 1, 1000, {}},
+      {"system_recipient_minutes", 1, 60, {"system_recipient_limit=5"}},
+      {"system_recipient_limit", 0, 1'000'000'000, {}},
   };
   const absl::string_view table = "[a.example]\ntls_sni = off\n";
   for (const auto& row : kRows) {
@@ -176,7 +219,8 @@ TEST(ControlsOptions, AllErrorsAtOnce) {
       Edited{
           "a.example",
           {"concurrency_limit=0", "hello", "colour=blue", "tls_sni=on", "use_tls=", "TABLE_TLS=on",
-           "send_tls_req_alert=on", "concurrency_limit_type=MXIP", "Recipient_Limit_Minutes=61"}},
+           "send_tls_req_alert=on", "dane_option=Mandatory", "Recipient_Limit_Minutes=61",
+           "concurrency_limit_type=VG", "bounce_verification=yes", "system_recipient_minutes=61"}},
       kInvalid,
       "concurrency_limit = \"0\": must be a whole number from 1 to 1000\n"
       "\"hello\" is not name=value\n"
@@ -184,10 +228,13 @@ TEST(ControlsOptions, AllErrorsAtOnce) {
       "use_tls = \"\": the value is missing\n"
       "table_tls is given twice\n"
       "send_tls_req_alert may stand in [DEFAULT] only\n"
-      "concurrency_limit_type = \"MXIP\": this version does not enforce it; leave it out or write "
-      "host or 0\n"
+      "dane_option = \"Mandatory\": this version does not enforce it; leave it out or write none\n"
       "recipient_limit_minutes = \"61\": must be a whole number from 1 to 60\n"
-      "recipient_minutes needs recipient_limit, a whole number from 0 to 1000000000");
+      "concurrency_limit_type = \"VG\": must be one of host, 0, MXIP, 1\n"
+      "bounce_verification = \"yes\": must be one of off, 0, on, 1\n"
+      "system_recipient_minutes = \"61\": must be a whole number from 1 to 60\n"
+      "recipient_minutes needs recipient_limit, a whole number from 0 to 1000000000\n"
+      "system_recipient_minutes needs system_recipient_limit, a whole number from 0 to 1000000000");
 }
 
 TEST(ControlsOptions, WordsThatAreNone) {
@@ -239,17 +286,27 @@ TEST(ControlsEdit, DefaultMakesAFieldInherit) {
             Canonical(absl::StrCat("[DEFAULT]\ntable_tls = on\n[a.example]\nrecipient_limit = 180\n"
                                    "recipient_minutes = 1\n",
                                    kKind)));
+  // A limit that goes on keeps a kind: the default's, since it must have one.
+  EXPECT_EQ(After("[DEFAULT]\nlimit_apply = VG\n[a.example]\nmax_host_concurrency = 5\n"
+                  "limit_type = MXIP\nlimit_apply = system\n",
+                  Edited{"a.example", {"limit_type=default", "limit_apply=default"}}),
+            Canonical("[DEFAULT]\nlimit_apply = VG\n[a.example]\nmax_host_concurrency = 5\n"
+                      "limit_type = host\nlimit_apply = VG\n"));
   // Each key of an entry that gives all of them.
   const std::string all =
-      "[a.example]\nmax_host_concurrency = 20\nlimit_type = 0\nlimit_apply = 0\n"
+      "[a.example]\nmax_host_concurrency = 20\nlimit_type = 1\nlimit_apply = 1\n"
+      "system_concurrency = 4\nsystem_recipient_limit = 3\nsystem_recipient_minutes = 2\n"
+      "bounce_validation = 1\nbounce_profile = slow\n"
       "max_messages_per_connection = 5\nrecipient_limit = 6\nrecipient_minutes = 7\n"
       "ip_sort_pref = PREFER_V4\n"
       "table_tls = 1\ntls_min = 1.3\ntls_sni = 0\ntls_accept_cn = 1\ntls_broken_memory = 1h\n"
       "tls_ca_file = x\ncertificate = y\n";
   Words options;
-  for (const char* name : {"max_host_concurrency", "max_messages_per_connection", "recipient_limit",
-                           "ip_sort_pref", "table_tls", "tls_min", "tls_sni", "tls_accept_cn",
-                           "tls_broken_memory", "tls_ca_file", "certificate"}) {
+  for (const char* name :
+       {"max_host_concurrency", "max_messages_per_connection", "recipient_limit", "limit_type",
+        "limit_apply", "system_concurrency", "system_recipient_limit", "bounce_validation",
+        "bounce_profile", "ip_sort_pref", "table_tls", "tls_min", "tls_sni", "tls_accept_cn",
+        "tls_broken_memory", "tls_ca_file", "certificate"}) {
     options.push_back(absl::StrCat(name, "=default"));
   }
   EXPECT_EQ(After(all, Edited{"a.example", options}), Canonical("[a.example]\n"));
@@ -269,9 +326,11 @@ TEST(ControlsEdit, ARecipientLimitAndItsMinutes) {
   EXPECT_EQ(After(limited, edit({"recipient_limit=9"})), of(9, 1));
   EXPECT_EQ(After(limited, edit({"recipient_limit_minutes=2"})), of(180, 2));
   EXPECT_EQ(After(limited, edit({"recipient_limit_minutes=default"})), of(180, 60));
-  EXPECT_EQ(After(limited, edit({"recipient_limit=default"})), Canonical("[a.example]\n"));
+  // What was said of the kind is still said.
+  const std::string unlimited = Canonical(absl::StrCat("[a.example]\n", kKind));
+  EXPECT_EQ(After(limited, edit({"recipient_limit=default"})), unlimited);
   EXPECT_EQ(After(limited, edit({"recipient_minutes=default", "recipient_limit=default"})),
-            Canonical("[a.example]\n"));
+            unlimited);
   EXPECT_EQ(After("[a.example]\n", edit({"recipient_limit=9"})), of(9, 60));
   EXPECT_EQ(After("[a.example]\n", edit({"recipient_minutes=3", "recipient_limit=9"})), of(9, 3));
   EXPECT_EQ(After("[a.example]\n", edit({"recipient_minutes=default"})),
@@ -280,6 +339,37 @@ TEST(ControlsEdit, ARecipientLimitAndItsMinutes) {
       "recipient_minutes needs recipient_limit, a whole number from 0 to 1000000000";
   ExpectRefused("[a.example]\n", edit({"recipient_minutes=3"}), kInvalid, alone);
   ExpectRefused(limited, edit({"recipient_limit=default", "recipient_minutes=3"}), kInvalid, alone);
+}
+
+TEST(ControlsEdit, TheRecipientLimitOfTheWholeAndItsMinutes) {
+  const std::string limited =
+      "[a.example]\nsystem_recipient_limit = 180\nsystem_recipient_minutes = 1\n";
+  const auto of = [](int limit, int period) {
+    return Canonical(absl::StrCat("[a.example]\nsystem_recipient_limit = ", limit,
+                                  "\nsystem_recipient_minutes = ", period, "\n"));
+  };
+  const auto edit = [](Words options) { return Edited{"a.example", std::move(options)}; };
+  EXPECT_EQ(After(limited, edit({"system_recipient_limit=9"})), of(9, 1));
+  EXPECT_EQ(After(limited, edit({"system_recipient_minutes=2"})), of(180, 2));
+  EXPECT_EQ(After(limited, edit({"system_recipient_minutes=default"})), of(180, 60));
+  EXPECT_EQ(After(limited, edit({"system_recipient_limit=default"})), Canonical("[a.example]\n"));
+  EXPECT_EQ(After("[a.example]\n", edit({"system_recipient_limit=9"})), of(9, 60));
+  const absl::string_view alone =
+      "system_recipient_minutes needs system_recipient_limit, a whole number from 0 to 1000000000";
+  ExpectRefused("[a.example]\n", edit({"system_recipient_minutes=3"}), kInvalid, alone);
+  ExpectRefused(limited, edit({"system_recipient_limit=default", "system_recipient_minutes=3"}),
+                kInvalid, alone);
+}
+
+TEST(ControlsEdit, ABounceProfile) {
+  EXPECT_EQ(After("[a.example]\nbounce_profile = slow\n",
+                  Edited{"a.example", {"bounce_profile=Fast one"}}),
+            Canonical("[a.example]\nbounce_profile = Fast one\n"));
+  EXPECT_EQ(After("[a.example]\nbounce_profile = slow\n",
+                  Edited{"a.example", {"bounce_profile=DEFAULT"}}),
+            Canonical("[a.example]\n"));
+  ExpectRefused("", Edited{"default", {"bounce_profile=slow"}}, kInvalid,
+                "bounce_profile may not stand in [DEFAULT]");
 }
 
 TEST(ControlsEdit, WhatIsNotThereIsRefused) {

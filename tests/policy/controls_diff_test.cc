@@ -37,12 +37,16 @@ TEST(ControlsDiff, SectionsComeAndGoWithAllThatTheySay) {
   const absl::string_view section =
       "[.a.example]\nmax_host_concurrency = 20\nlimit_type = host\nlimit_apply = system\n"
       "table_tls = require\n";
-  EXPECT_EQ(Lines("", section),
-            (Text{".a.example: added", ".a.example: max_host_concurrency: default -> 20",
-                  ".a.example: table_tls: default -> required"}));
-  EXPECT_EQ(Lines(section, ""),
-            (Text{".a.example: removed", ".a.example: max_host_concurrency: 20 -> default",
-                  ".a.example: table_tls: required -> default"}));
+  EXPECT_EQ(
+      Lines("", section),
+      (Text{".a.example: added", ".a.example: max_host_concurrency: default -> 20",
+            ".a.example: limit_type: default -> host", ".a.example: limit_apply: default -> system",
+            ".a.example: table_tls: default -> required"}));
+  EXPECT_EQ(
+      Lines(section, ""),
+      (Text{".a.example: removed", ".a.example: max_host_concurrency: 20 -> default",
+            ".a.example: limit_type: host -> default", ".a.example: limit_apply: system -> default",
+            ".a.example: table_tls: required -> default"}));
   EXPECT_EQ(Lines("[a.example]\n", "[[192.0.2.1]]\n"),
             (Text{"192.0.2.1: added", "a.example: removed"}));
 }
@@ -56,6 +60,25 @@ TEST(ControlsDiff, KeysThatChange) {
                   "DEFAULT: recipient_minutes: default -> 1",
                   "DEFAULT: recipient_limit: default -> 0", "a.example: table_tls: on -> on_verify",
                   "a.example: tls_min: 1.2 -> default", "a.example: certificate: default -> x"}));
+}
+
+TEST(ControlsDiff, LimitsOfEachScopeAndBounces) {
+  EXPECT_EQ(
+      Lines("[DEFAULT]\nlimit_apply = 0\n"
+            "[a.example]\nlimit_type = MXIP\nsystem_concurrency = 5\nbounce_profile = slow\n"
+            "[b.example]\nbounce_verification = on\nbounce_profile = default\n",
+            "[DEFAULT]\nlimit_apply = VG\nlimit_type = 0\n"
+            "[a.example]\nlimit_type = 0\nsystem_recipient_limit = 7\n"
+            "system_recipient_minutes = 8\nbounce_profile = Slow\n"
+            "[b.example]\nbounce_validation = off\n"),
+      (Text{"DEFAULT: limit_type: default -> host", "DEFAULT: limit_apply: system -> VG",
+            "a.example: limit_type: MXIP -> host", "a.example: system_concurrency: 5 -> default",
+            "a.example: system_recipient_minutes: default -> 8",
+            "a.example: system_recipient_limit: default -> 7",
+            "a.example: bounce_profile: slow -> Slow", "b.example: bounce_validation: on -> off"}));
+  EXPECT_EQ(Lines("[a.example]\nlimit_type = 1\nlimit_apply = 1\nbounce_validation = 1\n",
+                  "[a.example]\nlimit_type = mxip\nlimit_apply = vg\nbounce_verification = ON\n"),
+            Text{});
 }
 
 TEST(ControlsDiff, TheDefaultNeitherComesNorGoes) {

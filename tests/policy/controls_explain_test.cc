@@ -46,6 +46,9 @@ TEST(ControlsExplain, WithoutATableAllIsBuiltIn) {
       {"recipient_limit", "no limit"},
       {"limit_type", "host"},
       {"limit_apply", "system"},
+      {"system_concurrency", "no limit"},
+      {"system_recipient_minutes", "no limit"},
+      {"system_recipient_limit", "no limit"},
       {"ip_sort_pref", "PREFER_V6"},
       {"table_tls", "off"},
       {"tls_min", "1.2"},
@@ -90,6 +93,35 @@ TEST(ControlsExplain, EachFieldByWhoSaysIt) {
   EXPECT_EQ(Says(unlisted, "max_host_concurrency"), "500, built in");
 }
 
+TEST(ControlsExplain, WhatALimitIsOfAndTheLimitsOfTheWhole) {
+  const std::vector<ControlsEntry> entries = Table(
+      "[DEFAULT]\nlimit_type = MXIP\nsystem_concurrency = 90\nsystem_recipient_limit = 5\n"
+      "system_recipient_minutes = 6\nbounce_validation = on\n"
+      "[a.example]\nlimit_apply = VG\nsystem_concurrency = 80\nbounce_profile = slow\n"
+      "[b.example]\nlimit_type = host\nbounce_validation = off\n");
+  const struct {
+    const char* domain;
+    const char* key;
+    const char* says;
+  } kRows[] = {
+      {"a.example", "limit_type", "MXIP, DEFAULT (line 1)"},
+      {"a.example", "limit_apply", "VG, a.example (line 7)"},
+      {"a.example", "system_concurrency", "80, a.example (line 7)"},
+      {"a.example", "system_recipient_limit", "5, DEFAULT (line 1)"},
+      {"a.example", "system_recipient_minutes", "6, DEFAULT (line 1)"},
+      {"a.example", "bounce_validation", "on, DEFAULT (line 1)"},
+      {"a.example", "bounce_profile", "slow, a.example (line 7)"},
+      {"b.example", "limit_type", "host, b.example (line 11)"},
+      {"b.example", "limit_apply", "system, built in"},
+      {"b.example", "bounce_validation", "off, b.example (line 11)"},
+      {"b.example", "bounce_profile", "default, built in"},
+      {"c.example", "limit_type", "MXIP, DEFAULT (line 1)"},
+  };
+  for (const auto& row : kRows) {
+    EXPECT_EQ(Says(Explain(entries, row.domain), row.key), row.says) << row.domain;
+  }
+}
+
 // Exact, then the longest partial domain, then the default.
 TEST(ControlsExplain, WhichEntryMatches) {
   const std::vector<ControlsEntry> entries =
@@ -127,8 +159,10 @@ TEST(ControlsExplain, SaysWhatTheTableSays) {
   const std::vector<ControlsEntry> entries = Table(
       "[DEFAULT]\nmax_host_concurrency = 9\ntable_tls = on_verify\ntls_broken_memory = 5m\n"
       "[.example.com]\nrecipient_limit = 3\nrecipient_minutes = 2\nlimit_type = 0\n"
-      "limit_apply = 0\ntable_tls = 4\n"
+      "limit_apply = 1\nsystem_concurrency = 8\ntable_tls = 4\nbounce_profile = slow\n"
       "[a.example.com]\nmax_messages_per_connection = 1\nip_sort_pref = require_v4\n"
+      "limit_type = 1\nsystem_recipient_limit = 3\nsystem_recipient_minutes = 4\n"
+      "bounce_validation = 1\n"
       "[.a.example.com]\ntable_tls = 1\ncertificate = x\n");
   const ControlsTable table(entries);
   for (const char* domain :
@@ -145,6 +179,18 @@ TEST(ControlsExplain, SaysWhatTheTableSays) {
     EXPECT_EQ(value(ControlsKey::kRecipientLimit),
               controls.limits.recipients_limited ? absl::StrCat(controls.limits.recipients_max)
                                                  : "no limit");
+    EXPECT_EQ(value(ControlsKey::kLimitType), controls.scope.each_address ? "MXIP" : "host");
+    EXPECT_EQ(value(ControlsKey::kLimitApply), controls.scope.each_source ? "VG" : "system");
+    EXPECT_EQ(value(ControlsKey::kSystemConcurrency),
+              controls.system.connections_max == kNoConnectionLimit
+                  ? "no limit"
+                  : absl::StrCat(controls.system.connections_max));
+    EXPECT_EQ(value(ControlsKey::kSystemRecipientLimit),
+              controls.system.recipients_limited ? absl::StrCat(controls.system.recipients_max)
+                                                 : "no limit");
+    EXPECT_EQ(value(ControlsKey::kBounceValidation), controls.tag_sender ? "on" : "off");
+    EXPECT_EQ(value(ControlsKey::kBounceProfile),
+              controls.bounce_profile.empty() ? "default" : controls.bounce_profile);
     EXPECT_EQ(value(ControlsKey::kIpSortPref), IpPreferenceName(controls.ip_preference));
     EXPECT_EQ(value(ControlsKey::kTableTls), TlsLevelName(controls.tls.level));
     const bool remembers = controls.tls.broken_memory > Duration::zero();

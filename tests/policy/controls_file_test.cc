@@ -4,6 +4,7 @@
 
 #include "policy/controls_file.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -112,6 +113,9 @@ TEST(ControlsFile, NumbersAtTheirBoundsAndOneOver) {
       {"recipient_minutes", 1, 60, absl::StrCat("recipient_limit = 5\n", kKind)},
       {"recipient_limit_minutes", 1, 60, absl::StrCat("recipient_limit = 5\n", kKind)},
       {"recipient_limit", 0, 1'000'000'000, absl::StrCat("recipient_minutes = 5\n", kKind)},
+      {"system_concurrency", 1, 1000, ""},
+      {"system_recipient_minutes", 1, 60, "system_recipient_limit = 5\n"},
+      {"system_recipient_limit", 0, 1'000'000'000, "system_recipient_minutes = 5\n"},
   };
   for (const auto& row : kRows) {
     const auto with = [&](absl::string_view value) {
@@ -135,13 +139,108 @@ TEST(ControlsFile, BothSpellingsSayTheSame) {
       "[a.example]\nconcurrency_limit = 3\nconcurrency_limit_type = HOST\n"
       "concurrency_limit_apply = SYSTEM\nrecipient_limit_minutes = 4\nrecipient_limit = 5\n"
       "use_tls = OFF\nbounce_verification = Off\n");
+  EXPECT_EQ(entry.limits_each_address, false);
+  EXPECT_EQ(entry.limits_each_source, false);
+  EXPECT_EQ(entry.tag_sender, false);
   EXPECT_EQ(entry.connections_max, 3u);
   EXPECT_EQ(entry.recipient_minutes, 4u);
   EXPECT_EQ(entry.recipients_max, 5u);
 }
 
-TEST(ControlsFile, WordsHaveNumbers) {
-  EXPECT_TRUE(Accepted("[a.example]\nmax_host_concurrency = 1\nlimit_type = 0\nlimit_apply = 0\n"));
+// Each word and its number, by both spellings of the key, in any case, in both kinds of section.
+TEST(ControlsFile, WordsOfTwoValues) {
+  const struct {
+    std::vector<const char*> keys;
+    std::vector<const char*> off, on;
+    std::optional<bool> ControlsEntry::*field;
+    const char* refusal;
+  } kRows[] = {
+      {{"limit_type", "concurrency_limit_type", "LIMIT_TYPE"},
+       {"host", "HOST", "0"},
+       {"MXIP", "mxip", "MxIp", "1"},
+       &ControlsEntry::limits_each_address,
+       "must be one of host, 0, MXIP, 1"},
+      {{"limit_apply", "concurrency_limit_apply", "Concurrency_Limit_Apply"},
+       {"system", "System", "0"},
+       {"VG", "vg", "1"},
+       &ControlsEntry::limits_each_source,
+       "must be one of system, 0, VG, 1"},
+      {{"bounce_validation", "bounce_verification", "Bounce_Validation"},
+       {"off", "OFF", "0"},
+       {"on", "On", "1"},
+       &ControlsEntry::tag_sender,
+       "must be one of off, 0, on, 1"},
+  };
+  for (const auto& row : kRows) {
+    for (const char* key : row.keys) {
+      for (const char* section : {"[a.example]\n", "[DEFAULT]\n"}) {
+        const auto with = [&](absl::string_view value) {
+          return absl::StrCat(section, key, " = ", value, "\n");
+        };
+        for (const char* word : row.off) EXPECT_EQ(OnlyEntry(with(word)).*row.field, false);
+        for (const char* word : row.on) EXPECT_EQ(OnlyEntry(with(word)).*row.field, true);
+        EXPECT_EQ(OnlyEntry(section).*row.field, std::nullopt);
+        for (const char* word :
+             {"", "2", "00", "01", "-1", "default", "none", "yes", "host,MXIP"}) {
+          EXPECT_EQ(Errors(with(word)).size(), 1u) << with(word);
+        }
+        EXPECT_EQ(Errors(with("x")), std::vector<std::string>{absl::StrCat(
+                                         "2: ", row.keys[0], " = \"x\": ", row.refusal)});
+      }
+    }
+  }
+}
+
+// A name is kept as it is written, since the configuration tells its profiles apart by case.
+TEST(ControlsFile, BounceProfilesByName) {
+  for (const char* name :
+       {"tls_failed", "TLS_Failed", "Ours for banks", "defaults", "0", "x=y:z"}) {
+    EXPECT_EQ(OnlyEntry(absl::StrCat("[a.example]\nBounce_Profile = ", name)).bounce_profile, name);
+  }
+  for (const char* word : {"default", "Default", "DEFAULT"}) {
+    const ControlsEntry entry = OnlyEntry(absl::StrCat("[a.example]\nbounce_profile = ", word));
+    EXPECT_EQ(entry.bounce_profile, std::nullopt) << word;
+  }
+  EXPECT_EQ(Errors("[a.example]\nbounce_profile =\n"),
+            std::vector<std::string>{"2: bounce_profile = \"\": the value is missing"});
+  EXPECT_EQ(Errors(absl::StrCat("[a.example]\nbounce_profile = ", std::string(4096, 'x'))).size(),
+            1u);
+  EXPECT_FALSE(Accepted("[a.example]\nbounce_profile = a\nbounce_profile = a\n"));
+}
+
+// For the caller, who knows the names.
+TEST(ControlsFile, BounceProfilesAreToldWithTheirLines) {
+  const ParsedControls parsed = ParseControlsFile(
+      "[DEFAULT]\n[b.example]\ntable_tls = on\nbounce_profile = slow\n"
+      "[c.example]\nbounce_profile = default\n[a.example]\nbounce_profile = fast\n");
+  ASSERT_EQ(parsed.bounce_profiles.size(), 2u);
+  EXPECT_EQ(parsed.bounce_profiles[0].line, 4);
+  EXPECT_EQ(parsed.bounce_profiles[0].name, "slow");
+  EXPECT_EQ(parsed.bounce_profiles[1].line, 8);
+  EXPECT_EQ(parsed.bounce_profiles[1].name, "fast");
+}
+
+// The limits of the whole are beside the others, whatever these are of, and need no kind.
+TEST(ControlsFile, LimitsOfTheWholeStandWithAnyOthers) {
+  const std::string system =
+      "system_concurrency = 9\nsystem_recipient_limit = 0\nSYSTEM_recipient_minutes = 7\n";
+  std::vector<std::string> others = {""};
+  for (const char* type : {"host", "MXIP"}) {
+    for (const char* apply : {"system", "VG"}) {
+      const std::string kind = absl::StrCat("limit_type = ", type, "\nlimit_apply = ", apply, "\n");
+      others.push_back(kind);
+      others.push_back(absl::StrCat(kind, "max_host_concurrency = 5\nrecipient_limit = 5\n",
+                                    "recipient_minutes = 5\n"));
+    }
+  }
+  for (const char* section : {"[a.example]\n", "[DEFAULT]\n", "[.a.example]\n"}) {
+    for (const std::string& other : others) {
+      const ControlsEntry entry = OnlyEntry(absl::StrCat(section, other, system));
+      EXPECT_EQ(entry.system_connections_max, 9u);
+      EXPECT_EQ(entry.system_recipients_max, 0u);
+      EXPECT_EQ(entry.system_recipient_minutes, 7u);
+    }
+  }
 }
 
 // What is not enforced is refused wherever it is asked for, and said to be so.
@@ -151,11 +250,7 @@ TEST(ControlsFile, WhatThisVersionDoesNotEnforce) {
     std::vector<const char*> accepted;
     std::vector<const char*> unenforced;
   } kRows[] = {
-      {"limit_type", {"host", "0"}, {"MXIP", "mxip", "1"}},
-      {"limit_apply", {"system", "0"}, {"VG", "vg", "1"}},
-      {"bounce_validation", {"off", "0"}, {"on", "1"}},
-      {"dane_option", {"none"}, {"opportunistic", "mandatory"}},
-      {"bounce_profile", {"default", "Default"}, {"tls_failed"}},
+      {"dane_option", {"none", "NONE"}, {"opportunistic", "Mandatory"}},
   };
   for (const auto& row : kRows) {
     const auto with = [&](absl::string_view value) {
@@ -171,14 +266,17 @@ TEST(ControlsFile, WhatThisVersionDoesNotEnforce) {
     EXPECT_FALSE(Accepted(with("")));
   }
   // Another word is simply wrong.
-  EXPECT_EQ(Errors("[a.example]\nlimit_type = mx\n"),
-            std::vector<std::string>{"2: limit_type = \"mx\": must be one of host, 0, MXIP, 1"});
+  EXPECT_EQ(Errors("[a.example]\ndane_option = on\n"),
+            std::vector<std::string>{
+                "2: dane_option = \"on\": must be one of none, opportunistic, mandatory"});
 }
 
 TEST(ControlsFile, GlobalKeysStandInTheDefaultAndBounceProfilesDoNot) {
   EXPECT_EQ(Errors("[a.example]\nsend_tls_req_alert = off\n"),
             std::vector<std::string>{"2: send_tls_req_alert may stand in [DEFAULT] only"});
   EXPECT_EQ(Errors("[DEFAULT]\nbounce_profile = default\n"),
+            std::vector<std::string>{"2: bounce_profile may not stand in [DEFAULT]"});
+  EXPECT_EQ(Errors("[DEFAULT]\nbounce_profile = slow\n"),
             std::vector<std::string>{"2: bounce_profile may not stand in [DEFAULT]"});
 }
 
@@ -196,9 +294,17 @@ TEST(ControlsFile, KeysThatNeedOthers) {
       {"recipient_limit = 5\nlimit_apply = 0\nlimit_type = 0\n", {"recipient_minutes"}},
       {"recipient_minutes = 5\nlimit_apply = 0\nlimit_type = 0\n", {"recipient_limit"}},
       {"recipient_minutes = 5\n", {"recipient_limit"}},
+      {"max_host_concurrency = 5\nlimit_apply = VG\nlimit_type = MXIP\n", {}},
+      {"system_concurrency = 5\n", {}},
+      {"system_recipient_limit = 5\n", {"system_recipient_minutes"}},
+      {"system_recipient_minutes = 5\n", {"system_recipient_limit"}},
+      {"system_recipient_limit = 5\nsystem_recipient_minutes = 5\n", {}},
+      // One pair is not the other's half.
+      {"system_recipient_limit = 5\nrecipient_minutes = 5\n",
+       {"recipient_limit", "system_recipient_minutes"}},
       {"max_messages_per_connection = 5\n", {}},
-      {"limit_type = host\n", {}},
-      {"limit_apply = system\n", {}},
+      {"limit_type = MXIP\n", {}},
+      {"limit_apply = VG\n", {}},
       // A key with a bad value is not missing as well.
       {"recipient_limit = 5\nrecipient_minutes = 61\nlimit_apply = 0\nlimit_type = 0\n", {nullptr}},
   };
@@ -220,6 +326,9 @@ TEST(ControlsFile, TheDefaultMayLeaveOutAllButHalfAPair) {
   EXPECT_TRUE(Accepted("[default]\nrecipient_limit = 5\nrecipient_minutes = 1\n"));
   EXPECT_FALSE(Accepted("[DEFAULT]\nrecipient_limit = 5\n"));
   EXPECT_FALSE(Accepted("[DEFAULT]\nrecipient_minutes = 5\n"));
+  EXPECT_TRUE(Accepted("[default]\nsystem_recipient_limit = 5\nsystem_recipient_minutes = 1\n"));
+  EXPECT_FALSE(Accepted("[DEFAULT]\nsystem_recipient_limit = 5\n"));
+  EXPECT_FALSE(Accepted("[DEFAULT]\nsystem_recipient_minutes = 5\n"));
 }
 
 TEST(ControlsFile, NamesOfSections) {
@@ -285,7 +394,7 @@ TEST(ControlsFile, EveryErrorIsReportedInTheOrderOfLines) {
       "colour = blue\n"
       "recipient_minutes = 61\n"
       "[b.example]\n"
-      "bounce_validation = on\n");
+      "dane_option = mandatory\n");
   std::vector<std::string> lines;
   for (const std::string& error : errors) lines.push_back(error.substr(0, error.find(':')));
   EXPECT_EQ(lines, (std::vector<std::string>{"1", "2", "2", "2", "3", "4", "5", "6", "7", "8"}));

@@ -70,8 +70,6 @@ TEST(ControlsWriter, AWholeFile) {
                       "max_host_concurrency = 500\n"),
             "[DEFAULT]\n"
             "max_host_concurrency = 500\n"
-            "limit_type = host\n"
-            "limit_apply = system\n"
             "table_tls = on\n"
             "send_tls_req_alert = on\n"
             "certificate = mta-2026\n"
@@ -100,6 +98,8 @@ TEST(ControlsWriter, EveryKeyThatIsNoLimit) {
       "tls_accept_cn = on\n"
       "tls_broken_memory = 90s\n"
       "tls_ca_file = ca/Private CA=1.pem\n"
+      "bounce_validation = on\n"
+      "bounce_profile = TLS failed\n"
       "certificate = Mta-2026\n";
   EXPECT_EQ(Rewritten(text), text);
 }
@@ -109,18 +109,44 @@ TEST(ControlsWriter, TheDefaultIsAlwaysWritten) {
   EXPECT_EQ(Rewritten("[a.example]\n"), "[DEFAULT]\n\n[a.example]\n");
 }
 
-// A section that gives one needs these two.
-TEST(ControlsWriter, ALimitBringsItsKind) {
-  const std::string kind = "limit_type = host\nlimit_apply = system\n";
-  for (const std::string section : {"[DEFAULT]\n", "[DEFAULT]\n\n[a.example]\n"}) {
-    const std::string concurrency = absl::StrCat(section, "max_host_concurrency = 1\n", kind);
-    EXPECT_EQ(Rewritten(concurrency), concurrency);
-    const std::string recipients =
-        absl::StrCat(section, "recipient_minutes = 60\nrecipient_limit = 0\n", kind);
-    EXPECT_EQ(Rewritten(recipients), recipients);
-    const std::string messages = absl::StrCat(section, "max_messages_per_connection = 1\n");
-    EXPECT_EQ(Rewritten(messages), messages);
+TEST(ControlsWriter, EveryLimit) {
+  for (const absl::string_view section : {"[DEFAULT]\n", "[DEFAULT]\n\n[a.example]\n"}) {
+    const std::string text = absl::StrCat(section,
+                                          "max_host_concurrency = 20\n"
+                                          "max_messages_per_connection = 5\n"
+                                          "recipient_minutes = 1\n"
+                                          "recipient_limit = 180\n"
+                                          "limit_type = MXIP\n"
+                                          "limit_apply = VG\n"
+                                          "system_concurrency = 200\n"
+                                          "system_recipient_minutes = 60\n"
+                                          "system_recipient_limit = 0\n");
+    EXPECT_EQ(Rewritten(text), text);
   }
+}
+
+// The kind of limit is written where it is said, with a limit and without one; it is never made up.
+TEST(ControlsWriter, TheKindOfLimitWhereItIsSaid) {
+  for (const absl::string_view section : {"[DEFAULT]\n", "[DEFAULT]\n\n[a.example]\n"}) {
+    for (const absl::string_view said :
+         {"limit_type = host\n", "limit_type = MXIP\n", "limit_apply = system\n",
+          "limit_apply = VG\n", "limit_type = MXIP\nlimit_apply = system\n",
+          "max_messages_per_connection = 1\n", "system_concurrency = 1\n",
+          "max_host_concurrency = 1\nlimit_type = host\nlimit_apply = VG\n",
+          "recipient_minutes = 60\nrecipient_limit = 0\nlimit_type = host\nlimit_apply = "
+          "system\n"}) {
+      const std::string text = absl::StrCat(section, said);
+      EXPECT_EQ(Rewritten(text), text);
+    }
+  }
+  EXPECT_EQ(Rewritten("[DEFAULT]\nmax_host_concurrency = 1\n"),
+            "[DEFAULT]\nmax_host_concurrency = 1\n");
+}
+
+TEST(ControlsWriter, WhatAsksForNothingIsNotWritten) {
+  EXPECT_EQ(Rewritten("[a.example]\ndane_option = none\nbounce_profile = Default\n"
+                      "table_tls = default\n"),
+            "[DEFAULT]\n\n[a.example]\n");
 }
 
 TEST(ControlsWriter, SectionsByNameADomainBeforeItsPartialOne) {
@@ -178,6 +204,11 @@ TEST(ControlsWriter, NumbersAtTheirBounds) {
         entry.messages_per_connection_max = connections;
         entry.recipients_max = recipients;
         entry.recipient_minutes = period;
+        entry.limits_each_address = connections == 1;
+        entry.limits_each_source = period == 1;
+        entry.system_connections_max = connections;
+        entry.system_recipients_max = recipients;
+        entry.system_recipient_minutes = period;
         ExpectReadBack({entry});
       }
     }
@@ -235,6 +266,15 @@ ControlsEntry Tables::Entry(std::string domain, TlsLevel default_level) {
     entry.recipients_max = Within(0, 1'000'000'000);
     entry.recipient_minutes = Within(1, 60);
   }
+  // In a domain's section a limit needs its kind.
+  const bool needs = !entry.domain.empty() && (entry.connections_max || entry.recipients_max);
+  if (needs || Chance()) entry.limits_each_address = Chance();
+  if (needs || Chance()) entry.limits_each_source = Chance();
+  if (Chance()) entry.system_connections_max = Within(1, 1000);
+  if (Chance()) {
+    entry.system_recipients_max = Within(0, 1'000'000'000);
+    entry.system_recipient_minutes = Within(1, 60);
+  }
   if (Chance()) entry.ip_preference = static_cast<IpPreference>(Below(4));
   if (Chance()) entry.tls.level = static_cast<TlsLevel>(Below(6));
   if (Chance()) entry.tls.version_min = Chance() ? TlsVersion::k12 : TlsVersion::k13;
@@ -242,6 +282,8 @@ ControlsEntry Tables::Entry(std::string domain, TlsLevel default_level) {
   if (Chance()) entry.tls.accept_cn = Chance();
   if (Chance()) entry.tls.ca_file = Chance() ? "/etc/ssl/a = b.pem" : "=x#;";
   if (Chance()) entry.tls.certificate = Chance() ? "mta 2026" : "bücher:[x]";
+  if (Chance()) entry.tag_sender = Chance();
+  if (Chance() && !entry.domain.empty()) entry.bounce_profile = Chance() ? "tls failed" : "Ours#;";
   if (Chance() && entry.domain.empty()) entry.tls.alert_where_required_fails = Chance();
   const TlsLevel level = entry.tls.level.value_or(default_level);
   const bool may_remember = level == TlsLevel::kOn || level == TlsLevel::kOnVerify;

@@ -123,15 +123,17 @@ def edits_are_staged_and_a_commit_puts_them_in_place(desk):
         "bank.example: table_tls: required -> require_verify",
         ".freemail.example: removed",
         ".freemail.example: max_host_concurrency: 20 -> default",
+        ".freemail.example: limit_type: host -> default",
+        ".freemail.example: limit_apply: system -> default",
         "shop.example: added",
         "shop.example: max_host_concurrency: default -> 7",
-        "shop.example: max_messages_per_connection: default -> 3"], "the differences")
+        "shop.example: max_messages_per_connection: default -> 3",
+        "shop.example: limit_type: default -> host",
+        "shop.example: limit_apply: default -> system"], "the differences")
     desk.commit()
     expect_equal(desk.table.read_text(), """\
 [DEFAULT]
 max_host_concurrency = 9
-limit_type = host
-limit_apply = system
 
 [bank.example]
 table_tls = require_verify
@@ -225,6 +227,8 @@ def rollback_stages_what_was(desk):
     expect_equal(desk.diff(), [
         "bank.example: added", "bank.example: table_tls: default -> required",
         ".freemail.example: added", ".freemail.example: max_host_concurrency: default -> 20",
+        ".freemail.example: limit_type: default -> host",
+        ".freemail.example: limit_apply: default -> system",
         "late.example: removed"], "the differences")
     desk.commit()
     expect_equal(desk.table.read_text(), COMMITTED, "the file")
@@ -256,7 +260,9 @@ def import_replaces_or_merges_or_only_looks(desk):
     desk.run.write("new.ini", "[bank.example]\ntable_tls = off\n[shop.example]\n")
     bank = "bank.example: table_tls: required -> off"
     freemail = [".freemail.example: removed",
-                ".freemail.example: max_host_concurrency: 20 -> default"]
+                ".freemail.example: max_host_concurrency: 20 -> default",
+                ".freemail.example: limit_type: host -> default",
+                ".freemail.example: limit_apply: system -> default"]
     before = desk.files()
     expect_equal(desk.do("import", "new.ini", "--dry-run").splitlines(),
                  [bank, *freemail, "shop.example: added"], "what a replacement would change")
@@ -372,6 +378,68 @@ def commit_of_what_names_a_missing_file_is_refused(desk):
     shutil.copy(root.file, desk.run.folder / "missing.pem")
     desk.commit()
     expect("tls_ca_file = missing.pem\n" in desk.table.read_text(), "the file")
+
+
+SLOW = '[[bounce_profile]]\nname = "Slow"'
+
+
+@on_file_and_through_engine(BY_HAND, profile=SLOW)
+def commit_of_an_unknown_bounce_profile_is_refused(desk):
+    for name in ("slow", "Slowly"):
+        desk.do("edit", "bank.example", f"bounce_profile={name}")
+        lines = desk.refuse("commit")
+        expect_equal([line.split("/")[-1] for line in lines],
+                     [f"destinations.ini:5: bounce_profile '{name}' is not in sluice.toml"],
+                     "the errors")
+    desk.do("edit", "bank.example", "bounce_profile=Slow")
+    desk.commit()
+    expect("[bank.example]\ntable_tls = required\nbounce_profile = Slow\n"
+           in desk.table.read_text(), "the file")
+    desk.do("edit", "bank.example", "bounce_profile=DEFAULT", "--commit")
+    expect_equal(desk.table.read_text(), COMMITTED, "the file")
+
+
+@on_file_and_through_engine(BY_HAND, profile=SLOW)
+def limits_of_each_scope_and_bounces_are_shown(desk):
+    desk.do("edit", ".freemail.example", "limit_type=MXIP", "limit_apply=VG",
+            "system_concurrency=200", "system_recipient_limit=9000", "bounce_verification=on",
+            "bounce_profile=Slow", "--commit")
+    expect(desk.table.read_text().endswith("""\
+[.freemail.example]
+max_host_concurrency = 20
+limit_type = MXIP
+limit_apply = VG
+system_concurrency = 200
+system_recipient_minutes = 60
+system_recipient_limit = 9000
+bounce_validation = on
+bounce_profile = Slow
+"""), desk.table.read_text())
+    rows = {row.split()[0]: row.split()[1:5] for row in desk.do("list").splitlines() if row}
+    expect_equal([rows[".freemail.example"], rows["bank.example"], rows["(Default)"]],
+                 [["On", "Default", "On", "Slow"], ["Default", "Req", "Default", "Default"],
+                  ["On", "Off", "Off", "(Default)"]], "the list")
+    expect_equal(desk.do("detail", ".freemail.example"), """\
+.freemail.example
+ IP Address Preference: Default
+ Maximum messages per connection: Default
+ Rate Limiting:
+  20 concurrent connections
+  Default recipient limit
+  Limits applied to each mail exchanger IP, per virtual gateway
+ Rate Limiting, Whole Domain, System Wide:
+  200 concurrent connections
+  9000 recipients per 60 minutes
+ TLS: Default
+ Bounce Verification Tagging: On
+ Bounce Profile: Slow
+""", "the details")
+    told = [" ".join(line.split()) for line in desk.do("test", "a.freemail.example").splitlines()]
+    line = desk.table.read_text()[:desk.table.read_text().index("[.freemail")].count("\n") + 1
+    for key, value in (("limit_type", "MXIP"), ("limit_apply", "VG"), ("system_concurrency", 200),
+                       ("system_recipient_limit", 9000), ("bounce_validation", "on"),
+                       ("bounce_profile", "Slow")):
+        expect(f"{key} {value} .freemail.example (line {line})" in told, (key, told))
 
 
 @on_file_and_through_engine(BY_HAND)
@@ -646,6 +714,8 @@ if __name__ == "__main__":
                   import_tells_all_errors_with_their_lines, large_import_is_taken,
                   errors_change_nothing, exit_code_is_2_where_nobody_can_be_asked,
                   json_says_the_same, commit_of_what_names_a_missing_file_is_refused,
+                  commit_of_an_unknown_bounce_profile_is_refused,
+                  limits_of_each_scope_and_bounces_are_shown,
                   file_edited_by_hand_meanwhile_is_not_overwritten, history_is_bounded,
                   file_keeps_its_mode, folder_that_may_not_be_written_is_told,
                   history_that_cannot_be_kept_stops_a_commit, folder_that_is_none_is_told,
