@@ -4,20 +4,13 @@
 
 #include <cstring>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/ip_address.h"
+#include "engine/base/printable.h"
 #include "tls/certificate.h"
 
 namespace sluice::tls {
 namespace {
-
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  }
-  return text;
-}
 
 std::string AddressText(const std::string& octets) {
   IpAddress address;

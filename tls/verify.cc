@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "engine/base/printable.h"
 #include "tls/certificate.h"
 #include "tls/certificate_limits.h"
 #include "tls/path_search.h"
@@ -53,21 +54,13 @@ WallTime NextDate(const std::vector<Certificate>& certificates, EpochSeconds now
   return EndOf(next);
 }
 
-std::string Printable(absl::string_view name) {
-  std::string text(name.substr(0, limits::kSubjectBytesMax));
-  for (char& c : text) {
-    if (c < ' ' || c > '~') c = '?';
-  }
-  return text;
-}
-
 std::string WhomItNames(const PresentedNames& names, NameKind kind) {
   if (kind != NameKind::kNone) return absl::StrCat("names the ", NameKindWord(kind));
   if (names.dns.empty()) return "names no host, and none that was asked for";
   std::vector<std::string> told;
   for (const std::string& name : names.dns) {
     if (told.size() == kNamesTold) break;
-    told.push_back(Printable(name));
+    told.push_back(Printable(absl::string_view(name).substr(0, limits::kSubjectBytesMax)));
   }
   const size_t more = names.dns.size() - told.size();
   return absl::StrCat("names ", absl::StrJoin(told, ", "),

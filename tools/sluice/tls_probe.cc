@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/check.h"
+#include "engine/base/printable.h"
 #include "engine/io/clock.h"
 
 namespace sluice::tools {
@@ -20,14 +21,6 @@ using policy::TlsLevel;
 constexpr Duration kHandshakeTime = std::chrono::seconds(30);
 
 constexpr size_t kLinesMax = 200;  // Of a dialogue that are kept.
-
-std::string Printable(absl::string_view text) {
-  std::string printable(text);
-  for (char& c : printable) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  }
-  return printable;
-}
 
 }  // namespace
 

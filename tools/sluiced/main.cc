@@ -8,7 +8,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +27,7 @@
 #include "engine/engine.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
+#include "tools/process.h"
 
 namespace sluice {
 namespace {
@@ -70,14 +70,6 @@ bool ReadTables(const Config& config, Tables& tables) {
   tables = std::move(loaded.tables);
   if (loaded.errors.empty()) Remark(config, tables);
   return loaded.errors.empty();
-}
-
-// As many descriptors as the system allows: each session needs one.
-void RaiseDescriptorLimit() {
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int Fail(const absl::Status& why) {
@@ -147,7 +139,7 @@ int Run(const Config& config, Tables tables) {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  RaiseDescriptorLimit();
+  tools::RaiseDescriptorLimit();  // Each session needs one.
 
   admin::ControlQueue queue;
   absl::StatusOr<std::unique_ptr<admin::ControlServer>> server =
