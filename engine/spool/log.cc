@@ -120,22 +120,30 @@ void Log::AppendDone(MessageId id, WallTime now) {
   Append([&](SegmentId segment, auto& out) { EncodeDone(segment, id, out); }, now);
 }
 
+SegmentId Log::AppendWindow(const WindowRecord& record, WallTime now) {
+  const bool appended =
+      Append([&](SegmentId segment, auto& out) { EncodeWindow(segment, record, out); }, now);
+  return appended ? Newest().segment.id : SegmentId{};
+}
+
 // The checksum's seed is the segment's, so a record that turns out too long is encoded once more.
+// False: the log has failed.
 template <class Encode>
-void Log::Append(Encode encode, WallTime now) {
-  if (!MakeRoom(kRecordHeaderBytes, now)) return;
+bool Log::Append(Encode encode, WallTime now) {
+  if (!MakeRoom(kRecordHeaderBytes, now)) return false;
   encode(Newest().segment.id, open_.arena());
   const SegmentId first_choice = Newest().segment.id;
   const uint64_t bytes = open_.untaken_bytes();
   if (bytes > Newest().segment.bytes - Newest().used_bytes) {
     open_.Drop();
-    if (!MakeRoom(bytes, now)) return;
+    if (!MakeRoom(bytes, now)) return false;
     CHECK(Newest().segment.id != first_choice);
     encode(Newest().segment.id, open_.arena());
     CHECK(open_.untaken_bytes() == bytes);
   }
   open_.Take();
   Advance(bytes);
+  return true;
 }
 
 // Makes the newest segment one that has `bytes` left, and the batch one that writes to it. What a

@@ -93,6 +93,8 @@ class Log {
   void AppendOutcome(const OutcomeRecord& record, WallTime now);
   void AppendDeferred(const DeferredRecord& record, WallTime now);
   void AppendDone(MessageId id, WallTime now);
+  // Returns the segment that it went to; 0 when the log has failed. It takes WindowRecordBytes.
+  SegmentId AppendWindow(const WindowRecord& record, WallTime now);
 
   // kRecordPayloadBytesMax, or a quarter of a small segment.
   uint64_t piece_bytes_max() const;
@@ -114,7 +116,8 @@ class Log {
 
   // --- What lives. The owner says where a message begins and when it has died. Ignored once the
   // log has failed: nothing is given back any more, and the message may have found no place to
-  // begin in.
+  // begin in. The record of a window counts as a message: it lives until a later one stands in its
+  // place or nothing in it counts any more.
 
   // The oldest segment that holds any of the message's records (its first body's) gets a living
   // message. Said in the turn in which that record was appended, also when the rest of the body is
@@ -125,8 +128,8 @@ class Log {
   void Died(SegmentId first_segment, uint64_t bytes);
 
   // The oldest segment, if its living messages should be moved to the end of the log. The owner
-  // moves each: appends its bodies and its accepted record again, says Died of the old place and
-  // Lives of the new.
+  // moves each: appends its bodies and its accepted record (or the record of a window) again, says
+  // Died of the old place and Lives of the new.
   std::optional<SegmentId> MoveWanted() const;
 
   // Gives back the dead segments at the old end, as far as what they end is durable. Blocking file
@@ -154,7 +157,7 @@ class Log {
   const RowSegment* Find(SegmentId segment) const;
 
   template <class Encode>
-  void Append(Encode encode, WallTime now);
+  bool Append(Encode encode, WallTime now);
   bool MakeRoom(uint64_t bytes, WallTime now);
   absl::Status OpenNext(WallTime now);
   void Advance(uint64_t bytes);

@@ -32,6 +32,14 @@ static_assert(kRecordHeaderBytes + kMagic.size() == kShownBytes);
 
 constexpr uint8_t kFlagEightBit = 1;
 constexpr uint8_t kFlagBounce = 2;
+constexpr uint8_t kFlagSourcePool = 4;
+
+constexpr uint8_t kScopeEachAddress = 1;
+constexpr uint8_t kScopeEachSource = 2;
+
+// Of a window record, what does not depend on its texts and pairs; and a pair.
+constexpr size_t kWindowFixedBytes = 8 + 8 + 8 + 4 + 4 + 16 + 2 + 2 + 4;
+constexpr size_t kSeenPairBytes = 8 + 4;
 
 // A recipient takes at least this much: what its four strings' lengths and its numbers take.
 constexpr size_t kRecipientBytesMin = 1 + 1 + 2 + 8 + 4 * 2;
@@ -137,7 +145,8 @@ class Decoder {
     return good_;
   }
 
-  void Zero(uint64_t value) { good_ = good_ && value == 0; }
+  void Zero(uint64_t value) { Must(value == 0); }
+  void Must(bool holds) { good_ = good_ && holds; }
 
   size_t left() const { return rest_.size(); }
   bool good() const { return good_; }
@@ -164,12 +173,13 @@ bool AllZero(Bytes bytes) {
 
 bool KnownType(uint32_t type) {
   return type >= static_cast<uint32_t>(RecordType::kSegment) &&
-         type <= static_cast<uint32_t>(RecordType::kBatch);
+         type <= static_cast<uint32_t>(RecordType::kWindow);
 }
 
 // What each recipient's last reply may take so that the record fits.
 size_t ReplyBytesMax(const AcceptedRecord& record) {
   size_t fixed = 48 + 4 + record.sender.size() + record.envelope_id.size();
+  if (!record.source_pool.empty()) fixed += 2 + record.source_pool.size();
   for (const RecipientRecord& recipient : record.recipients) {
     fixed += kRecipientBytesMin + recipient.address.size() + recipient.destination.size() +
              recipient.original_recipient.size();
@@ -204,6 +214,41 @@ bool DecodeRecipient(Decoder& decoder, RecipientRecord& recipient) {
   return decoder.good();
 }
 
+// As people call them.
+uint8_t FamilyNumber(Family family) {
+  switch (family) {
+    case Family::kNone:
+      return 0;
+    case Family::kIpv4:
+      return 4;
+    case Family::kIpv6:
+      return 6;
+  }
+  return 0;
+}
+
+void DecodeAddress(uint8_t family, Decoder& decoder, IpAddress& address) {
+  for (const Family known : {Family::kNone, Family::kIpv4, Family::kIpv6}) {
+    if (FamilyNumber(known) == family) address.family = known;
+  }
+  decoder.Must(FamilyNumber(address.family) == family);
+  for (uint8_t& byte : address.bytes) byte = decoder.Number<uint8_t>();
+  const size_t used = address.family == Family::kIpv6   ? 16
+                      : address.family == Family::kIpv4 ? 4
+                                                        : 0;
+  for (size_t i = used; i < address.bytes.size(); ++i) decoder.Zero(address.bytes[i]);
+}
+
+void DecodeSeen(Decoder& decoder, std::vector<SeenBy>& seen) {
+  const size_t pairs = decoder.Number<uint32_t>();
+  decoder.Must(pairs <= kSeenPairsMax);
+  for (size_t i = 0; i < pairs && decoder.good(); ++i) {
+    const WallTime by = decoder.Time();
+    seen.push_back({.by = by, .recipients = decoder.Number<uint32_t>()});
+    decoder.Must(i == 0 || seen[i - 1].by < by);
+  }
+}
+
 }  // namespace
 
 size_t PaddingFor(size_t payload_bytes) {
@@ -233,11 +278,13 @@ void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector
   encoder.Number(record.body_type);
   encoder.Number(record.ret);
   encoder.Number(static_cast<uint8_t>((record.eight_bit ? kFlagEightBit : 0) |
-                                      (record.bounce ? kFlagBounce : 0)));
+                                      (record.bounce ? kFlagBounce : 0) |
+                                      (record.source_pool.empty() ? 0 : kFlagSourcePool)));
   encoder.Number(uint8_t{0});
   encoder.Number(static_cast<uint32_t>(record.recipients.size()));
   encoder.Text(record.sender);
   encoder.Text(record.envelope_id);
+  if (!record.source_pool.empty()) encoder.Text(record.source_pool);
   for (const RecipientRecord& recipient : record.recipients) {
     EncodeRecipient(recipient, reply_bytes_max, encoder);
   }
@@ -272,6 +319,37 @@ void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out) {
 void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out) {
   Encoder encoder(segment, RecordType::kBatch, out);
   encoder.Number(number);
+  encoder.Finish();
+}
+
+size_t WindowRecordBytes(const WindowRecord& record) {
+  const size_t payload = kWindowFixedBytes + record.key.destination.size() +
+                         record.key.source.size() + record.seen.size() * kSeenPairBytes;
+  return kRecordHeaderBytes + payload + PaddingFor(payload);
+}
+
+void EncodeWindow(SegmentId segment, const WindowRecord& record, std::vector<std::byte>& out) {
+  CHECK(record.period > Duration::zero());
+  CHECK(record.seen.size() <= kSeenPairsMax);
+  const WindowKey& key = record.key;
+  Encoder encoder(segment, RecordType::kWindow, out);
+  encoder.Number(record.number);
+  encoder.Time(record.at);
+  encoder.Number(static_cast<uint64_t>(record.period.count()));
+  encoder.Number(record.reserved);
+  encoder.Number(static_cast<uint8_t>(key.part));
+  encoder.Number(static_cast<uint8_t>((key.each_address ? kScopeEachAddress : 0) |
+                                      (key.each_source ? kScopeEachSource : 0)));
+  encoder.Number(FamilyNumber(key.address.family));
+  encoder.Number(uint8_t{0});
+  for (const uint8_t byte : key.address.bytes) encoder.Number(byte);
+  encoder.Text(key.destination);
+  encoder.Text(key.source);
+  encoder.Number(static_cast<uint32_t>(record.seen.size()));
+  for (const SeenBy& seen : record.seen) {
+    encoder.Time(seen.by);
+    encoder.Number(seen.recipients);
+  }
   encoder.Finish();
 }
 
@@ -360,11 +438,15 @@ std::optional<AcceptedRecord> DecodeAccepted(Bytes payload) {
   const uint8_t flags = decoder.Number<uint8_t>();
   record.eight_bit = (flags & kFlagEightBit) != 0;
   record.bounce = (flags & kFlagBounce) != 0;
-  decoder.Zero(flags & ~(kFlagEightBit | kFlagBounce));
+  decoder.Zero(flags & ~(kFlagEightBit | kFlagBounce | kFlagSourcePool));
   decoder.Zero(decoder.Number<uint8_t>());
   const size_t recipients = decoder.Number<uint32_t>();
   decoder.Text(record.sender);
   decoder.Text(record.envelope_id);
+  if ((flags & kFlagSourcePool) != 0) {
+    decoder.Text(record.source_pool);
+    decoder.Must(!record.source_pool.empty());
+  }
   if (!decoder.good() || recipients > decoder.left() / kRecipientBytesMin) return std::nullopt;
   record.recipients.resize(recipients);
   for (RecipientRecord& recipient : record.recipients) {
@@ -410,6 +492,32 @@ std::optional<MessageId> DecodeDone(Bytes payload) {
 std::optional<uint64_t> DecodeBatch(Bytes payload) {
   if (payload.size() != 8) return std::nullopt;
   return Get<uint64_t>(payload.data());
+}
+
+std::optional<WindowRecord> DecodeWindow(Bytes payload) {
+  Decoder decoder(payload);
+  WindowRecord record;
+  record.number = decoder.Number<uint64_t>();
+  record.at = decoder.Time();
+  const uint64_t period = decoder.Number<uint64_t>();
+  decoder.Must(period > 0 && period <= INT64_MAX);
+  record.period = Duration(static_cast<int64_t>(period));
+  record.reserved = decoder.Number<uint32_t>();
+  const uint8_t part = decoder.Number<uint8_t>();
+  decoder.Must(part <= static_cast<uint8_t>(WindowPart::kBefore));
+  record.key.part = static_cast<WindowPart>(part);
+  const uint8_t scope = decoder.Number<uint8_t>();
+  record.key.each_address = (scope & kScopeEachAddress) != 0;
+  record.key.each_source = (scope & kScopeEachSource) != 0;
+  decoder.Zero(scope & ~(kScopeEachAddress | kScopeEachSource));
+  const uint8_t family = decoder.Number<uint8_t>();
+  decoder.Zero(decoder.Number<uint8_t>());
+  DecodeAddress(family, decoder, record.key.address);
+  decoder.Text(record.key.destination);
+  decoder.Text(record.key.source);
+  DecodeSeen(decoder, record.seen);
+  if (!decoder.Finished()) return std::nullopt;
+  return record;
 }
 
 }  // namespace sluice::spool

@@ -15,8 +15,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/base/ip_address.h"
 #include "engine/base/message_id.h"
 #include "engine/base/time.h"
 
@@ -44,6 +46,7 @@ enum class RecordType : uint8_t {
   kDeferred = 5,  // Some recipients wait: attempts and when to try again.
   kDone = 6,      // All recipients are final: the message is dead.
   kBatch = 7,     // A batch begins: all before it in this segment is on the disk.
+  kWindow = 8,    // What counts against a recipient limit, and what may come to.
 };
 
 inline constexpr uint32_t kFormatVersion = 1;
@@ -81,6 +84,7 @@ struct AcceptedRecord {
   uint8_t body_type = 0;  // smtp::BodyType's number.
   uint8_t ret = 0;        // smtp::Return's number.
   std::string envelope_id;
+  std::string source_pool;  // The name of the pool of sources that it leaves by; empty: none.
   bool eight_bit = false;
   bool bounce = false;         // A DSN of our own.
   uint64_t message_bytes = 0;  // Without stuffing and the final dot.
@@ -103,6 +107,55 @@ struct DeferredRecord {
   std::vector<uint32_t> recipients;
 };
 
+// What of a destination a window counts (policy/destination_budget.h).
+enum class WindowPart : uint8_t {
+  kScope = 0,   // A scope that has limits of its own.
+  kSystem = 1,  // All of it.
+  kBefore = 2,  // Scopes that are none any more.
+};
+
+// Names a window: two records of one key are about the same one, and the greater number counts.
+struct WindowKey {
+  std::string destination;
+  WindowPart part = WindowPart::kScope;
+  // Which parts of a scope have limits of their own when this was written. Of another scope, a
+  // window that is named alike is another.
+  bool each_address = false;
+  bool each_source = false;
+  IpAddress address;   // Family kNone: of no address alone.
+  std::string source;  // By name; empty: of no source alone, or of the one without a name.
+
+  bool operator==(const WindowKey&) const = default;
+
+  template <typename H>
+  friend H AbslHashValue(H h, const WindowKey& key) {
+    return H::combine(std::move(h), key.destination, key.part, key.each_address, key.each_source,
+                      key.address.family, key.address.bytes, key.source);
+  }
+};
+
+// Recipients that the receiver had seen by then, and not earlier than the pair before says.
+struct SeenBy {
+  WallTime by{};
+  uint32_t recipients = 0;
+
+  bool operator==(const SeenBy&) const = default;
+};
+
+// A window is cut into 64 buckets, and one is being filled.
+inline constexpr size_t kSeenPairsMax = 65;
+
+struct WindowRecord {
+  WindowKey key;
+  uint64_t number = 0;  // Grows over all records of this type that are in the spool.
+  WallTime at{};
+  Duration period{};
+  // So many recipients more may be seen from `at` on: those in flight then, and those that may be
+  // granted until the next record of the key is durable.
+  uint32_t reserved = 0;
+  std::vector<SeenBy> seen;  // Oldest first; at most kSeenPairsMax.
+};
+
 struct SegmentRecord {
   uint32_t version = kFormatVersion;
   SegmentId id;
@@ -122,6 +175,9 @@ void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector
 void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out);
 void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out);
 inline constexpr size_t kBatchRecordBytes = kRecordHeaderBytes + 8;
+void EncodeWindow(SegmentId segment, const WindowRecord& record, std::vector<std::byte>& out);
+// What EncodeWindow appends for it.
+size_t WindowRecordBytes(const WindowRecord& record);
 
 // A body record is written from where the body lies: this appends only what stands before the bytes
 // (header, id, offset in the body); the caller writes the bytes and then PaddingFor(bytes) zeros.
@@ -165,5 +221,6 @@ std::optional<OutcomeRecord> DecodeOutcome(Bytes payload);
 std::optional<DeferredRecord> DecodeDeferred(Bytes payload);
 std::optional<MessageId> DecodeDone(Bytes payload);
 std::optional<uint64_t> DecodeBatch(Bytes payload);
+std::optional<WindowRecord> DecodeWindow(Bytes payload);
 
 }  // namespace sluice::spool

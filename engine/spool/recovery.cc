@@ -54,9 +54,11 @@ class Replay {
   bool ApplyOutcome(SegmentId segment, Bytes payload);
   bool ApplyDeferred(SegmentId segment, Bytes payload);
   bool ApplyDone(SegmentId segment, Bytes payload);
+  bool ApplyWindow(SegmentId segment, Bytes payload);
   uint16_t KeeperOf(uint16_t log);
 
   absl::flat_hash_map<uint64_t, Entry> entries_;
+  absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
   std::vector<uint16_t> keepers_;  // Each log's, or one that is nearer to it: the smallest of them.
   MessageId greatest_;
 };
@@ -122,6 +124,8 @@ bool Replay::Apply(const OpenSegment& segment, const PlacedRecord& record) {
       return ApplyDone(segment.id, record.view.payload);
     case RecordType::kBatch:
       return DecodeBatch(record.view.payload).has_value();
+    case RecordType::kWindow:
+      return ApplyWindow(segment.id, record.view.payload);
   }
   return false;
 }
@@ -208,6 +212,17 @@ bool Replay::ApplyDone(SegmentId segment, Bytes payload) {
   return true;
 }
 
+bool Replay::ApplyWindow(SegmentId segment, Bytes payload) {
+  std::optional<WindowRecord> record = DecodeWindow(payload);
+  if (!record) return false;
+  const auto [found, is_new] = windows_.try_emplace(record->key);
+  RecoveredWindow& window = found->second;
+  if (!is_new && record->number < window.record.number) return true;
+  window.record = *std::move(record);
+  window.segment = segment;
+  return true;
+}
+
 uint16_t Replay::KeeperOf(uint16_t log) {
   while (keepers_[log] != log) log = keepers_[log];
   return log;
@@ -232,6 +247,16 @@ void Replay::Finish(Recovered& recovered) {
   std::sort(recovered.messages.begin(), recovered.messages.end(),
             [](const RecoveredMessage& a, const RecoveredMessage& b) {
               return a.accepted.id < b.accepted.id;
+            });
+  for (auto& [key, window] : windows_) {
+    window.keeper = KeeperOf(window.segment.log());
+    recovered.greatest_window = std::max(recovered.greatest_window, window.record.number);
+    recovered.windows.push_back(std::move(window));
+  }
+  std::sort(recovered.windows.begin(), recovered.windows.end(),
+            [](const RecoveredWindow& a, const RecoveredWindow& b) {
+              return std::tuple(a.record.number, a.segment, a.record.key.destination) <
+                     std::tuple(b.record.number, b.segment, b.record.key.destination);
             });
   for (Log::LiveSegment& live : recovered.segments) live.keeper = KeeperOf(live.segment.id.log());
   recovered.greatest_id = greatest_;

@@ -12,7 +12,8 @@
 // is touched.
 //
 // A message that was moved stands in the log twice. The later promise counts, with whichever body
-// is whole.
+// is whole. Of the records of one window the one with the greatest number counts, wherever it
+// stands: the shard that owns a destination may be another than the one that keeps the segment.
 
 #pragma once
 
@@ -34,6 +35,13 @@ struct RecoveredMessage {
   uint16_t keeper = 0;     // As of its segments.
 };
 
+// The state of a window as it was last written.
+struct RecoveredWindow {
+  WindowRecord record;
+  SegmentId segment;  // That holds it; the last one, if it was moved.
+  uint16_t keeper = 0;
+};
+
 // Which shard takes a segment on: `keeper` mod the number of shards. Mostly that is the log that
 // wrote it. But a shard that took on another's segments wrote what ends their messages into its own
 // log; those two logs must stay with one shard, which gives segments back in the order in which
@@ -41,6 +49,7 @@ struct RecoveredMessage {
 // message have one keeper.
 struct Recovered {
   std::vector<RecoveredMessage> messages;  // By id.
+  std::vector<RecoveredWindow> windows;    // By number.
   std::vector<Log::LiveSegment> segments;  // All, by sequence and log: oldest first.
   // Of every log's next segment: above all there are, so that the order of the sequence numbers is
   // the order of the runs, over all logs.
@@ -51,6 +60,7 @@ struct Recovered {
   // disk.
   uint64_t incomplete_messages = 0;
   MessageId greatest_id;
+  uint64_t greatest_window = 0;  // Its number.
 };
 
 absl::StatusOr<Recovered> Recover(Disk& disk);

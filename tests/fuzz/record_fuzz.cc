@@ -66,7 +66,7 @@ void Frame(uint8_t type, Bytes payload, std::vector<std::byte>& out) {
 std::vector<std::byte> FrameAll(Bytes input) {
   std::vector<std::byte> out;
   while (input.size() >= 3 && out.size() < kSegmentBytes / 2) {
-    const uint8_t type = static_cast<uint8_t>(static_cast<uint8_t>(input[0]) % 6 + 1);
+    const uint8_t type = static_cast<uint8_t>(static_cast<uint8_t>(input[0]) % 8 + 1);
     const size_t claimed = static_cast<size_t>(input[1]) | static_cast<size_t>(input[2]) << 8;
     const size_t length = std::min({claimed, input.size() - 3, size_t{4096}});
     Frame(type, input.subspan(3, length), out);
@@ -106,6 +106,11 @@ void DecodeAndEncode(Bytes payload) {
   }
   if (const auto number = DecodeBatch(payload)) {
     ExpectSame(payload, [&](auto& out) { EncodeBatch(kSegment, *number, out); });
+  }
+  if (const auto record = DecodeWindow(payload)) {
+    CHECK(WindowRecordBytes(*record) ==
+          kRecordHeaderBytes + payload.size() + PaddingFor(payload.size()));
+    ExpectSame(payload, [&](auto& out) { EncodeWindow(kSegment, *record, out); });
   }
   if (const auto id = DecodeDone(payload)) {
     ExpectSame(payload, [&](auto& out) { EncodeDone(kSegment, *id, out); });

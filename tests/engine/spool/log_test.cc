@@ -276,6 +276,52 @@ TEST(Move, OneOldLivingMessageDoesNotHoldALongStreamOfDeadOnes) {
   EXPECT_EQ(BodyOnDisk(disk, recovered->messages[0]), BodyOf(1, 1500));
 }
 
+// --- Windows.
+
+WindowRecord Window(uint64_t number) {
+  return {.key = {.destination = "example.com"},
+          .number = number,
+          .at = At(1),
+          .period = std::chrono::minutes(60),
+          .reserved = 16};
+}
+
+TEST(Windows, SegmentStaysWhileAWindowLivesInIt) {
+  MemoryDisk disk;
+  LogOnDisk log(disk, kSmall);
+  const uint64_t bytes = WindowRecordBytes(Window(1));
+  const SegmentId first = log->AppendWindow(Window(1), At(1));
+  log->Lives(first, bytes);
+  for (uint64_t id = 1; log->segments() < 3; ++id) log.Finish(id, log.Accept(id, 1000), 1000);
+  log.Commit();
+  log->Reclaim();
+  EXPECT_TRUE(disk.Holds(first));
+  EXPECT_EQ(log->living_bytes(), bytes);
+  EXPECT_EQ(log->MoveWanted(), first);
+
+  const SegmentId moved = log->AppendWindow(Window(1), At(2));
+  log->Lives(moved, bytes);
+  log->Died(first, bytes);
+  log->Reclaim();
+  EXPECT_TRUE(disk.Holds(first));  // Until the copy is durable.
+  log.Commit();
+  log->Reclaim();
+  EXPECT_FALSE(disk.Holds(first));
+  disk.Kill();
+  const auto recovered = Recover(disk);
+  ASSERT_TRUE(recovered.ok());
+  ASSERT_EQ(recovered->windows.size(), 1u);
+  EXPECT_EQ(recovered->windows[0].record.reserved, 16u);
+}
+
+TEST(Windows, AreWrittenNowhereWhenTheLogHasFailed) {
+  MemoryDisk disk;
+  LogOnDisk log(disk, kSmall);
+  disk.faults.write_error = EIO;
+  log.Commit();
+  EXPECT_EQ(log->AppendWindow(Window(1), At(1)).value, 0u);
+}
+
 // --- A full disk (K13).
 
 TEST(FullDisk, AcceptingIsRefusedBeforeOutcomesAre) {

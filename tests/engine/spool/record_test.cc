@@ -126,6 +126,145 @@ TEST(Record, BatchComesBack) {
   EXPECT_EQ(DecodeBatch(Bytes(view->payload).first(7)), std::nullopt);
 }
 
+WindowRecord FullWindow() {
+  return {.key = {.destination = "example.com",
+                  .part = WindowPart::kScope,
+                  .each_address = true,
+                  .each_source = true,
+                  .address = *IpAddress::Parse("2001:db8::25"),
+                  .source = "vg1"},
+          .number = 0x0102030405060708,
+          .at = At(100),
+          .period = std::chrono::minutes(60),
+          .reserved = 4000000000,
+          .seen = {{.by = At(-7), .recipients = 1}, {.by = At(99), .recipients = 4294967295}}};
+}
+
+std::vector<std::byte> Encoded(const WindowRecord& record) {
+  std::vector<std::byte> out;
+  EncodeWindow(kSegment, record, out);
+  return out;
+}
+
+TEST(Record, WindowComesBackWhole) {
+  const WindowRecord record = FullWindow();
+  const std::vector<std::byte> bytes = Encoded(record);
+  EXPECT_EQ(bytes.size(), WindowRecordBytes(record));
+  const std::optional<RecordView> view = DecodeRecord(kSegment, bytes);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->type, RecordType::kWindow);
+  EXPECT_EQ(view->whole_bytes, bytes.size());
+  const std::optional<WindowRecord> back = DecodeWindow(view->payload);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->key, record.key);
+  EXPECT_EQ(back->number, 0x0102030405060708u);
+  EXPECT_EQ(back->at, At(100));
+  EXPECT_EQ(back->period, std::chrono::minutes(60));
+  EXPECT_EQ(back->reserved, 4000000000u);
+  EXPECT_EQ(back->seen, record.seen);
+}
+
+TEST(Record, WindowOfEachPartAndScopeComesBack) {
+  for (const WindowPart part : {WindowPart::kScope, WindowPart::kSystem, WindowPart::kBefore}) {
+    for (const int scope : {0, 1, 2, 3}) {
+      for (const char* address : {"", "192.0.2.1", "2001:db8::1"}) {
+        WindowRecord record = {.key = {.destination = "d",
+                                       .part = part,
+                                       .each_address = (scope & 1) != 0,
+                                       .each_source = (scope & 2) != 0},
+                               .period = Duration(1)};
+        if (*address != 0) record.key.address = *IpAddress::Parse(address);
+        const std::vector<std::byte> bytes = Encoded(record);
+        const auto back = DecodeWindow(DecodeRecord(kSegment, bytes)->payload);
+        ASSERT_TRUE(back);
+        EXPECT_EQ(back->key, record.key);
+        EXPECT_TRUE(back->seen.empty());
+      }
+    }
+  }
+}
+
+TEST(Record, EveryCutWindowIsRefused) {
+  const std::vector<std::byte> bytes = Encoded(FullWindow());
+  const Bytes payload = DecodeRecord(kSegment, bytes)->payload;
+  for (size_t size = 0; size < payload.size(); ++size) {
+    EXPECT_FALSE(DecodeWindow(payload.first(size))) << size;
+  }
+}
+
+// FORMAT.md: where its fields lie, and what they may be.
+TEST(Record, WindowOfUnknownNumbersIsRefused) {
+  WindowRecord record = FullWindow();
+  record.key.address = *IpAddress::Parse("192.0.2.1");
+  const std::vector<std::byte> bytes = Encoded(record);
+  const Bytes view = DecodeRecord(kSegment, bytes)->payload;
+  const std::vector<std::byte> good(view.begin(), view.end());
+  ASSERT_TRUE(DecodeWindow(good));
+  const auto refused = [&](size_t at, std::vector<int> values) {
+    for (const int value : values) {
+      std::vector<std::byte> bad = good;
+      bad[at] = static_cast<std::byte>(value);
+      EXPECT_FALSE(DecodeWindow(bad)) << "byte " << at << " is " << value;
+    }
+  };
+  refused(23, {0x80, 0xff});    // A negative period.
+  refused(28, {3, 255});        // Part.
+  refused(29, {4, 8, 255});     // Scope.
+  refused(30, {0, 1, 5, 255});  // Family; without one there is no address.
+  refused(31, {1});
+  refused(36, {1});  // Behind an IPv4 address.
+  std::vector<std::byte> timeless = good;
+  std::fill(timeless.begin() + 16, timeless.begin() + 24, std::byte{0});
+  EXPECT_FALSE(DecodeWindow(timeless));
+}
+
+TEST(Record, WindowHasItsPairsInOrderAndNoMoreThanABucketEach) {
+  WindowRecord record = FullWindow();
+  record.seen = {{.by = At(5), .recipients = 1}, {.by = At(5), .recipients = 1}};
+  std::vector<std::byte> bytes = Encoded(record);
+  EXPECT_FALSE(DecodeWindow(DecodeRecord(kSegment, bytes)->payload));
+  record.seen.clear();
+  for (int i = 0; i < 65; ++i) record.seen.push_back({.by = At(i), .recipients = 1});
+  bytes = Encoded(record);
+  EXPECT_TRUE(DecodeWindow(DecodeRecord(kSegment, bytes)->payload));
+  record.seen.push_back({.by = At(65), .recipients = 1});
+  EXPECT_DEATH(Encoded(record), "CHECK");
+  // 66 pairs that somebody else wrote: the count stands before the last 65 of 12 bytes.
+  const Bytes payload = DecodeRecord(kSegment, bytes)->payload;
+  std::vector<std::byte> more(payload.begin(), payload.end());
+  more[more.size() - 65 * 12 - 4] = std::byte{66};
+  more.resize(more.size() + 12, std::byte{0x7f});
+  EXPECT_FALSE(DecodeWindow(more));
+}
+
+TEST(Record, SourcePoolStandsBehindTheEnvelopeId) {
+  AcceptedRecord record = FullRecord();
+  const size_t without = Encoded(record).size();
+  record.source_pool = "newsletters";
+  const std::vector<std::byte> bytes = Encoded(record);
+  EXPECT_NE(bytes.size(), without);
+  const Bytes view = DecodeRecord(kSegment, bytes)->payload;
+  const auto back = DecodeAccepted(view);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->source_pool, "newsletters");
+  EXPECT_EQ(back->envelope_id, "QQ314159");
+  EXPECT_EQ(back->recipients[1].address, record.recipients[1].address);
+  EXPECT_TRUE(back->eight_bit);
+  EXPECT_TRUE(back->bounce);
+  // Flags are byte 42 of the payload: 8 is unknown, and a pool that is named has a name.
+  std::vector<std::byte> payload(view.begin(), view.end());
+  EXPECT_EQ(payload[42], std::byte{7});
+  payload[42] = std::byte{15};
+  EXPECT_FALSE(DecodeAccepted(payload));
+  AcceptedRecord bare = Accepted(1, 1, 0);
+  const std::vector<std::byte> bare_bytes = Encoded(bare);
+  const Bytes bare_view = DecodeRecord(kSegment, bare_bytes)->payload;
+  payload.assign(bare_view.begin(), bare_view.end());
+  payload[42] = std::byte{4};
+  payload.resize(payload.size() + 2);  // An empty text.
+  EXPECT_FALSE(DecodeAccepted(payload));
+}
+
 TEST(Record, BodyIsTheSameHoweverItIsGathered) {
   const std::string body = BodyOf(1, 301);
   const std::vector<std::byte> whole = EncodedBody(body, 0);
@@ -148,7 +287,8 @@ TEST(Record, LargestBodyPieceFitsAndOneMoreDoesNot) {
 }
 
 TEST(Record, EveryChangedByteIsRefused) {
-  for (std::vector<std::byte> bytes : {Encoded(FullRecord()), EncodedBody("Hello", 2)}) {
+  for (std::vector<std::byte> bytes :
+       {Encoded(FullRecord()), Encoded(FullWindow()), EncodedBody("Hello", 2)}) {
     for (size_t i = 0; i < bytes.size(); ++i) {
       for (const int change : {0x01, 0x80, 0xff}) {
         bytes[i] ^= static_cast<std::byte>(change);
@@ -161,7 +301,8 @@ TEST(Record, EveryChangedByteIsRefused) {
 }
 
 TEST(Record, EveryCutIsRefused) {
-  for (const std::vector<std::byte>& bytes : {Encoded(FullRecord()), EncodedBody("Hello", 2)}) {
+  for (const std::vector<std::byte>& bytes :
+       {Encoded(FullRecord()), Encoded(FullWindow()), EncodedBody("Hello", 2)}) {
     for (size_t size = 0; size < bytes.size(); ++size) {
       EXPECT_FALSE(DecodeRecord(kSegment, Bytes(bytes).first(size))) << size;
     }
@@ -300,6 +441,14 @@ TEST(Format, ExampleIsReproducedByteForByte) {
                   .recipients = {1}},
                  bytes);
   EncodeDone(segment, id, bytes);
+  EncodeWindow(segment,
+               {.key = {.destination = "example.com"},
+                .number = 1,
+                .at = At(2),
+                .period = std::chrono::minutes(60),
+                .reserved = 16,
+                .seen = {{.by = At(2), .recipients = 1}}},
+               bytes);
   EXPECT_EQ(bytes, BytesOfTheExample());
 }
 

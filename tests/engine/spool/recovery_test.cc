@@ -76,6 +76,17 @@ class Segment {
     EncodeDone(id_, {id}, bytes_);
     return Keep();
   }
+  Segment& Window(uint64_t number, absl::string_view destination, uint32_t reserved = 0,
+                  WindowPart part = WindowPart::kScope) {
+    EncodeWindow(id_,
+                 {.key = {.destination = std::string(destination), .part = part},
+                  .number = number,
+                  .at = At(0),
+                  .period = std::chrono::minutes(1),
+                  .reserved = reserved},
+                 bytes_);
+    return Keep();
+  }
   Segment& Batch(uint64_t number = 2) {
     EncodeBatch(id_, number, bytes_);
     return Keep();
@@ -331,6 +342,63 @@ TEST(Recovery, LogsThatShareAMessageHaveOneKeeper) {
   ASSERT_EQ(recovered.messages.size(), 2u);
   EXPECT_EQ(recovered.messages[0].keeper, 1);
   EXPECT_EQ(recovered.messages[1].keeper, 2);
+}
+
+// --- Windows.
+
+TEST(Recovery, OfOneWindowTheGreatestNumberCountsWhereverItStands) {
+  MemoryDisk disk;
+  Segment first(disk, 0, 1);
+  first.Begins().Window(5, "a.example", 50).Window(3, "a.example", 30).Window(4, "b.example", 4);
+  Segment second(disk, 1, 2);
+  second.Begins().Window(2, "a.example", 20).Window(6, "b.example", 6);
+  const Recovered recovered = MustRecover(disk);
+  EXPECT_EQ(recovered.damaged_records, 0u);
+  ASSERT_EQ(recovered.windows.size(), 2u);  // By number.
+  EXPECT_EQ(recovered.windows[0].record.key.destination, "a.example");
+  EXPECT_EQ(recovered.windows[0].record.reserved, 50u);
+  EXPECT_EQ(recovered.windows[0].segment, first.id());
+  EXPECT_EQ(recovered.windows[0].keeper, 0);
+  EXPECT_EQ(recovered.windows[1].record.key.destination, "b.example");
+  EXPECT_EQ(recovered.windows[1].record.reserved, 6u);
+  EXPECT_EQ(recovered.windows[1].segment, second.id());
+  EXPECT_EQ(recovered.windows[1].keeper, 1);
+  EXPECT_EQ(recovered.greatest_window, 6u);
+}
+
+TEST(Recovery, WindowThatWasMovedIsWhereItWasMovedTo) {
+  MemoryDisk disk;
+  Segment(disk, 0, 1).Begins().Window(5, "a.example", 50);
+  Segment second(disk, 0, 2);
+  second.Begins().Window(5, "a.example", 50);
+  const Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.windows.size(), 1u);
+  EXPECT_EQ(recovered.windows[0].segment, second.id());
+}
+
+TEST(Recovery, PartsOfADestinationHaveWindowsOfTheirOwn) {
+  MemoryDisk disk;
+  Segment segment(disk, 0, 1);
+  segment.Begins();
+  segment.Window(1, "a.example", 1, WindowPart::kScope);
+  segment.Window(2, "a.example", 2, WindowPart::kSystem);
+  segment.Window(3, "a.example", 3, WindowPart::kBefore);
+  const Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.windows.size(), 3u);
+  for (uint32_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(recovered.windows[i].record.key.part, static_cast<WindowPart>(i));
+    EXPECT_EQ(recovered.windows[i].record.reserved, i + 1);
+  }
+}
+
+TEST(Recovery, WindowThatWasCutOffLeavesTheOneBefore) {
+  MemoryDisk disk;
+  Segment segment(disk, 0, 1);
+  segment.Begins().Window(1, "a.example", 10).Batch().Window(2, "a.example", 20).Damage();
+  Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.windows.size(), 1u);
+  EXPECT_EQ(recovered.windows[0].record.reserved, 10u);
+  EXPECT_EQ(recovered.damaged_records, 0u);
 }
 
 TEST(Recovery, NextSequenceIsAboveThatOfAllLogs) {
