@@ -20,7 +20,7 @@ Permit DestinationBudget::MayConnect(const Controls& controls, const ScopeKey& k
   if (Room(controls, budget, now) == 0) return NoRoom(controls, budget, now);
   if (!system_.MayConnect(controls.system)) return {.binds = Limit::kSystemConnections};
   if (budget == nullptr) {
-    return MayAdd(controls, now) ? Permit{} : Permit{.binds = Limit::kScopes};
+    return MayAdd(controls, now) ? Permit{} : NoScope(controls, now);
   }
   if (!budget->MayConnect(controls.limits)) return {.binds = Limit::kConnections};
   return {};
@@ -84,14 +84,20 @@ void DestinationBudget::TransactionStarted(const Controls& controls, const Scope
 
 void DestinationBudget::TransactionEnded(const Controls& controls, const ScopeKey& key,
                                          uint32_t recipients, uint32_t seen, Instant now) {
+  if (controls.limits.recipients_limited) counted_ = controls.limits;
   system_.TransactionEnded(controls.system, recipients, seen, now);
   At(key).TransactionEnded(controls.limits, recipients, seen, now);
 }
 
+// Where there was no recipient limit, or is none now, what an earlier one had counted is kept in
+// its period: the next table may have one again.
 void DestinationBudget::BeginRescope(const Limits& before, const Limits& limits, Instant now) {
-  uint64_t seen = whole_.Seen(before, now);
-  for (Scope& scope : scopes_) seen += scope.budget.Seen(before, now);
-  before_.AddSeen(limits, seen, now);
+  if (before.recipients_limited) counted_ = before;
+  if (counted_.recipients_limited) {
+    uint64_t seen = whole_.Seen(counted_, now);
+    for (Scope& scope : scopes_) seen += scope.budget.Seen(counted_, now);
+    before_.AddSeen(limits.recipients_limited ? limits : counted_, seen, now);
+  }
   whole_ = Budget();
   scopes_.clear();
 }
@@ -133,6 +139,16 @@ bool DestinationBudget::MayAdd(const Controls& controls, Instant now) {
   if (scopes_.size() < kScopesMax) return true;
   std::erase_if(scopes_, [&](Scope& scope) { return scope.budget.Idle(controls.limits, now); });
   return scopes_.size() < kScopesMax;
+}
+
+// Where one only remembers, nothing ends that would wake anybody up: when it next forgets.
+Permit DestinationBudget::NoScope(const Controls& controls, Instant now) {
+  Permit no = {.binds = Limit::kScopes};
+  for (Scope& scope : scopes_) {
+    if (scope.budget.connections() > 0) continue;
+    no.look_again = std::min(no.look_again, scope.budget.NextRoom(controls.limits, now));
+  }
+  return no;
 }
 
 uint32_t DestinationBudget::Room(const Controls& controls, Budget* budget, Instant now) {

@@ -84,6 +84,7 @@ class DestinationBudget {
   Budget* Find(const ScopeKey& key);
   Budget& At(const ScopeKey& key);
   bool MayAdd(const Controls& controls, Instant now);
+  Permit NoScope(const Controls& controls, Instant now);
   uint32_t Room(const Controls& controls, Budget* budget, Instant now);
   Permit NoRoom(const Controls& controls, Budget* budget, Instant now);
 
@@ -91,6 +92,7 @@ class DestinationBudget {
   Budget whole_;               // The scope with the empty key.
   Budget before_;              // Seen in scopes that are none any more; no connections.
   std::vector<Scope> scopes_;  // The others.
+  Limits counted_;             // The last ones by which recipients were counted in the scopes.
 };
 
 }  // namespace sluice::policy
