@@ -212,6 +212,7 @@ void Home::AppendAccepted(Message& message, Now now) {
   record.body_type = static_cast<uint8_t>(message.envelope.body_type);
   record.ret = static_cast<uint8_t>(message.envelope.ret);
   record.envelope_id = message.envelope.envelope_id;
+  record.source_pool = options_.sources == nullptr ? "" : options_.sources->pool(message.pool).name;
   record.eight_bit = message.eight_bit;
   record.bounce = message.bounce;
   record.message_bytes = message.message_bytes;

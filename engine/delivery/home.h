@@ -216,6 +216,7 @@ class Home {
   // After a restart.
   void RestoreMessage(spool::RecoveredMessage& recovered, Now now);
   void PlaceRestored(Message& message, Now now);
+  uint32_t PoolNamed(const std::string& name) const;
   uint32_t CountWaiting(const spool::AcceptedRecord& accepted) const;
 
   // What a message's other records take in the log, roughly, beside its body and addresses.

@@ -219,6 +219,12 @@ uint32_t Home::CountWaiting(const spool::AcceptedRecord& accepted) const {
   return count;
 }
 
+// A pool that the configuration does not name any more gives its mail to the default.
+uint32_t Home::PoolNamed(const std::string& name) const {
+  if (options_.sources == nullptr || name.empty()) return 0;
+  return options_.sources->FindPool(name).value_or(options_.sources->default_pool());
+}
+
 void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
   spool::AcceptedRecord& accepted = recovered.accepted;
   Message& message = *messages_.Take();
@@ -244,7 +250,7 @@ void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
                                 .attempts = recipient.attempts,
                                 .next_attempt = recipient.next_attempt});
   }
-  message.pool = 0;
+  message.pool = PoolNamed(accepted.source_pool);
   message.bounce = accepted.bounce;
   message.eight_bit = accepted.eight_bit;
   message.promised = true;
