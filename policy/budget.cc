@@ -1,8 +1,23 @@
 #include "policy/budget.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
 
 namespace sluice::policy {
+namespace {
+
+// What one record reserves ahead: so much that records are few beside recipients, and so little
+// that the start after a crash, which counts it all as seen, does not stand still for it.
+constexpr uint32_t kShareReserved = 16;
+constexpr uint32_t kReservedMin = 16;
+constexpr uint32_t kReservedMax = 4096;
+
+uint32_t Chunk(const Limits& limits) {
+  return std::clamp(limits.recipients_max / kShareReserved, kReservedMin, kReservedMax);
+}
+
+}  // namespace
 
 const char* LimitName(Limit limit) {
   switch (limit) {
@@ -20,6 +35,8 @@ const char* LimitName(Limit limit) {
       return "system_recipients";
     case Limit::kScopes:
       return "scopes";
+    case Limit::kKeeping:
+      return "window_record";
   }
   return "";
 }
@@ -58,23 +75,23 @@ Instant Budget::NextRoom(const Limits& limits, Instant now) {
 void Budget::TransactionStarted(uint32_t recipients) {
   CHECK(recipients > 0);
   window_.Take(recipients);
+  allowance_.Take(recipients);
 }
 
 void Budget::TransactionEnded(const Limits& limits, uint32_t recipients, uint32_t seen,
                               Instant now) {
   CHECK(seen <= recipients);
-  window_.Return(recipients - seen);
-  if (limits.recipients_limited) {
-    window_.Stamp(seen, limits.recipient_period, now);
-  } else {
-    window_.Return(seen);
-  }
+  const uint32_t counted = limits.recipients_limited ? seen : 0;
+  window_.Return(recipients - counted);
+  allowance_.Return(recipients - counted);
+  if (limits.recipients_limited) window_.Stamp(counted, limits.recipient_period, now);
 }
 
 void Budget::AddConnection(bool leaving, uint32_t recipients_in_flight) {
   ++connections_;
   if (leaving) ++leaving_;
   window_.Take(recipients_in_flight);
+  allowance_.Take(recipients_in_flight);
 }
 
 void Budget::AddSeen(const Limits& limits, uint64_t recipients, Instant now) {
@@ -88,8 +105,43 @@ uint64_t Budget::Seen(const Limits& limits, Instant now) {
 }
 
 bool Budget::Idle(const Limits& limits, Instant now) {
-  if (connections_ > 0 || window_.in_flight() > 0) return false;
+  if (connections_ > 0 || window_.in_flight() > 0 || unsettled()) return false;
   return !limits.recipients_limited || window_.Empty(limits.recipient_period, now);
+}
+
+// Early enough, so that the next record is durable before this one is used up.
+void Budget::Want(const Limits& limits, uint32_t recipients, uint32_t room) {
+  looked_for_ = true;
+  if (!limits.recipients_limited || allowance_.asking()) return;
+  const uint32_t enough = std::min(room, std::max(recipients, Chunk(limits) / 2));
+  if (allowance_.Left() < enough) asked_for_ = std::max(asked_for_, recipients);
+}
+
+uint32_t Budget::Covered(const Limits& limits) const {
+  if (!limits.recipients_limited) return UINT32_MAX;
+  return static_cast<uint32_t>(std::clamp<int64_t>(allowance_.Left(), 0, UINT32_MAX));
+}
+
+Budget::Need Budget::Needs(const Limits& limits, uint32_t room, Instant now) const {
+  if (allowance_.asking()) return Need::kNothing;
+  if (!limits.recipients_limited) return allowance_.open() ? Need::kSettle : Need::kNothing;
+  // What was seen counts for another period than its record says.
+  const bool outdated = allowance_.recorded() && allowance_.period() != limits.recipient_period;
+  const bool unprepared = connections_ > 0 && allowance_.Left() <= 0 && !allowance_.open();
+  if (outdated || !TellsOfAll(limits) || (room > 0 && (asked_for_ > 0 || unprepared))) {
+    return now >= allowance_.refused_until() ? Need::kReserve : Need::kNothing;
+  }
+  const bool over = connections_ == 0 && window_.in_flight() == 0 && !looked_for_;
+  return over && allowance_.open() ? Need::kSettle : Need::kNothing;
+}
+
+uint32_t Budget::Ahead(const Limits& limits, uint32_t room) const {
+  const uint64_t ahead = std::max<uint64_t>(Chunk(limits), uint64_t{asked_for_} * 2);
+  return static_cast<uint32_t>(std::min<uint64_t>(room, ahead));
+}
+
+Duration Budget::PeriodOf(const Limits& limits) const {
+  return limits.recipients_limited ? limits.recipient_period : allowance_.period();
 }
 
 }  // namespace sluice::policy

@@ -8,6 +8,9 @@
 // window one period after the reply that proves that the receiver had seen it: whenever it saw it
 // in between, the window holds.
 //
+// Where windows are kept (destination_budget.h), recipients of a limited scope are granted only
+// within what the records of its window allow (allowance.h).
+//
 // Limits may be lowered under it (a new table): it then answers no until enough has drained. What
 // ended while no recipient limit stood was not counted, and is not counted when one is set.
 // Arithmetic only: no clock, no memory of its own beyond the window. One shard owns it.
@@ -15,9 +18,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/time.h"
+#include "policy/allowance.h"
 #include "policy/controls.h"
 #include "policy/recipient_window.h"
 
@@ -30,16 +36,18 @@ enum class Limit : uint8_t {
   kRecipients,
   kSystemConnections,
   kSystemRecipients,
-  kScopes,  // Too many addresses have limits of their own to be told apart.
+  kScopes,   // Too many addresses have limits of their own to be told apart.
+  kKeeping,  // The record that would cover the recipients is not durable yet.
 };
 
 // "none", "concurrency", "messages_per_connection", "recipients", "system_concurrency",
-// "system_recipients", "scopes": the log's binding_limit.
+// "system_recipients", "scopes", "window_record": the log's binding_limit.
 const char* LimitName(Limit limit);
 
 struct Permit {
   Limit binds = Limit::kNone;  // kNone: go.
-  // Or when something ends (a connection, a transaction), if that is sooner.
+  // Or when something ends (a connection, a transaction, the writing of a record), if that is
+  // sooner.
   Instant look_again = kNever;
   uint32_t recipients = 0;  // For a transaction, when it may: how many, at least 1.
 
@@ -80,13 +88,58 @@ class Budget {
   uint32_t connections() const { return connections_; }
   // Seen within the last period.
   uint64_t Seen(const Limits& limits, Instant now);
-  // Nothing is held and nothing is counted: it may be forgotten.
+  // Nothing is held, nothing is counted and nothing is to be written: it may be forgotten.
   bool Idle(const Limits& limits, Instant now);
+
+  // --- Where windows are kept.
+
+  // So many would be sent, if the limit's `room` allows: a record may be wanted for them.
+  void Want(const Limits& limits, uint32_t recipients, uint32_t room);
+  // What may be granted of what the limit leaves.
+  uint32_t Covered(const Limits& limits) const;
+  Instant refused_until() const { return allowance_.refused_until(); }
+
+  // What a record of it should reserve ahead, beside those in flight, of the limit's `room`.
+  enum class Need : uint8_t {
+    kNothing,
+    kReserve,  // A record that reserves: somebody wants to send, or what is in flight has none.
+    kSettle,   // One that reserves nothing: nobody wants to.
+  };
+  Need Needs(const Limits& limits, uint32_t room, Instant now) const;
+  uint32_t Ahead(const Limits& limits, uint32_t room) const;
+  // The last look has been taken: who wants to send will say so again.
+  void EndLook() { asked_for_ = 0, looked_for_ = false; }
+  void Asked(uint64_t number, Duration period, uint32_t ahead, bool reserves) {
+    allowance_.Asked(number, period, ahead, reserves);
+  }
+  void Refused(Instant look_again) { allowance_.Refused(look_again); }
+  bool Kept(uint64_t number) { return allowance_.Kept(number); }
+  bool recorded() const { return allowance_.recorded(); }
+  // A record is being written, or has reserved what it need not: there is more to come.
+  bool unsettled() const { return allowance_.asking() || allowance_.open(); }
+  // All in flight is told of by a durable record, where it must be.
+  bool TellsOfAll(const Limits& limits) const {
+    return !limits.recipients_limited || allowance_.Covered() >= 0;
+  }
+
+  // Of what its records speak: the limit's period, or the one that it had.
+  Duration PeriodOf(const Limits& limits) const;
+  std::vector<WindowStamp> Stamps(Duration period, Instant now) {
+    return window_.Stamps(period, now);
+  }
+  void Restore(std::span<const WindowStamp> stamps, Duration period, Instant now) {
+    window_.Restore(stamps, period, now);
+  }
+  void Restored(Duration period) { allowance_.Restored(period); }
+  uint64_t in_flight() const { return window_.in_flight(); }
 
  private:
   uint32_t connections_ = 0;
   uint32_t leaving_ = 0;
+  uint32_t asked_for_ = 0;   // Recipients that wait for a record.
+  bool looked_for_ = false;  // Somebody wants to send.
   RecipientWindow window_;
+  Allowance allowance_;
 };
 
 }  // namespace sluice::policy

@@ -1,6 +1,7 @@
 #include "policy/destination_budget.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 
@@ -18,6 +19,13 @@ ScopeKey KeyOf(LimitScope scope, const IpAddress& address, uint32_t source) {
 Permit DestinationBudget::MayConnect(const Controls& controls, const ScopeKey& key, Instant now) {
   Budget* budget = Find(key);
   if (Room(controls, budget, now) == 0) return NoRoom(controls, budget, now);
+  if (kept_) {
+    Want(controls, budget, 1, now);
+    const bool covered = system_.Covered(controls.system) > 0 &&
+                         (budget == nullptr || budget->Covered(controls.limits) > 0);
+    // One that is coming will be there before the session is.
+    if (!covered && Uncovered(budget, now).look_again != kNever) return Uncovered(budget, now);
+  }
   if (!system_.MayConnect(controls.system)) return {.binds = Limit::kSystemConnections};
   if (budget == nullptr) {
     return MayAdd(controls, now) ? Permit{} : NoScope(controls, now);
@@ -29,6 +37,7 @@ Permit DestinationBudget::MayConnect(const Controls& controls, const ScopeKey& k
 void DestinationBudget::ConnectionOpened(const Controls& controls, const ScopeKey& key) {
   system_.ConnectionOpened(controls.system);
   At(key).ConnectionOpened(controls.limits);
+  to_look_at_ = true;
 }
 
 void DestinationBudget::ConnectionLeaving(const ScopeKey& key) {
@@ -39,6 +48,7 @@ void DestinationBudget::ConnectionLeaving(const ScopeKey& key) {
 void DestinationBudget::ConnectionClosed(const ScopeKey& key, bool was_leaving) {
   system_.ConnectionClosed(was_leaving);
   At(key).ConnectionClosed(was_leaving);
+  to_look_at_ = true;
 }
 
 bool DestinationBudget::MayMove(const Controls& controls, const ScopeKey& key, Instant now) {
@@ -54,6 +64,7 @@ void DestinationBudget::ConnectionMoved(const Controls& controls, const ScopeKey
   Budget& budget = At(to);
   budget.ConnectionOpened(controls.limits);
   if (leaving) budget.ConnectionLeaving();
+  to_look_at_ = true;
 }
 
 bool DestinationBudget::Excess(const Controls& controls, const ScopeKey& key) {
@@ -71,13 +82,25 @@ Permit DestinationBudget::MayStart(const Controls& controls, const ScopeKey& key
   CHECK(budget != nullptr);
   const uint32_t granted = std::min(recipients, Room(controls, budget, now));
   if (granted == 0) return NoRoom(controls, budget, now);
-  return {.recipients = granted};
+  if (!kept_) return {.recipients = granted};
+  // A message is not cut up for want of a record that is about to be there.
+  Want(controls, budget, recipients, now);
+  const uint32_t covered =
+      std::min(system_.Covered(controls.system), budget->Covered(controls.limits));
+  if (covered >= granted) return {.recipients = granted};
+  const Permit uncovered = Uncovered(budget, now);
+  if (uncovered.look_again == kNever || covered == 0) return uncovered;
+  return {.recipients = covered};
 }
 
 void DestinationBudget::TransactionStarted(const Controls& controls, const ScopeKey& key,
                                            uint32_t recipients, Instant now) {
   Budget& budget = At(key);
   CHECK(recipients <= Room(controls, &budget, now));
+  if (kept_) {
+    CHECK(recipients <= system_.Covered(controls.system));
+    CHECK(recipients <= budget.Covered(controls.limits));
+  }
   system_.TransactionStarted(recipients);
   budget.TransactionStarted(recipients);
 }
@@ -97,9 +120,16 @@ void DestinationBudget::BeginRescope(const Limits& before, const Limits& limits,
     uint64_t seen = whole_.Seen(counted_, now);
     for (Scope& scope : scopes_) seen += scope.budget.Seen(counted_, now);
     before_.AddSeen(limits.recipients_limited ? limits : counted_, seen, now);
+    if (seen > 0) before_changed_ = true;
   }
+  const auto end = [&](const ScopeKey& key, const Budget& budget) {
+    if (budget.recorded()) ended_.push_back({.scope = recorded_scope_, .key = key});
+  };
+  end({}, whole_);
+  for (Scope& scope : scopes_) end(scope.key, scope.budget);
   whole_ = Budget();
   scopes_.clear();
+  to_look_at_ = true;
 }
 
 void DestinationBudget::Recount(const ScopeKey& key, bool leaving, uint32_t recipients_in_flight) {
@@ -114,7 +144,7 @@ void DestinationBudget::ForgetSeen() {
 }
 
 bool DestinationBudget::Idle(const Controls& controls, Instant now) {
-  if (!system_.Idle(controls.system, now)) return false;
+  if (!ended_.empty() || !system_.Idle(controls.system, now)) return false;
   if (!whole_.Idle(controls.limits, now) || !before_.Idle(controls.limits, now)) return false;
   return std::all_of(scopes_.begin(), scopes_.end(),
                      [&](Scope& scope) { return scope.budget.Idle(controls.limits, now); });
@@ -152,13 +182,15 @@ Permit DestinationBudget::NoScope(const Controls& controls, Instant now) {
 }
 
 uint32_t DestinationBudget::Room(const Controls& controls, Budget* budget, Instant now) {
-  uint32_t room = system_.Room(controls.system, now);
-  if (!controls.limits.recipients_limited) return room;
-  uint64_t room_of_scope = controls.limits.recipients_max;
-  if (budget != nullptr) room_of_scope = budget->Room(controls.limits, now);
+  return std::min(system_.Room(controls.system, now), RoomOfScope(controls, budget, now));
+}
+
+uint32_t DestinationBudget::RoomOfScope(const Controls& controls, Budget* budget, Instant now) {
+  if (!controls.limits.recipients_limited) return UINT32_MAX;
+  const uint32_t room =
+      budget == nullptr ? controls.limits.recipients_max : budget->Room(controls.limits, now);
   const uint64_t before = before_.Seen(controls.limits, now);
-  room_of_scope -= std::min(before, room_of_scope);
-  return static_cast<uint32_t>(std::min<uint64_t>(room, room_of_scope));
+  return room - static_cast<uint32_t>(std::min<uint64_t>(before, room));
 }
 
 // All that could make room is looked at, and the first of it decides when to look again.
@@ -170,6 +202,153 @@ Permit DestinationBudget::NoRoom(const Controls& controls, Budget* budget, Insta
   Instant next = before_.NextRoom(controls.limits, now);
   if (budget != nullptr) next = std::min(next, budget->NextRoom(controls.limits, now));
   return {.binds = Limit::kRecipients, .look_again = next};
+}
+
+// -------------------------------------------------------------------------------------------------
+// Keeping windows.
+
+void DestinationBudget::Want(const Controls& controls, Budget* budget, uint32_t recipients,
+                             Instant now) {
+  system_.Want(controls.system, recipients, system_.Room(controls.system, now));
+  to_look_at_ = true;
+  if (budget == nullptr) return;
+  budget->Want(controls.limits, recipients, RoomOfScope(controls, budget, now));
+}
+
+// kNever: what would cover more is being written, or will be by who looked.
+Permit DestinationBudget::Uncovered(Budget* budget, Instant now) const {
+  Instant refused = system_.refused_until();
+  if (budget != nullptr) refused = std::max(refused, budget->refused_until());
+  if (before_changed_) refused = std::max(refused, before_.refused_until());
+  return {.binds = Limit::kKeeping, .look_again = refused > now ? refused : kNever};
+}
+
+// What a scope that is none any more told of is told of by the record of those before from now on:
+// a scope of the same name may come again, and its record would take the place of this one's.
+void DestinationBudget::Restore(const Controls& controls, const WindowState& state, Instant now) {
+  recorded_scope_ = controls.scope;
+  to_look_at_ = true;
+  Budget* budget = &before_;
+  if (state.part == WindowPart::kSystem) budget = &system_;
+  if (state.part == WindowPart::kScope && state.scope == controls.scope &&
+      (scopes_.size() < kScopesMax || Find(state.key) != nullptr)) {
+    budget = &At(state.key);
+  }
+  budget->Restore(state.seen, state.period, now);
+  if (budget != &before_) return budget->Restored(state.period);
+  if (state.part == WindowPart::kBefore) return;
+  before_changed_ = true;
+  ended_.push_back({.scope = state.scope, .key = state.key});
+}
+
+void DestinationBudget::TakeStates(const Controls& controls, Instant now,
+                                   std::vector<WindowState>& states) {
+  if (!kept_) return;
+  const bool changed = recorded_limits_ != controls.limits || recorded_system_ != controls.system;
+  if (!to_look_at_ && !changed) return;
+  recorded_limits_ = controls.limits;
+  recorded_system_ = controls.system;
+  recorded_scope_ = controls.scope;
+  to_look_at_ = false;
+  TakeState(controls.system, system_.Room(controls.system, now), system_,
+            {.part = WindowPart::kSystem}, now, states);
+  if (before_changed_) TakeBefore(controls, now, states);
+  if (!before_changed_) {
+    TakeEnded(controls, states);  // First: a scope may have the name of one that has ended.
+    ForEachScope([&](const ScopeKey& key, Budget& budget) {
+      TakeState(controls.limits, RoomOfScope(controls, &budget, now), budget,
+                {.scope = controls.scope, .key = key}, now, states);
+    });
+  }
+  if (!ended_.empty() || before_changed_) to_look_at_ = true;
+}
+
+void DestinationBudget::TakeState(const Limits& limits, uint32_t room, Budget& budget,
+                                  WindowState state, Instant now,
+                                  std::vector<WindowState>& states) {
+  const Budget::Need need = budget.Needs(limits, room, now);
+  if (need == Budget::Need::kReserve) state.ahead = budget.Ahead(limits, room);
+  budget.EndLook();
+  // What is unsettled and has nothing on its way is looked at again.
+  if (budget.unsettled() && budget.connections() == 0) to_look_at_ = true;
+  if (need == Budget::Need::kNothing) return;
+  if (need == Budget::Need::kReserve) {
+    const uint64_t reserved = budget.in_flight() + state.ahead;
+    state.reserved = static_cast<uint32_t>(std::min<uint64_t>(reserved, UINT32_MAX));
+  }
+  state.period = budget.PeriodOf(limits);
+  state.seen = budget.Stamps(state.period, now);
+  states.push_back(std::move(state));
+}
+
+// Before all that is written of the new scopes: a record of one of these may take the place of one
+// that told of what is counted here now.
+void DestinationBudget::TakeBefore(const Controls& controls, Instant now,
+                                   std::vector<WindowState>& states) {
+  if (before_.unsettled() || now < before_.refused_until()) return;
+  WindowState state = {.part = WindowPart::kBefore};
+  state.period = controls.limits.recipient_period;
+  if (controls.limits.recipients_limited) state.seen = before_.Stamps(state.period, now);
+  if (state.seen.empty()) {
+    before_changed_ = false;
+    return;
+  }
+  states.push_back(std::move(state));
+}
+
+// When what they told of is told of by others.
+void DestinationBudget::TakeEnded(const Controls& controls, std::vector<WindowState>& states) {
+  if (ended_.empty()) return;
+  bool all_told = true;
+  ForEachScope([&](const ScopeKey&, Budget& budget) {
+    all_told = all_told && budget.TellsOfAll(controls.limits);
+  });
+  if (!all_told) return;
+  for (WindowState& state : ended_) {
+    // It has a record again where the scopes are what they were before.
+    const Budget* budget = state.scope == controls.scope ? Find(state.key) : nullptr;
+    if (budget == nullptr || !budget->recorded()) states.push_back(std::move(state));
+  }
+  ended_.clear();
+}
+
+void DestinationBudget::Asked(const WindowState& state, uint64_t number) {
+  Budget* budget = BudgetOf(state);
+  if (budget == nullptr) return;
+  if (state.part == WindowPart::kBefore) before_changed_ = false;
+  budget->Asked(number, state.period, state.ahead, state.reserved > 0);
+}
+
+void DestinationBudget::Refused(const WindowState& state, Instant look_again) {
+  Budget* budget = BudgetOf(state);
+  if (budget != nullptr) budget->Refused(look_again);
+  to_look_at_ = true;
+}
+
+bool DestinationBudget::Kept(uint64_t number) {
+  bool kept = system_.Kept(number) || before_.Kept(number);
+  ForEachScope([&](const ScopeKey&, Budget& budget) { kept = kept || budget.Kept(number); });
+  to_look_at_ = to_look_at_ || kept;
+  return kept;
+}
+
+// Null: an ended one, which nothing waits for.
+Budget* DestinationBudget::BudgetOf(const WindowState& state) {
+  switch (state.part) {
+    case WindowPart::kSystem:
+      return &system_;
+    case WindowPart::kBefore:
+      return &before_;
+    case WindowPart::kScope:
+      return state.period == Duration::zero() ? nullptr : Find(state.key);
+  }
+  return nullptr;
+}
+
+template <class Visit>
+void DestinationBudget::ForEachScope(Visit visit) {
+  visit(ScopeKey{}, whole_);
+  for (Scope& scope : scopes_) visit(scope.key, scope.budget);
 }
 
 }  // namespace sluice::policy

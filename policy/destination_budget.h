@@ -9,10 +9,17 @@
 //
 // A scope's budget is made when it is first used and dropped when it is idle. Arithmetic only; one
 // shard owns it.
+//
+// Windows can be kept, so that a restart or a crash lets no more through than the limit: then
+// recipients are granted only within what a durable record of each window has reserved. Whoever
+// keeps them takes the states that are to be written (TakeStates), says which number each record
+// has (Asked) and when it is durable (Kept). States must reach the log in the order in which they
+// are given. Where nobody keeps windows, nothing waits for it.
 
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/base/ip_address.h"
@@ -32,8 +39,26 @@ struct ScopeKey {
 
 ScopeKey KeyOf(LimitScope scope, const IpAddress& address, uint32_t source);
 
+// What of a destination a window counts.
+enum class WindowPart : uint8_t { kScope, kSystem, kBefore };
+
+// A window as it is to be written, or was.
+struct WindowState {
+  WindowPart part = WindowPart::kScope;
+  LimitScope scope;  // Under which `key` names it. Of kScope alone.
+  ScopeKey key;
+  Duration period{};
+  uint32_t reserved = 0;  // May be seen beside these, until the next record; `ahead` of it are not
+  uint32_t ahead = 0;     // in flight.
+  std::vector<WindowStamp> seen;
+};
+
 class DestinationBudget {
  public:
+  DestinationBudget() = default;  // Nobody keeps its windows.
+  enum class Windows : uint8_t { kForgotten, kKept };
+  explicit DestinationBudget(Windows windows) : kept_(windows == Windows::kKept) {}
+
   // Scopes of one destination that are not idle; beyond, what would need another one waits.
   static constexpr size_t kScopesMax = 4096;
 
@@ -72,8 +97,25 @@ class DestinationBudget {
   void ForgetSeen();
 
   uint32_t connections() const { return system_.connections(); }
-  // Nothing is held and nothing is counted: the destination may be forgotten.
+  // Nothing is held, nothing is counted and nothing is to be written: the destination may be
+  // forgotten.
   bool Idle(const Controls& controls, Instant now);
+
+  // --- Keeping windows.
+
+  // What was seen before the start, first of all: what a record said, with all that it had reserved
+  // among the seen. Of a scope that is none under these controls: it counts against each.
+  void Restore(const Controls& controls, const WindowState& state, Instant now);
+
+  // Appends the states that should be written now. To be asked whenever the destination has been
+  // looked at, and once more after something of it is durable. Mostly there are none.
+  void TakeStates(const Controls& controls, Instant now, std::vector<WindowState>& states);
+  // A state of the last TakeStates is being written under this number.
+  void Asked(const WindowState& state, uint64_t number);
+  // It cannot be written before then.
+  void Refused(const WindowState& state, Instant look_again);
+  // The record of this number is durable. False: nothing here has waited for it.
+  bool Kept(uint64_t number);
 
  private:
   struct Scope {
@@ -86,13 +128,32 @@ class DestinationBudget {
   bool MayAdd(const Controls& controls, Instant now);
   Permit NoScope(const Controls& controls, Instant now);
   uint32_t Room(const Controls& controls, Budget* budget, Instant now);
+  uint32_t RoomOfScope(const Controls& controls, Budget* budget, Instant now);
   Permit NoRoom(const Controls& controls, Budget* budget, Instant now);
+
+  void Want(const Controls& controls, Budget* budget, uint32_t recipients, Instant now);
+  Permit Uncovered(Budget* budget, Instant now) const;
+  void TakeState(const Limits& limits, uint32_t room, Budget& budget, WindowState state,
+                 Instant now, std::vector<WindowState>& states);
+  void TakeBefore(const Controls& controls, Instant now, std::vector<WindowState>& states);
+  void TakeEnded(const Controls& controls, std::vector<WindowState>& states);
+  Budget* BudgetOf(const WindowState& state);
+  template <class Visit>
+  void ForEachScope(Visit visit);
 
   Budget system_;              // Of all scopes together.
   Budget whole_;               // The scope with the empty key.
   Budget before_;              // Seen in scopes that are none any more; no connections.
   std::vector<Scope> scopes_;  // The others.
   Limits counted_;             // The last ones by which recipients were counted in the scopes.
+
+  bool kept_ = false;
+  bool to_look_at_ = false;      // There may be states to be written.
+  bool before_changed_ = false;  // Its record does not tell of all.
+  LimitScope recorded_scope_;    // Under which scopes have been written.
+  Limits recorded_limits_;       // When they were last looked at.
+  Limits recorded_system_;
+  std::vector<WindowState> ended_;  // Of which nothing is to be left in the log.
 };
 
 }  // namespace sluice::policy

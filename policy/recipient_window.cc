@@ -38,6 +38,21 @@ Instant RecipientWindow::NextRelease(Duration period, Instant now) {
   return stamped_->NextRelease();
 }
 
+std::vector<WindowStamp> RecipientWindow::Stamps(Duration period, Instant now) {
+  std::vector<WindowStamp> stamps;
+  if (!stamped_) return stamps;
+  stamped_->Advance(period, now);
+  stamped_->AppendStamps(now, stamps);
+  return stamps;
+}
+
+void RecipientWindow::Restore(std::span<const WindowStamp> stamps, Duration period, Instant now) {
+  if (stamps.empty()) return;
+  if (!stamped_) stamped_ = std::make_unique<Stamped>(period, now);
+  stamped_->Advance(period, now);
+  for (const WindowStamp& seen : stamps) stamped_->AddSeen(seen, now);
+}
+
 RecipientWindow::Stamped::Stamped(Duration period, Instant now) {
   SetPeriod(period, now);
 }
@@ -49,11 +64,32 @@ void RecipientWindow::Stamped::Advance(Duration period, Instant now) {
 }
 
 // No limit is greater than what fits: a bucket that is full holds the mail as well as a fuller one.
-void RecipientWindow::Stamped::Add(uint64_t recipients) {
-  uint32_t& count = CountOf(newest_);
+void RecipientWindow::Stamped::AddTo(int64_t bucket, uint64_t recipients) {
+  uint32_t& count = CountOf(bucket);
   const auto added = static_cast<uint32_t>(std::min<uint64_t>(recipients, UINT32_MAX - count));
   count += added;
   total_ += added;
+}
+
+void RecipientWindow::Stamped::AddSeen(const WindowStamp& seen, Instant now) {
+  const int64_t bucket = BucketAt(std::min(seen.by, now));
+  if (bucket <= newest_ - kSlots) return;  // Has left.
+  AddTo(bucket, seen.recipients);
+}
+
+// Each bucket's end says it for all in it, but the one that is being filled has come to now.
+void RecipientWindow::Stamped::AppendStamps(Instant now, std::vector<WindowStamp>& stamps) {
+  for (int64_t bucket = newest_ - kBuckets; bucket <= newest_; ++bucket) {
+    const uint32_t recipients = CountOf(bucket);
+    if (recipients == 0) continue;
+    const Instant by = std::min(EndOf(bucket), now);
+    if (!stamps.empty() && stamps.back().by == by) {  // Now is where the newest one begins.
+      const uint32_t added = std::min(recipients, UINT32_MAX - stamps.back().recipients);
+      stamps.back().recipients += added;
+    } else {
+      stamps.push_back({.by = by, .recipients = recipients});
+    }
+  }
 }
 
 Instant RecipientWindow::Stamped::NextRelease() const {
@@ -70,6 +106,7 @@ void RecipientWindow::Stamped::SetPeriod(Duration period, Instant now) {
   total_ = std::min<uint64_t>(total_, UINT32_MAX);
   period_ = period;
   bucket_width_ = (period + Duration(kBuckets - 1)) / kBuckets;
+  CHECK(now >= Instant{});
   newest_ = BucketAt(now);
   newest_end_ = EndOf(newest_);
   counts_.fill(0);
@@ -89,10 +126,12 @@ void RecipientWindow::Stamped::EnterBucket(int64_t bucket) {
   newest_end_ = EndOf(bucket);
 }
 
-// Numbered so that the oldest bucket at the beginning of time is not negative.
-int64_t RecipientWindow::Stamped::BucketAt(Instant now) const {
-  CHECK(now >= Instant{});
-  return now.time_since_epoch() / bucket_width_ + kBuckets;
+// Numbered so that the oldest bucket at the beginning of time is not negative. What was seen by
+// another process may lie before the beginning of this one's time.
+int64_t RecipientWindow::Stamped::BucketAt(Instant at) const {
+  const Duration since = at.time_since_epoch();
+  const bool before = since < Duration::zero() && since % bucket_width_ != Duration::zero();
+  return since / bucket_width_ - (before ? 1 : 0) + kBuckets;
 }
 
 Instant RecipientWindow::Stamped::EndOf(int64_t bucket) const {

@@ -7,16 +7,29 @@
 // The period is given at each call, since a new table may change it: then all that is counted moves
 // to the newest bucket, which can only count it longer. What had left the window of a shorter
 // period is forgotten, also for a longer one that comes after.
+//
+// What it has stamped can be written down and taken up again, in another process whose buckets lie
+// elsewhere: nothing leaves earlier for it, and up to one 64th more of the period later.
 
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "engine/base/time.h"
 
 namespace sluice::policy {
+
+// So many recipients had been seen by then.
+struct WindowStamp {
+  Instant by{};
+  uint32_t recipients = 0;
+
+  bool operator==(const WindowStamp&) const = default;
+};
 
 class RecipientWindow {
  public:
@@ -34,6 +47,13 @@ class RecipientWindow {
   Instant NextRelease(Duration period, Instant now);
   bool Empty(Duration period, Instant now) { return Counted(period, now) == 0; }
 
+  // What is stamped, in the order of time, each at a time of its own: no more than buckets.
+  std::vector<WindowStamp> Stamps(Duration period, Instant now);
+  // Adds what another window had stamped. A time that is still to come is taken for now.
+  void Restore(std::span<const WindowStamp> stamps, Duration period, Instant now);
+
+  static constexpr size_t kStampsMax = 65;
+
  private:
   static constexpr int kBuckets = 64;
 
@@ -43,17 +63,21 @@ class RecipientWindow {
     Stamped(Duration period, Instant now);
 
     void Advance(Duration period, Instant now);  // First of all, at each look.
-    void Add(uint64_t recipients);
+    void Add(uint64_t recipients) { AddTo(newest_, recipients); }
+    void AddSeen(const WindowStamp& seen, Instant now);
+    void AppendStamps(Instant now, std::vector<WindowStamp>& stamps);
     uint64_t total() const { return total_; }
     Instant NextRelease() const;
 
    private:
     // The buckets of one period and the one that is being filled.
     static constexpr int kSlots = kBuckets + 1;
+    static_assert(kSlots == kStampsMax);
 
+    void AddTo(int64_t bucket, uint64_t recipients);
     void SetPeriod(Duration period, Instant now);
     void EnterBucket(int64_t bucket);
-    int64_t BucketAt(Instant now) const;
+    int64_t BucketAt(Instant at) const;
     Instant EndOf(int64_t bucket) const;
     uint32_t& CountOf(int64_t bucket) { return counts_[bucket % kSlots]; }
 

@@ -150,5 +150,63 @@ TEST_P(RecipientWindowModel, AgainstAListOfAllStamps) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RecipientWindowModel, testing::Range<uint64_t>(1, 31));
 
+// Taken up by a process whose clock and buckets lie elsewhere: never less than what stands in the
+// period, never more than what stands in it and two 64ths.
+TEST(RecipientWindow, StampsAreTakenUpElsewhere) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Random random(seed);
+    const Duration period = nanoseconds(random.Between(64, hours(1) / nanoseconds(1)));
+    const Duration offset = random.Chance(0.5) ? -kStart.time_since_epoch()  // Since a boot.
+                                               : Duration(random.Below(hours(900).count() * 3600));
+    RecipientWindow window;
+    std::vector<WindowStamp> all;
+    Instant now = kStart;
+    for (int i = 0; i < 300; ++i) {
+      now += nanoseconds(random.Below(period.count() / 50 + 1));
+      all.push_back({.by = now, .recipients = static_cast<uint32_t>(random.Below(5))});
+      window.Take(all.back().recipients);
+      window.Stamp(all.back().recipients, period, now);
+    }
+    std::vector<WindowStamp> stamps = window.Stamps(period, now);
+    ASSERT_LE(stamps.size(), RecipientWindow::kStampsMax);
+    for (size_t i = 1; i < stamps.size(); ++i) ASSERT_LT(stamps[i - 1].by, stamps[i].by);
+    for (WindowStamp& stamp : stamps) stamp.by += offset;
+    now += nanoseconds(random.Below(period.count()));
+    RecipientWindow other;
+    other.Restore(stamps, period, now + offset);
+    for (; now < kStart + 20 * period; now += period / 100 + nanoseconds(1)) {
+      uint64_t least = 0;
+      uint64_t most = 0;
+      for (const WindowStamp& stamp : all) {
+        if (now - stamp.by <= period) least += stamp.recipients;
+        if (now - stamp.by <= period + period / 32 + nanoseconds(192)) most += stamp.recipients;
+      }
+      ASSERT_GE(other.Counted(period, now + offset), least) << seed;
+      ASSERT_LE(other.Counted(period, now + offset), most) << seed;
+    }
+  }
+}
+
+TEST(RecipientWindow, ExactWhereTheBucketsAreTheSame) {
+  const Duration period = minutes(64);
+  RecipientWindow window;
+  for (const int minute : {0, 1, 1, 30, 63}) {
+    window.Take(2);
+    window.Stamp(2, period, kStart + minutes(minute) + seconds(20));
+  }
+  const Instant now = kStart + minutes(63) + seconds(40);
+  const std::vector<WindowStamp> expected = {
+      {kStart + minutes(1), 2}, {kStart + minutes(2), 4}, {kStart + minutes(31), 2}, {now, 2}};
+  EXPECT_EQ(window.Stamps(period, now), expected);
+}
+
+TEST(RecipientWindow, WhatIsStillToComeIsTakenForNow) {
+  RecipientWindow window;
+  const std::vector<WindowStamp> stamps = {{kStart + hours(5), 3}};
+  window.Restore(stamps, minutes(64), kStart);
+  EXPECT_EQ(window.Counted(minutes(64), kStart), 3u);
+  EXPECT_EQ(window.NextRelease(minutes(64), kStart), kStart + minutes(65));
+}
+
 }  // namespace
 }  // namespace sluice::policy
