@@ -122,9 +122,21 @@ void ReadSpool(const TomlFile& file, const toml::table& table, Config& config) {
   section.Flag("sync", config.spool_sync);
 }
 
-void ReadTableFile(const TomlFile& file, const toml::table& table, absl::string_view name,
-                   TableFile& into) {
-  TomlSection section(file, std::string(name), table);
+void ReadDestinations(const TomlFile& file, const toml::table& table, DestinationsFile& into) {
+  TomlSection section(file, "[destinations]", table);
+  if (section.Path("table", into.path)) into.named = true;
+  std::string profile;
+  if (!section.Text("profile", profile)) return;
+  if (profile == "extended") {
+    into.profile = policy::ControlsProfile::kExtended;
+  } else if (profile != "compatible") {
+    section.Fail("profile", absl::StrCat("must be \"compatible\" or \"extended\", not '",
+                                         absl::CHexEscape(profile), "'"));
+  }
+}
+
+void ReadRoutes(const TomlFile& file, const toml::table& table, TableFile& into) {
+  TomlSection section(file, "[routes]", table);
   if (section.Path("table", into.path)) into.named = true;
 }
 
@@ -312,11 +324,9 @@ void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
   ReadListeners(file, table, root, config);
   if (const toml::table* t = root.Table("spool")) ReadSpool(file, *t, config);
   if (const toml::table* t = root.Table("destinations")) {
-    ReadTableFile(file, *t, "[destinations]", config.destinations);
+    ReadDestinations(file, *t, config.destinations);
   }
-  if (const toml::table* t = root.Table("routes")) {
-    ReadTableFile(file, *t, "[routes]", config.routes);
-  }
+  if (const toml::table* t = root.Table("routes")) ReadRoutes(file, *t, config.routes);
   if (const toml::table* t = root.Table("dns")) ReadDns(file, *t, config);
   if (const toml::table* t = root.Table("delivery")) ReadDelivery(file, *t, config);
   if (const toml::table* t = root.Table("tls")) ReadTls(file, *t, config);

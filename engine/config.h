@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/base/ip_address.h"
 #include "policy/bounce_profile.h"
+#include "policy/controls_keys.h"
 
 namespace sluice {
 
@@ -46,6 +47,13 @@ struct TableFile {
   bool named = false;  // By the configuration: it must be there.
 };
 
+// The table of destination controls, and how high its limits may be.
+struct DestinationsFile {
+  std::string path;
+  bool named = false;
+  policy::ControlsProfile profile = policy::ControlsProfile::kCompatible;
+};
+
 struct Config {
   std::string hostname;  // Normalised.
 
@@ -57,7 +65,7 @@ struct Config {
   std::string spool_path = "/var/spool/sluice";
   bool spool_sync = true;
 
-  TableFile destinations = {.path = "/etc/sluice/destinations.ini"};
+  DestinationsFile destinations = {.path = "/etc/sluice/destinations.ini"};
   TableFile routes = {.path = "/etc/sluice/routes"};
 
   std::vector<std::string> dns_forward;  // "127.0.0.1@5353", as unbound takes them.

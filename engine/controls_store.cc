@@ -40,15 +40,6 @@ absl::string_view TextOf(absl::string_view staged) {
   return end == absl::string_view::npos ? "" : staged.substr(end + 1);
 }
 
-absl::StatusOr<ControlsStore::Entries> Parsed(const std::string& path, absl::string_view text) {
-  policy::ParsedControls parsed = policy::ParseControlsFile(text);
-  if (parsed.errors.empty()) return std::move(parsed.entries);
-  return absl::InvalidArgumentError(
-      absl::StrJoin(parsed.errors, "\n", [&](std::string* out, const policy::FileError& error) {
-        absl::StrAppend(out, path, ":", error.line, ": ", error.text);
-      }));
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ControlsStore::TextInUse() const {
@@ -56,6 +47,16 @@ absl::StatusOr<std::string> ControlsStore::TextInUse() const {
   if (absl::IsNotFound(text.status()) && !file_.named) return "";
   if (text.ok()) return text;
   return absl::UnavailableError(absl::StrCat(file_.path, ": ", text.status().message()));
+}
+
+absl::StatusOr<ControlsStore::Entries> ControlsStore::Parsed(const std::string& path,
+                                                             absl::string_view text) const {
+  policy::ParsedControls parsed = policy::ParseControlsFile(text, {.profile = file_.profile});
+  if (parsed.errors.empty()) return std::move(parsed.entries);
+  return absl::InvalidArgumentError(
+      absl::StrJoin(parsed.errors, "\n", [&](std::string* out, const policy::FileError& error) {
+        absl::StrAppend(out, path, ":", error.line, ": ", error.text);
+      }));
 }
 
 absl::StatusOr<ControlsStore::Entries> ControlsStore::InUse() const {

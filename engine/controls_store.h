@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/time.h"
 #include "engine/config.h"
+#include "policy/controls_keys.h"
 #include "policy/controls_table.h"
 
 namespace sluice {
@@ -38,7 +39,7 @@ class ControlsStore {
     WallTime replaced{};
   };
 
-  explicit ControlsStore(TableFile file) : file_(std::move(file)) {}
+  explicit ControlsStore(DestinationsFile file) : file_(std::move(file)) {}
 
   // Errors are lines, "file:line: text".
   absl::StatusOr<Entries> InUse() const;
@@ -80,15 +81,17 @@ class ControlsStore {
   absl::StatusOr<Entries> EntriesOf(uint32_t version) const;
 
   const std::string& path() const { return file_.path; }
+  policy::ControlsProfile profile() const { return file_.profile; }
 
  private:
   std::string StagedPath() const { return file_.path + ".staged"; }
   std::string HistoryFolder() const { return file_.path + ".history"; }
   std::string VersionPath(uint32_t number) const;
   absl::StatusOr<std::string> TextInUse() const;
+  absl::StatusOr<Entries> Parsed(const std::string& path, absl::string_view text) const;
   absl::StatusOr<uint32_t> KeepVersion(const std::string& text);
 
-  const TableFile file_;
+  const DestinationsFile file_;
 };
 
 }  // namespace sluice

@@ -134,14 +134,14 @@ void Destconfig::Change(void (Destconfig::*run)(Words), Words words) {
 void Destconfig::New(Words words) {
   Entries entries;
   if (!Load(entries)) return;
-  const absl::Status made = policy::NewControls(words[0], words.subspan(1), entries);
+  const absl::Status made = policy::NewControls(words[0], words.subspan(1), entries, Profile());
   made.ok() ? Stage(entries) : Fail(made.message());
 }
 
 void Destconfig::Edit(Words words) {
   Entries entries;
   if (!Load(entries)) return;
-  const absl::Status edited = policy::EditControls(words[0], words.subspan(1), entries);
+  const absl::Status edited = policy::EditControls(words[0], words.subspan(1), entries, Profile());
   edited.ok() ? Stage(entries) : Fail(edited.message());
 }
 
@@ -175,7 +175,7 @@ void Destconfig::Import(Words given) {
   if (working.ok()) entries = *std::move(working);
   const Entries before = entries;
   const auto mode = merges ? policy::ImportMode::kMerge : policy::ImportMode::kReplace;
-  for (const policy::FileError& error : policy::ImportControls(*input_, mode, entries)) {
+  for (const policy::FileError& error : policy::ImportControls(*input_, mode, entries, Profile())) {
     Fail(absl::StrCat(words[0], ":", error.line, ": ", error.text));
   }
   if (Failed()) return;

@@ -22,6 +22,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/controls_store.h"
 #include "engine/dns/routes_table.h"
+#include "policy/controls_keys.h"
 
 namespace sluice {
 
@@ -73,6 +74,7 @@ class Destconfig {
   bool Load(Entries& entries);
   void Stage(const Entries& entries);
   void Fail(absl::string_view why);
+  policy::ControlsProfile Profile() const { return world_.store->profile(); }
   bool Failed() const { return !result_.errors.empty(); }
 
   World world_;

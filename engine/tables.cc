@@ -20,12 +20,12 @@ std::string BesideFile(const std::string& file, const std::string& path) {
 }
 
 // The file's text, or nothing of one that may be missing.
-std::string ReadTable(const TableFile& file, std::vector<ConfigError>& errors) {
-  absl::StatusOr<std::string> text = ReadTextFile(file.path);
+std::string ReadTable(const std::string& path, bool named, std::vector<ConfigError>& errors) {
+  absl::StatusOr<std::string> text = ReadTextFile(path);
   if (text.ok()) return *std::move(text);
-  if (absl::IsNotFound(text.status()) && !file.named) return "";
+  if (absl::IsNotFound(text.status()) && !named) return "";
   errors.push_back(
-      {.file = file.path, .text = absl::StrCat("cannot be read: ", text.status().message())});
+      {.file = path, .text = absl::StrCat("cannot be read: ", text.status().message())});
   return "";
 }
 
@@ -47,25 +47,25 @@ std::vector<ConfigError> UnknownProfiles(const Config& config, const LoadedContr
 
 }  // namespace
 
-LoadedControls LoadControls(const TableFile& file) {
+LoadedControls LoadControls(const DestinationsFile& file) {
   std::vector<ConfigError> errors;
-  LoadedControls loaded = ParseControls(file.path, ReadTable(file, errors));
+  LoadedControls loaded = ParseControls(file, ReadTable(file.path, file.named, errors));
   loaded.errors.insert(loaded.errors.begin(), errors.begin(), errors.end());
   return loaded;
 }
 
-LoadedControls ParseControls(const std::string& path, absl::string_view text) {
+LoadedControls ParseControls(const DestinationsFile& file, absl::string_view text) {
   LoadedControls loaded;
-  policy::ParsedControls parsed = policy::ParseControlsFile(text);
+  policy::ParsedControls parsed = policy::ParseControlsFile(text, {.profile = file.profile});
   loaded.entries = std::move(parsed.entries);
   loaded.bounce_profiles = std::move(parsed.bounce_profiles);
   for (policy::ControlsEntry& entry : loaded.entries) {
     if (entry.tls.ca_file && !entry.tls.ca_file->empty()) {
-      entry.tls.ca_file = BesideFile(path, *entry.tls.ca_file);
+      entry.tls.ca_file = BesideFile(file.path, *entry.tls.ca_file);
     }
   }
   for (policy::FileError& error : parsed.errors) {
-    loaded.errors.push_back({.file = path, .line = error.line, .text = std::move(error.text)});
+    loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
   }
   return loaded;
 }
@@ -93,7 +93,7 @@ LoadedTls LoadTls(const Config& config, const std::vector<policy::TlsControls>& 
 LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port) {
   LoadedRoutes loaded;
   std::vector<dns::RoutesError> errors;
-  const std::string text = ReadTable(file, loaded.errors);
+  const std::string text = ReadTable(file.path, file.named, loaded.errors);
   loaded.table = dns::RoutesTable::Parse(text, default_port, errors);
   for (dns::RoutesError& error : errors) {
     loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
@@ -108,7 +108,7 @@ LoadedTables LoadTables(const Config& config, WallTime now, const std::string* c
   };
   LoadedControls controls = controls_text == nullptr
                                 ? LoadControls(config.destinations)
-                                : ParseControls(config.destinations.path, *controls_text);
+                                : ParseControls(config.destinations, *controls_text);
   take_errors(controls.errors);
   std::vector<ConfigError> unknown_profiles = UnknownProfiles(config, controls);
   take_errors(unknown_profiles);

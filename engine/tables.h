@@ -48,11 +48,11 @@ struct LoadedTables {
 LoadedTls LoadTls(const Config& config, const std::vector<policy::TlsControls>& used, WallTime now);
 
 // A file that is missing at its default place is an empty table; one that was named must be there.
-LoadedControls LoadControls(const TableFile& file);
+LoadedControls LoadControls(const DestinationsFile& file);
 LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port);
 
 // The same of a text that is to stand in that file.
-LoadedControls ParseControls(const std::string& path, absl::string_view text);
+LoadedControls ParseControls(const DestinationsFile& file, absl::string_view text);
 
 // All that the configuration names, with all errors. With `controls_text`, that is taken for what
 // stands in the file of controls.

@@ -46,8 +46,8 @@ constexpr RecipientPair kRecipientPairs[] = {
 class Options {
  public:
   // `inherited` is the scope that the default gives.
-  Options(const LimitScope& inherited, ControlsEntry& entry)
-      : inherited_(inherited), entry_(entry) {}
+  Options(ControlsProfile profile, const LimitScope& inherited, ControlsEntry& entry)
+      : profile_(profile), inherited_(inherited), entry_(entry) {}
 
   void Take(absl::string_view option);
   void Finish();
@@ -59,6 +59,7 @@ class Options {
   void CompleteScope();
   void CheckNeeds(const RecipientPair& pair);
 
+  const ControlsProfile profile_;
   const LimitScope inherited_;
   ControlsEntry& entry_;
   GivenKeys seen_;
@@ -100,7 +101,7 @@ void Options::TakeValue(const ControlsKeyRow& row, absl::string_view name,
     return;
   }
   given_.set(static_cast<size_t>(row.key));
-  const absl::Status set = SetControlsValue(row, value, entry_);
+  const absl::Status set = SetControlsValue(row, value, profile_, entry_);
   if (set.ok()) return;
   errors_.push_back(
       absl::StrCat(absl::AsciiStrToLower(name), " = ", Quoted(value), ": ", set.message()));
@@ -180,9 +181,10 @@ std::vector<std::string> Conflicts(Entries& entries) {
 }
 
 // Puts the options into the entry at `at`, or leaves it as it was.
-absl::Status Change(std::span<const std::string> option_texts, size_t at, Entries& entries) {
+absl::Status Change(std::span<const std::string> option_texts, ControlsProfile profile, size_t at,
+                    Entries& entries) {
   ControlsEntry before = entries[at];
-  Options options(DefaultScope(entries), entries[at]);
+  Options options(profile, DefaultScope(entries), entries[at]);
   for (const std::string& text : option_texts) options.Take(text);
   options.Finish();
   std::vector<std::string> errors = options.errors();
@@ -193,10 +195,10 @@ absl::Status Change(std::span<const std::string> option_texts, size_t at, Entrie
 
 // A new and empty entry at the end, which goes again if it cannot take the options.
 absl::Status Append(absl::string_view domain, std::span<const std::string> options,
-                    Entries& entries) {
+                    ControlsProfile profile, Entries& entries) {
   ControlsEntry& entry = entries.emplace_back();
   entry.domain = std::string(domain);
-  absl::Status changed = Change(options, entries.size() - 1, entries);
+  absl::Status changed = Change(options, profile, entries.size() - 1, entries);
   if (!changed.ok()) entries.pop_back();
   return changed;
 }
@@ -226,7 +228,7 @@ Entries Merged(Entries entries, Entries imported) {
 }  // namespace
 
 absl::Status NewControls(absl::string_view section, std::span<const std::string> options,
-                         std::vector<ControlsEntry>& entries) {
+                         std::vector<ControlsEntry>& entries, ControlsProfile profile) {
   const absl::StatusOr<std::string> domain = DomainOf(section);
   if (!domain.ok()) return domain.status();
   if (domain->empty()) return absl::AlreadyExistsError("the default always exists: use edit");
@@ -234,18 +236,18 @@ absl::Status NewControls(absl::string_view section, std::span<const std::string>
     return absl::AlreadyExistsError(
         absl::StrCat("there is an entry for ", SectionName(*domain), ": use edit"));
   }
-  return Append(*domain, options, entries);
+  return Append(*domain, options, profile, entries);
 }
 
 absl::Status EditControls(absl::string_view section, std::span<const std::string> options,
-                          std::vector<ControlsEntry>& entries) {
+                          std::vector<ControlsEntry>& entries, ControlsProfile profile) {
   const absl::StatusOr<std::string> domain = DomainOf(section);
   if (!domain.ok()) return domain.status();
   const auto found = Find(*domain, entries);
   if (found != entries.end()) {
-    return Change(options, static_cast<size_t>(found - entries.begin()), entries);
+    return Change(options, profile, static_cast<size_t>(found - entries.begin()), entries);
   }
-  if (domain->empty()) return Append("", options, entries);
+  if (domain->empty()) return Append("", options, profile, entries);
   return absl::NotFoundError(
       absl::StrCat("there is no entry for ", SectionName(*domain), ": use new"));
 }
@@ -269,8 +271,10 @@ void ClearControls(std::vector<ControlsEntry>& entries) {
 }
 
 std::vector<FileError> ImportControls(absl::string_view text, ImportMode mode,
-                                      std::vector<ControlsEntry>& entries) {
-  ParsedControls parsed = ParseControlsFile(text, DefaultLevel(entries));
+                                      std::vector<ControlsEntry>& entries,
+                                      ControlsProfile profile) {
+  ParsedControls parsed =
+      ParseControlsFile(text, {.profile = profile, .default_level = DefaultLevel(entries)});
   if (!parsed.errors.empty()) return std::move(parsed.errors);
   const auto file_default = Find("", parsed.entries);
   const int default_line = file_default == parsed.entries.end() ? 0 : file_default->line;

@@ -23,18 +23,21 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "policy/controls_file.h"
+#include "policy/controls_keys.h"
 #include "policy/controls_table.h"
 
 namespace sluice::policy {
 
 // An entry that says what the options say. AlreadyExists: there is one, the default always.
 absl::Status NewControls(absl::string_view section, std::span<const std::string> options,
-                         std::vector<ControlsEntry>& entries);
+                         std::vector<ControlsEntry>& entries,
+                         ControlsProfile profile = ControlsProfile::kCompatible);
 
 // The entry says what the options say, and goes on saying the rest. `section` may be DEFAULT.
 // NotFound: there is none.
 absl::Status EditControls(absl::string_view section, std::span<const std::string> options,
-                          std::vector<ControlsEntry>& entries);
+                          std::vector<ControlsEntry>& entries,
+                          ControlsProfile profile = ControlsProfile::kCompatible);
 
 // NotFound: there is none. The default cannot be deleted.
 absl::Status DeleteControls(absl::string_view section, std::vector<ControlsEntry>& entries);
@@ -50,6 +53,7 @@ enum class ImportMode : uint8_t {
 // `text` is a file's content. Not empty: the errors of the file, and of what goes on beside it (at
 // the line of the file's [DEFAULT]); nothing has changed.
 std::vector<FileError> ImportControls(absl::string_view text, ImportMode mode,
-                                      std::vector<ControlsEntry>& entries);
+                                      std::vector<ControlsEntry>& entries,
+                                      ControlsProfile profile = ControlsProfile::kCompatible);
 
 }  // namespace sluice::policy

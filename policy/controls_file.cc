@@ -61,7 +61,8 @@ struct BrokenMemory {
 
 class Parser {
  public:
-  explicit Parser(TlsLevel default_level) : default_tls_level_(default_level) {}
+  explicit Parser(const ControlsFileOptions& options)
+      : profile_(options.profile), default_tls_level_(options.default_level) {}
 
   void Line(absl::string_view line);
   ParsedControls Finish();
@@ -76,6 +77,7 @@ class Parser {
   void CheckBrokenMemories();
   void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
 
+  const ControlsProfile profile_;
   int line_ = 0;
   std::optional<Section> section_;
   absl::flat_hash_map<std::string, int> section_lines_;
@@ -169,7 +171,7 @@ void Parser::SetKey(const ControlsKeyRow& row, absl::string_view value) {
           absl::StrCat(row.name, ": there is nothing to inherit in [DEFAULT]; leave it out"));
     return;
   }
-  const absl::Status set = SetControlsValue(row, value, section_->entry);
+  const absl::Status set = SetControlsValue(row, value, profile_, section_->entry);
   if (set.ok()) return;
   Error(line_, absl::StrCat(row.name, " = ", Quoted(value), ": ", set.message()));
   if (row.key == ControlsKey::kTableTls) section_->tls_level_known = false;
@@ -215,9 +217,9 @@ void Parser::CheckBrokenMemories() {
 
 }  // namespace
 
-ParsedControls ParseControlsFile(absl::string_view text, TlsLevel default_level) {
+ParsedControls ParseControlsFile(absl::string_view text, const ControlsFileOptions& options) {
   absl::ConsumePrefix(&text, "\xef\xbb\xbf");  // The byte order mark that some editors leave.
-  Parser parser(default_level);
+  Parser parser(options);
   while (!text.empty()) {
     const size_t end = text.find('\n');
     parser.Line(text.substr(0, end));

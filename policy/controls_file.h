@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "policy/controls_keys.h"
 #include "policy/controls_table.h"
 #include "policy/tls_level.h"
 
@@ -63,9 +64,14 @@ struct ParsedControls {
       errors;  // In the order of their lines. Not empty: the entries are not to be used.
 };
 
-// `text` is the file's content. Pure: reading the file is the caller's. `default_level` is the TLS
-// level of the default entry that goes on where the text has no [DEFAULT]; a file that stands alone
-// has the factory's.
-ParsedControls ParseControlsFile(absl::string_view text, TlsLevel default_level = TlsLevel::kOff);
+struct ControlsFileOptions {
+  ControlsProfile profile = ControlsProfile::kCompatible;
+  // Of the default entry that goes on where the text has no [DEFAULT]; a file that stands alone has
+  // the factory's.
+  TlsLevel default_level = TlsLevel::kOff;
+};
+
+// `text` is the file's content. Pure: reading the file is the caller's.
+ParsedControls ParseControlsFile(absl::string_view text, const ControlsFileOptions& options = {});
 
 }  // namespace sluice::policy

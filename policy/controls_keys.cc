@@ -17,17 +17,26 @@ namespace {
 using enum ControlsKey;
 using enum KeyPlace;
 
+// Of connections, and of messages on one.
+constexpr uint32_t kCompatibleMax = 1000;
+constexpr uint32_t kExtendedMax = 1'000'000;
+
+constexpr uint32_t kRecipientsMax = 1'000'000'000;
+
 // In the order of ControlsKey.
 constexpr ControlsKeyRow kRows[] = {
-    {kMaxHostConcurrency, "max_host_concurrency", "concurrency_limit", kAnywhere, 1, 1000},
-    {kMaxMessagesPerConnection, "max_messages_per_connection", "", kAnywhere, 1, 1000},
-    {kRecipientMinutes, "recipient_minutes", "recipient_limit_minutes", kAnywhere, 1, 60},
-    {kRecipientLimit, "recipient_limit", "", kAnywhere, 0, 1'000'000'000},
-    {kLimitType, "limit_type", "concurrency_limit_type", kAnywhere, 0, 0, "host 0", "MXIP 1"},
-    {kLimitApply, "limit_apply", "concurrency_limit_apply", kAnywhere, 0, 0, "system 0", "VG 1"},
-    {kSystemConcurrency, "system_concurrency", "", kAnywhere, 1, 1000},
-    {kSystemRecipientMinutes, "system_recipient_minutes", "", kAnywhere, 1, 60},
-    {kSystemRecipientLimit, "system_recipient_limit", "", kAnywhere, 0, 1'000'000'000},
+    {kMaxHostConcurrency, "max_host_concurrency", "concurrency_limit", kAnywhere, 1, kCompatibleMax,
+     kExtendedMax},
+    {kMaxMessagesPerConnection, "max_messages_per_connection", "", kAnywhere, 1, kCompatibleMax,
+     kExtendedMax},
+    {kRecipientMinutes, "recipient_minutes", "recipient_limit_minutes", kAnywhere, 1, 60, 60},
+    {kRecipientLimit, "recipient_limit", "", kAnywhere, 0, kRecipientsMax, kRecipientsMax},
+    {kLimitType, "limit_type", "concurrency_limit_type", kAnywhere, 0, 0, 0, "host 0", "MXIP 1"},
+    {kLimitApply, "limit_apply", "concurrency_limit_apply", kAnywhere, 0, 0, 0, "system 0", "VG 1"},
+    {kSystemConcurrency, "system_concurrency", "", kAnywhere, 1, kCompatibleMax, kExtendedMax},
+    {kSystemRecipientMinutes, "system_recipient_minutes", "", kAnywhere, 1, 60, 60},
+    {kSystemRecipientLimit, "system_recipient_limit", "", kAnywhere, 0, kRecipientsMax,
+     kRecipientsMax},
     {kIpSortPref, "ip_sort_pref", "", kAnywhere},
     {kTableTls, "table_tls", "use_tls", kAnywhere},
     {kTlsMin, "tls_min", "", kAnywhere},
@@ -35,8 +44,8 @@ constexpr ControlsKeyRow kRows[] = {
     {kTlsAcceptCn, "tls_accept_cn", "", kAnywhere},
     {kTlsBrokenMemory, "tls_broken_memory", "", kAnywhere},
     {kTlsCaFile, "tls_ca_file", "", kAnywhere},
-    {kDaneOption, "dane_option", "", kAnywhere, 0, 0, "none", "", "opportunistic mandatory"},
-    {kBounceValidation, "bounce_validation", "bounce_verification", kAnywhere, 0, 0, "off 0",
+    {kDaneOption, "dane_option", "", kAnywhere, 0, 0, 0, "none", "", "opportunistic mandatory"},
+    {kBounceValidation, "bounce_validation", "bounce_verification", kAnywhere, 0, 0, 0, "off 0",
      "on 1"},
     {kBounceProfile, "bounce_profile", "", kDomainsOnly},
     {kSendTlsReqAlert, "send_tls_req_alert", "", kDefaultOnly},
@@ -58,18 +67,23 @@ bool IsOneOf(absl::string_view value, absl::string_view words) {
                      [&](absl::string_view word) { return absl::EqualsIgnoreCase(word, value); });
 }
 
-absl::StatusOr<uint32_t> ParseNumber(const ControlsKeyRow& row, absl::string_view value) {
+absl::StatusOr<uint32_t> ParseNumber(const ControlsKeyRow& row, absl::string_view value,
+                                     ControlsProfile profile) {
   uint64_t number = 0;
   bool digits = !value.empty();
   for (const char c : value) {
     digits &= c >= '0' && c <= '9';
     number = std::min<uint64_t>(number * 10 + static_cast<uint64_t>(c - '0'), UINT32_MAX);
   }
-  if (!digits || number < row.number_min || number > row.number_max) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("must be a whole number from ", row.number_min, " to ", row.number_max));
+  const uint32_t most = NumberMax(row, profile);
+  if (digits && number >= row.number_min && number <= most) return static_cast<uint32_t>(number);
+  std::string error = absl::StrCat("must be a whole number from ", row.number_min, " to ", most);
+  if (digits && number > most && row.number_max_extended > most) {
+    absl::StrAppend(&error,
+                    "; profile = \"extended\" in [destinations] of sluice.toml allows up to ",
+                    row.number_max_extended);
   }
-  return static_cast<uint32_t>(number);
+  return absl::InvalidArgumentError(error);
 }
 
 absl::StatusOr<uint32_t> ParseWord(const ControlsKeyRow& row, absl::string_view value) {
@@ -103,8 +117,13 @@ const ControlsKeyRow* FindControlsKey(absl::string_view name) {
   return nullptr;
 }
 
-absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value) {
-  return row.number_max > 0 ? ParseNumber(row, value) : ParseWord(row, value);
+uint32_t NumberMax(const ControlsKeyRow& row, ControlsProfile profile) {
+  return profile == ControlsProfile::kExtended ? row.number_max_extended : row.number_max;
+}
+
+absl::StatusOr<uint32_t> ParseControlsValue(const ControlsKeyRow& row, absl::string_view value,
+                                            ControlsProfile profile) {
+  return row.number_max > 0 ? ParseNumber(row, value, profile) : ParseWord(row, value);
 }
 
 std::string WordOf(ControlsKey key, bool other) {

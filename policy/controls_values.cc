@@ -136,27 +136,28 @@ absl::Status SetTlsLevel(absl::string_view value, std::optional<TlsLevel>& level
 }  // namespace
 
 absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value,
-                              ControlsEntry& entry) {
+                              ControlsProfile profile, ControlsEntry& entry) {
   if (value.empty()) return absl::InvalidArgumentError("the value is missing");
+  const auto number = [&] { return ParseControlsValue(row, value, profile); };
   switch (row.key) {
     case ControlsKey::kMaxHostConcurrency:
-      return Set(ParseControlsValue(row, value), entry.connections_max);
+      return Set(number(), entry.connections_max);
     case ControlsKey::kMaxMessagesPerConnection:
-      return Set(ParseControlsValue(row, value), entry.messages_per_connection_max);
+      return Set(number(), entry.messages_per_connection_max);
     case ControlsKey::kRecipientMinutes:
-      return Set(ParseControlsValue(row, value), entry.recipient_minutes);
+      return Set(number(), entry.recipient_minutes);
     case ControlsKey::kRecipientLimit:
-      return Set(ParseControlsValue(row, value), entry.recipients_max);
+      return Set(number(), entry.recipients_max);
     case ControlsKey::kLimitType:
       return SetWord(row, value, entry.limits_each_address);
     case ControlsKey::kLimitApply:
       return SetWord(row, value, entry.limits_each_source);
     case ControlsKey::kSystemConcurrency:
-      return Set(ParseControlsValue(row, value), entry.system_connections_max);
+      return Set(number(), entry.system_connections_max);
     case ControlsKey::kSystemRecipientMinutes:
-      return Set(ParseControlsValue(row, value), entry.system_recipient_minutes);
+      return Set(number(), entry.system_recipient_minutes);
     case ControlsKey::kSystemRecipientLimit:
-      return Set(ParseControlsValue(row, value), entry.system_recipients_max);
+      return Set(number(), entry.system_recipients_max);
     case ControlsKey::kIpSortPref:
       return Set(ParseIpPreferenceValue(value), entry.ip_preference);
     case ControlsKey::kTableTls:

@@ -13,6 +13,6 @@ namespace sluice::policy {
 // entry is then as it was. table_tls = default and bounce_profile = default leave the entry as it
 // was, too.
 absl::Status SetControlsValue(const ControlsKeyRow& row, absl::string_view value,
-                              ControlsEntry& entry);
+                              ControlsProfile profile, ControlsEntry& entry);
 
 }  // namespace sluice::policy

@@ -192,6 +192,20 @@ initial_retry_s = 30
   EXPECT_EQ(config.bounce_profiles[1].max_retries, 7u);
 }
 
+TEST(Config, ReadsTheProfileOfTheDestinations) {
+  using policy::ControlsProfile;
+  EXPECT_EQ(Good("").destinations.profile, ControlsProfile::kCompatible);
+  EXPECT_EQ(Good("[destinations]\n").destinations.profile, ControlsProfile::kCompatible);
+  EXPECT_EQ(Good("[destinations]\nprofile = \"compatible\"\n").destinations.profile,
+            ControlsProfile::kCompatible);
+  EXPECT_EQ(Good("[destinations]\nprofile = \"extended\"\n").destinations.profile,
+            ControlsProfile::kExtended);
+  for (const char* value : {"\"\"", "\"Extended\"", "\"extended \"", "1", "true"}) {
+    EXPECT_THAT(ErrorsOf(absl::StrCat("[destinations]\nprofile = ", value, "\n")),
+                ElementsAre(HasSubstr(":3: profile: must be ")));
+  }
+}
+
 // A table that names "default", in any case, means Default.
 TEST(ConfigErrors, OfAProfileThatATableCannotName) {
   EXPECT_THAT(ErrorsOf("[[bounce_profile]]\nname = \"default\"\n"),

@@ -22,9 +22,18 @@ std::string PathOf(const std::string& name) {
   return testing::TempDir() + "sluice-" + name;
 }
 
-TableFile Written(const std::string& name, const std::string& text) {
+std::string Written(const std::string& name, const std::string& text) {
   std::ofstream(PathOf(name)) << text;
-  return {.path = PathOf(name), .named = true};
+  return PathOf(name);
+}
+
+LoadedControls Controls(const std::string& name, const std::string& text,
+                        policy::ControlsProfile profile = policy::ControlsProfile::kCompatible) {
+  return LoadControls({.path = Written(name, text), .named = true, .profile = profile});
+}
+
+LoadedRoutes Routes(const std::string& name, const std::string& text, uint16_t default_port) {
+  return LoadRoutes({.path = Written(name, text), .named = true}, default_port);
 }
 
 TEST(ControlsTableFile, MayBeMissingAtItsDefaultPlace) {
@@ -42,13 +51,13 @@ TEST(ControlsTableFile, MustBeThereWhenItIsNamed) {
 
 TEST(ControlsTableFile, IsReadAndItsErrorsNameFileAndLine) {
   const LoadedControls good =
-      LoadControls(Written("good.ini", "[example.com]\nmax_messages_per_connection = 7\n"));
+      Controls("good.ini", "[example.com]\nmax_messages_per_connection = 7\n");
   EXPECT_THAT(good.errors, IsEmpty());
   ASSERT_THAT(good.entries, SizeIs(1));
   EXPECT_EQ(good.entries[0].messages_per_connection_max, 7u);
 
   const LoadedControls bad =
-      LoadControls(Written("bad.ini", "[example.com]\nmax_messages_per_connection = many\n"));
+      Controls("bad.ini", "[example.com]\nmax_messages_per_connection = many\n");
   ASSERT_THAT(bad.errors, SizeIs(1));
   EXPECT_THAT(bad.errors[0].ToString(), StartsWith(PathOf("bad.ini") + ":2: "));
 }
@@ -57,7 +66,7 @@ TEST(ControlsTableFile, IsReadAndItsErrorsNameFileAndLine) {
 std::vector<std::string> ProfileErrors(const std::string& table) {
   Config config;
   config.hostname = "mta.example.net";
-  config.destinations = Written("profiles.ini", table);
+  config.destinations = {.path = Written("profiles.ini", table), .named = true};
   config.routes = {.path = PathOf("missing"), .named = false};
   config.bounce_profiles = {{.name = "Default"}, {.name = "Slow"}};
   return LinesOf(LoadTables(config, WallTime{}).errors);
@@ -76,9 +85,31 @@ TEST(ControlsTableFile, NamesOnlyBounceProfilesOfTheConfiguration) {
   const std::string text = "[a.example]\nbounce_profile = fast\n";
   Config config;
   config.destinations = {.path = PathOf("missing"), .named = false};
-  config.routes = config.destinations;
+  config.routes = {.path = PathOf("missing"), .named = false};
   EXPECT_THAT(LinesOf(LoadTables(config, WallTime{}, &text).errors),
               ElementsAre(PathOf("missing") + ":2: bounce_profile 'fast' is not in sluice.toml"));
+}
+
+TEST(ControlsTableFile, TakesMoreWhereTheProfileIsExtended) {
+  const std::string text = "[a.example]\nmax_messages_per_connection = 1000000\n";
+  const LoadedControls compatible = Controls("high.ini", text);
+  ASSERT_THAT(compatible.errors, SizeIs(1));
+  EXPECT_EQ(
+      compatible.errors[0].ToString(),
+      PathOf("high.ini") +
+          ":2: max_messages_per_connection = \"1000000\": must be a whole "
+          "number from 1 to 1000; profile = \"extended\" in [destinations] of sluice.toml allows "
+          "up to 1000000");
+  const LoadedControls extended = Controls("high.ini", text, policy::ControlsProfile::kExtended);
+  EXPECT_THAT(extended.errors, IsEmpty());
+  ASSERT_THAT(extended.entries, SizeIs(1));
+  EXPECT_EQ(extended.entries[0].messages_per_connection_max, 1'000'000u);
+  // Also of a text that is to be put in place.
+  Config config;
+  config.destinations = {.path = PathOf("missing"), .profile = policy::ControlsProfile::kExtended};
+  config.routes = {.path = PathOf("missing"), .named = false};
+  config.ca_file = PathOf("missing");
+  EXPECT_THAT(LinesOf(LoadTables(config, WallTime{}, &text).errors), IsEmpty());
 }
 
 TEST(RoutesTableFile, MayBeMissingAtItsDefaultPlace) {
@@ -94,15 +125,14 @@ TEST(RoutesTableFile, MustBeThereWhenItIsNamed) {
 }
 
 TEST(RoutesTableFile, IsReadWithTheDefaultPortAndItsErrorsNameFileAndLine) {
-  const LoadedRoutes good = LoadRoutes(Written("routes", "example.com mx.example.net\n"), 2525);
+  const LoadedRoutes good = Routes("routes", "example.com mx.example.net\n", 2525);
   EXPECT_THAT(good.errors, IsEmpty());
   const std::vector<dns::TableHost>* hosts = good.table.Lookup("example.com");
   ASSERT_NE(hosts, nullptr);
   ASSERT_THAT(*hosts, SizeIs(1));
   EXPECT_EQ((*hosts)[0].port, 2525);
 
-  const LoadedRoutes bad =
-      LoadRoutes(Written("routes-bad", "\nexample.com mx.example:99999\n"), 25);
+  const LoadedRoutes bad = Routes("routes-bad", "\nexample.com mx.example:99999\n", 25);
   ASSERT_THAT(bad.errors, SizeIs(1));
   EXPECT_THAT(bad.errors[0].ToString(), StartsWith(PathOf("routes-bad") + ":2: "));
 }

@@ -1,6 +1,7 @@
 // Any text as destinations.ini. Either there are errors, each with a line of the text, or the
 // entries build a table in which each finds itself, and are read back as they were once they are
-// written. The bounce profiles that they name are told, each with its line.
+// written. The bounce profiles that they name are told, each with its line. The extended profile
+// takes whatever the compatible one takes.
 
 #include <algorithm>
 #include <cstddef>
@@ -28,10 +29,11 @@ std::vector<ControlsEntry> Comparable(std::vector<ControlsEntry> entries) {
   return entries;
 }
 
-void CheckReadBack(const std::vector<ControlsEntry>& entries) {
+void CheckReadBack(const std::vector<ControlsEntry>& entries,
+                   sluice::policy::ControlsProfile profile) {
   using namespace sluice::policy;
   const std::string written = WriteControlsFile(entries);
-  const ParsedControls read = ParseControlsFile(written);
+  const ParsedControls read = ParseControlsFile(written, {.profile = profile});
   CHECK(read.errors.empty());
   CHECK(Comparable(read.entries) == Comparable(entries));
   CHECK(WriteControlsFile(read.entries) == written);
@@ -51,7 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     CHECK(!error.text.empty());
     last_line = error.line;
   }
+  const ParsedControls extended = ParseControlsFile(text, {.profile = ControlsProfile::kExtended});
+  CHECK(extended.errors.size() <= parsed.errors.size());
+  if (extended.errors.empty()) CheckReadBack(extended.entries, ControlsProfile::kExtended);
   if (!parsed.errors.empty()) return 0;
+  CHECK(extended.entries == parsed.entries);
 
   const auto names_profile = [](const ControlsEntry& entry) {
     return entry.bounce_profile.has_value();
@@ -62,7 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     CHECK(profile.line > 0);
     CHECK(profile.line <= lines);
   }
-  CheckReadBack(parsed.entries);
+  CheckReadBack(parsed.entries, ControlsProfile::kCompatible);
   const ControlsTable table(parsed.entries);
   for (const ControlsEntry& entry : parsed.entries) {
     if (entry.domain.empty() || entry.domain[0] == '.') continue;

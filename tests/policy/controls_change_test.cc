@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "policy/controls_writer.h"
@@ -171,6 +172,9 @@ TEST(ControlsNew, WhatIsNoDomainIsRefused) {
                 "'-' or '_'");
 }
 
+constexpr absl::string_view kExtendedAllows =
+    "; profile = \"extended\" in [destinations] of sluice.toml allows up to 1000000";
+
 // Of both commands, at each bound and one over.
 TEST(ControlsOptions, Ranges) {
   const struct {
@@ -204,13 +208,57 @@ TEST(ControlsOptions, Ranges) {
     Words refused = {absl::StrCat(row.max + 1), "-1", "1.5", "many", "99999999999999999999"};
     if (row.min > 0) refused.push_back(absl::StrCat(row.min - 1));
     for (const std::string& value : refused) {
-      const std::string text = absl::StrCat(
-          row.name, " = \"", value, "\": must be a whole number from ", row.min, " to ", row.max);
+      const bool lifted = row.max == 1000 && value != "0" &&
+                          value.find_first_not_of("0123456789") == std::string::npos;
+      const std::string text =
+          absl::StrCat(row.name, " = \"", value, "\": must be a whole number from ", row.min,
+                       " to ", row.max, lifted ? kExtendedAllows : "");
       ExpectRefused(table, Edited{"a.example", with(value)}, kInvalid, text);
       ExpectRefused(table, Made{"b.example", with(value)}, kInvalid, text);
       ExpectRefused(table, Edited{"DEFAULT", with(value)}, kInvalid, text);
     }
   }
+}
+
+// What the extended profile lifts, and what it does not.
+TEST(ControlsOptions, RangesOfTheExtendedProfile) {
+  const struct {
+    const char* name;
+    uint64_t max, extended_max;
+    Words others;
+  } kRows[] = {
+      {"concurrency_limit", 1000, 1'000'000, {}},
+      {"max_host_concurrency", 1000, 1'000'000, {}},
+      {"max_messages_per_connection", 1000, 1'000'000, {}},
+      {"system_concurrency", 1000, 1'000'000, {}},
+      {"recipient_limit", 1'000'000'000, 1'000'000'000, {}},
+      {"system_recipient_limit", 1'000'000'000, 1'000'000'000, {}},
+      {"recipient_minutes", 60, 60, {"recipient_limit=5"}},
+      {"system_recipient_minutes", 60, 60, {"system_recipient_limit=5"}},
+  };
+  for (const auto& row : kRows) {
+    const auto outcome = [&](uint64_t value, ControlsProfile profile) {
+      Words options = row.others;
+      options.push_back(absl::StrCat(row.name, "=", value));
+      Entries entries = Table("[a.example]\n");
+      const absl::Status edited = EditControls("a.example", options, entries, profile);
+      EXPECT_EQ(NewControls("b.example", options, entries, profile), edited);
+      return edited;
+    };
+    const std::string range =
+        absl::StrCat(row.name, " = \"", row.max + 1, "\": must be a whole number from ");
+    EXPECT_TRUE(outcome(row.extended_max, ControlsProfile::kExtended).ok()) << row.name;
+    const absl::Status beyond = outcome(row.extended_max + 1, ControlsProfile::kExtended);
+    EXPECT_TRUE(absl::EndsWith(beyond.message(), absl::StrCat(" to ", row.extended_max)));
+    const absl::Status over = outcome(row.max + 1, ControlsProfile::kCompatible);
+    EXPECT_EQ(absl::StrContains(over.message(), "profile = \"extended\""),
+              row.extended_max > row.max)
+        << over.message();
+    EXPECT_TRUE(absl::StartsWith(over.message(), range)) << over.message();
+  }
+  // What is too little is so in both.
+  ExpectRefused("", Made{"a.example", {"concurrency_limit=0"}}, kInvalid,
+                "concurrency_limit = \"0\": must be a whole number from 1 to 1000");
 }
 
 TEST(ControlsOptions, AllErrorsAtOnce) {
@@ -387,7 +435,8 @@ TEST(ControlsEdit, TheDefault) {
             Canonical(std::string("[DEFAULT]\nmax_host_concurrency = 1000\n") +
                       std::string(kListed.substr(kListed.find("[a.example]")))));
   ExpectRefused("", Edited{"default", {"concurrency_limit=1001"}}, kInvalid,
-                "concurrency_limit = \"1001\": must be a whole number from 1 to 1000");
+                absl::StrCat("concurrency_limit = \"1001\": must be a whole number from 1 to 1000",
+                             kExtendedAllows));
 }
 
 // A memory of broken TLS is for the levels that prefer TLS, its own or the default's.
@@ -487,15 +536,29 @@ TEST(ControlsImport, AnExportIsImportedAsItWas) {
   }
 }
 
+TEST(ControlsImport, UnderTheProfile) {
+  const absl::string_view file = "[DEFAULT]\nmax_host_concurrency = 1001\n";
+  for (const ImportMode mode : {ImportMode::kReplace, ImportMode::kMerge}) {
+    EXPECT_EQ(ImportErrors("", file, mode).size(), 1u);
+    Entries entries;
+    EXPECT_TRUE(ImportControls(file, mode, entries, ControlsProfile::kExtended).empty());
+    ASSERT_EQ(entries.size(), 1u);
+    EXPECT_EQ(entries[0].connections_max, 1001u);
+  }
+}
+
 TEST(ControlsImport, OneErrorRefusesTheWholeFile) {
   for (const ImportMode mode : {ImportMode::kReplace, ImportMode::kMerge}) {
-    EXPECT_EQ(ImportErrors(kOld,
-                           "[c.example]\n[DEFAULT]\nmax_host_concurrency = 1001\n"
-                           "[d.example]\nmax_host_concurrency = 1\n",
-                           mode),
-              (Words{"3: max_host_concurrency = \"1001\": must be a whole number from 1 to 1000",
-                     "4: the section gives max_host_concurrency and so must give limit_type",
-                     "4: the section gives max_host_concurrency and so must give limit_apply"}));
+    EXPECT_EQ(
+        ImportErrors(kOld,
+                     "[c.example]\n[DEFAULT]\nmax_host_concurrency = 1001\n"
+                     "[d.example]\nmax_host_concurrency = 1\n",
+                     mode),
+        (Words{absl::StrCat(
+                   "3: max_host_concurrency = \"1001\": must be a whole number from 1 to 1000",
+                   kExtendedAllows),
+               "4: the section gives max_host_concurrency and so must give limit_type",
+               "4: the section gives max_host_concurrency and so must give limit_apply"}));
   }
 }
 

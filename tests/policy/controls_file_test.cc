@@ -134,6 +134,27 @@ TEST(ControlsFile, NumbersAtTheirBoundsAndOneOver) {
   }
 }
 
+TEST(ControlsFile, CeilingsOfTheExtendedProfile) {
+  const struct {
+    const char* key;
+    std::string others;
+  } kRows[] = {{"max_host_concurrency", std::string(kKind)},
+               {"max_messages_per_connection", ""},
+               {"system_concurrency", ""}};
+  for (const auto& row : kRows) {
+    const auto errors = [&](int value, ControlsProfile profile) {
+      const std::string text =
+          absl::StrCat("[a.example]\n", row.others, row.key, " = ", value, "\n");
+      return ParseControlsFile(text, {.profile = profile}).errors.size();
+    };
+    EXPECT_EQ(errors(1000, ControlsProfile::kCompatible), 0u);
+    EXPECT_EQ(errors(1001, ControlsProfile::kCompatible), 1u);
+    EXPECT_EQ(errors(1'000'000, ControlsProfile::kExtended), 0u);
+    EXPECT_EQ(errors(1'000'001, ControlsProfile::kExtended), 1u);
+    EXPECT_EQ(errors(0, ControlsProfile::kExtended), 1u);
+  }
+}
+
 TEST(ControlsFile, BothSpellingsSayTheSame) {
   const ControlsEntry entry = OnlyEntry(
       "[a.example]\nconcurrency_limit = 3\nconcurrency_limit_type = HOST\n"

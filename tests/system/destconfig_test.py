@@ -380,6 +380,28 @@ def commit_of_what_names_a_missing_file_is_refused(desk):
     expect("tls_ca_file = missing.pem\n" in desk.table.read_text(), "the file")
 
 
+@on_file_and_through_engine(BY_HAND, destinations='profile = "extended"')
+def extended_profile_lifts_the_ceilings(desk):
+    for option in ("concurrency_limit", "max_messages_per_connection", "system_concurrency"):
+        desk.do("edit", "bank.example", f"{option}=1000000")
+        error, = desk.refuse("edit", "bank.example", f"{option}=1000001")
+        expect(error.endswith("must be a whole number from 1 to 1000000"), error)
+    desk.commit()
+    desk.do("edit", "bank.example", "use_tls=off", "--commit")
+    desk.do("import", "destinations.ini", "--merge")
+    expect("max_host_concurrency = 1000000\n" in desk.do("export", "-"), "the export")
+
+
+@on_file_and_through_engine(BY_HAND)
+def compatible_profile_tells_of_the_extended_one(desk):
+    for option in ("concurrency_limit", "max_messages_per_connection", "system_concurrency"):
+        error, = desk.refuse("edit", "bank.example", f"{option}=1001")
+        expect('from 1 to 1000; profile = "extended"' in error, error)
+    desk.run.write("high.ini", "[a.example]\nsystem_concurrency = 1001\n")
+    error, = desk.refuse("import", "high.ini")
+    expect('high.ini:2: ' in error and 'profile = "extended"' in error, error)
+
+
 SLOW = '[[bounce_profile]]\nname = "Slow"'
 
 
@@ -715,7 +737,8 @@ if __name__ == "__main__":
                   errors_change_nothing, exit_code_is_2_where_nobody_can_be_asked,
                   json_says_the_same, commit_of_what_names_a_missing_file_is_refused,
                   commit_of_an_unknown_bounce_profile_is_refused,
-                  limits_of_each_scope_and_bounces_are_shown,
+                  limits_of_each_scope_and_bounces_are_shown, extended_profile_lifts_the_ceilings,
+                  compatible_profile_tells_of_the_extended_one,
                   file_edited_by_hand_meanwhile_is_not_overwritten, history_is_bounded,
                   file_keeps_its_mode, folder_that_may_not_be_written_is_told,
                   history_that_cannot_be_kept_stops_a_commit, folder_that_is_none_is_told,
