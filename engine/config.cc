@@ -14,6 +14,7 @@
 #include "engine/base/domain_name.h"
 #include "engine/base/limits.h"
 #include "engine/smtp/address.h"
+#include "engine/source_config.h"
 #include "engine/text_file.h"
 #include "engine/toml_section.h"
 
@@ -24,6 +25,8 @@ constexpr uint64_t kMessageBytesMost = limits::kMessageBytesMax;
 constexpr uint64_t kSecondsMost = 365 * 24 * 3600;
 constexpr uint64_t kRetriesMost = 100'000;
 constexpr uint64_t kHandshakeThreadsMost = 256;
+constexpr uint64_t kConnectionsMost =
+    uint64_t{limits::kShardsMax} * limits::kDeliveryConnectionsPerShardMax;
 
 // What a listener on a loopback address trusts unless it is told otherwise.
 std::vector<Network> LoopbackNetworks() {
@@ -167,11 +170,18 @@ void ReadDns(const TomlFile& file, const toml::table& table, Config& config) {
   section.Path("trust_anchor", config.dns_trust_anchor);
 }
 
+// Of the engine as a whole; more than all shards can hold would be no cap.
+void ReadCap(TomlSection& section, absl::string_view key, uint32_t& value) {
+  uint64_t number = 0;
+  if (section.Number(key, 0, kConnectionsMost, number)) value = static_cast<uint32_t>(number);
+}
+
 void ReadDelivery(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[delivery]", table);
   uint64_t port = 0;
   if (section.Number("port", 1, 65535, port)) config.delivery_port = static_cast<uint16_t>(port);
   ReadNetworks(file, section, "allow_addresses", config.allow_addresses);
+  ReadCap(section, "connections_max", config.connections_max);
 }
 
 // Alerts to what is no address would be dropped without a word.
@@ -188,6 +198,7 @@ void CheckMailbox(TomlSection& section, const Config& config) {
 void ReadTls(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[tls]", table);
   section.Path("ca_file", config.ca_file);
+  ReadCap(section, "handshakes_max", config.handshakes_max);
   if (section.Text("alert_address", config.alert_address)) CheckMailbox(section, config);
 }
 
@@ -277,28 +288,6 @@ void ReadCertificate(const TomlFile& file, const toml::table& table, Config& con
   config.certificates.push_back(std::move(certificate));
 }
 
-// Known, checked, and not served yet.
-void RefuseSource(const TomlFile& file, const toml::table& table) {
-  TomlSection section(file, "[[source]]", table);
-  std::string text;
-  section.Require("name");
-  section.Text("name", text);
-  for (const absl::string_view key : {"ipv4", "ipv6"}) {
-    if (!section.Text(key, text)) continue;
-    const std::optional<IpAddress> address = IpAddress::Parse(text);
-    const Family wanted = key == "ipv4" ? Family::kIpv4 : Family::kIpv6;
-    if (!address || address->family != wanted) {
-      section.Fail(key, absl::StrCat("'", text, "' is not an ", key, " address"));
-    }
-  }
-  if (section.Text("hostname", text)) {
-    const absl::StatusOr<std::string> name = NormalizeDomain(text);
-    if (!name.ok()) section.Fail("hostname", name.status().message());
-  }
-  file.Fail(section.line(),
-            "[[source]]: this version does not choose local addresses yet; leave it out");
-}
-
 void ReadLog(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[log]", table);
   section.Path("delivery", config.delivery_log);
@@ -332,7 +321,7 @@ void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
   if (const toml::table* t = root.Table("tls")) ReadTls(file, *t, config);
   ReadBounceProfiles(file, root, config);
   for (const toml::table* t : root.Tables("certificate")) ReadCertificate(file, *t, config);
-  for (const toml::table* t : root.Tables("source")) RefuseSource(file, *t);
+  ReadSources(file, root, config.sources);
   if (const toml::table* t = root.Table("log")) ReadLog(file, *t, config);
   if (const toml::table* t = root.Table("control")) ReadControl(file, *t, config);
 }

@@ -14,6 +14,7 @@
 #include "engine/base/ip_address.h"
 #include "policy/bounce_profile.h"
 #include "policy/controls_keys.h"
+#include "policy/sources.h"
 
 namespace sluice {
 
@@ -73,10 +74,14 @@ struct Config {
 
   uint16_t delivery_port = 25;
   std::vector<Network> allow_addresses;
+  uint32_t connections_max = 0;  // Of delivery, of the whole engine; 0: what the shards hold.
 
   std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
-  std::string alert_address;  // Who is told that a required TLS connection failed; empty: nobody.
+  std::string alert_address;    // Who is told that a required TLS connection failed; empty: nobody.
+  uint32_t handshakes_max = 0;  // TLS connections being opened, of the whole engine; 0: no cap.
   std::vector<CertificateConfig> certificates;
+
+  policy::Sources sources;
 
   std::vector<policy::BounceProfile> bounce_profiles;  // "Default" is the first, and always there.
 

@@ -387,9 +387,55 @@ TEST(ConfigErrors, OfCertificates) {
               ElementsAre(HasSubstr("key")));
 }
 
+TEST(Config, ReadsSourcesPoolsAndTheirMap) {
+  const policy::Sources sources =
+      Good(
+          "[[source]]\nname = \"vg1\"\nipv4 = \"192.0.2.10\"\nipv6 = \"2001:db8::10\"\n"
+          "hostname = \"VG1.example.net.\"\n[[source]]\nname = \"vg2\"\nipv4 = \"192.0.2.11\"\n"
+          "[[source_pool]]\nname = \"bulk\"\nsources = [\"vg1\", \"vg2=3\"]\n"
+          "[source_map]\n\"news@\" = \"bulk\"\n\"<>\" = \"vg1\"\ndefault = \"vg2\"\n")
+          .sources;
+  ASSERT_EQ(sources.sources(), 3u);  // With the system's choice.
+  EXPECT_EQ(sources.source(1).hostname, "vg1.example.net");
+  EXPECT_TRUE(sources.source(1).has(Family::kIpv6));
+  EXPECT_FALSE(sources.source(2).has(Family::kIpv6));
+  const policy::SourcePool& bulk = sources.pool(sources.PoolFor({}, "news@a.example"));
+  EXPECT_EQ(bulk.name, "bulk");
+  ASSERT_EQ(bulk.members.size(), 2u);
+  EXPECT_EQ(bulk.members[0].weight, 1u);
+  EXPECT_EQ(bulk.members[1].weight, 3u);
+  EXPECT_EQ(sources.pool(sources.PoolFor({}, "")).name, "vg1");
+  EXPECT_EQ(sources.pool(sources.PoolFor({}, "joe@a.example")).name, "vg2");
+}
+
+TEST(ConfigErrors, OfSourcesPoolsAndTheirMap) {
+  EXPECT_THAT(
+      ErrorsOf("[[source]]\nname = \"vg1\"\nipv4 = \"2001:db8::1\"\nipv6 = \"ff02::1\"\n"
+               "[[source]]\nname = \"vg1\"\nipv4 = \"0.0.0.0\"\n"
+               "[[source]]\nname = \"vg2\"\n"
+               "[[source_pool]]\nname = \"vg2\"\nsources = []\n"
+               "[[source_pool]]\nname = \"p\"\n"
+               "sources = [\"vg1\", \"vg1=2\", \"vg3\", \"vg2=1001\"]\n"
+               "[source_map]\n\"news\" = \"vg1\"\n\"a@x.example\" = \"vg9\"\n"
+               "\"A@X.example\" = \"vg1\"\ndefault = 1\n"),
+      ElementsAre(HasSubstr(":4: ipv4: "), HasSubstr(":5: ipv6: "), HasSubstr(":7: name: "),
+                  HasSubstr(":8: ipv4: "), HasSubstr(":9: [[source]]: "), HasSubstr(":12: name: "),
+                  HasSubstr(":13: sources: "), HasSubstr(":16: sources: 'vg1=2'"),
+                  HasSubstr(":16: sources: 'vg3'"), HasSubstr(":16: sources: 'vg2=1001'"),
+                  HasSubstr("'news' is no rule"), HasSubstr("'a@x.example' names 'vg9'"),
+                  HasSubstr("'A@X.example' stands twice"), HasSubstr("'default' must name")));
+}
+
+TEST(Config, ReadsCapsOfTheWholeEngine) {
+  EXPECT_EQ(Good("").connections_max, 0u);
+  EXPECT_EQ(Good("").handshakes_max, 0u);
+  EXPECT_EQ(Good("[delivery]\nconnections_max = 5000\n").connections_max, 5000u);
+  EXPECT_EQ(Good("[tls]\nhandshakes_max = 40\n").handshakes_max, 40u);
+  EXPECT_THAT(ErrorsOf("[delivery]\nconnections_max = -1\n[tls]\nhandshakes_max = \"x\"\n"),
+              ElementsAre(HasSubstr(":3: connections_max: "), HasSubstr(":5: handshakes_max: ")));
+}
+
 TEST(ConfigErrors, SayWhatThisVersionDoesNotServe) {
-  EXPECT_THAT(ErrorsOf("[[source]]\nname=\"vg1\"\nipv4=\"192.0.2.10\"\nhostname=\"a.example\"\n"),
-              ElementsAre(HasSubstr(":2: [[source]]: this version does not choose")));
   EXPECT_THAT(ErrorsOf("[control]\nhttp = \"127.0.0.1:8025\"\n"),
               ElementsAre(HasSubstr(":3: http: this version does not serve HTTP")));
 }
