@@ -306,6 +306,18 @@ void ReadControl(const TomlFile& file, const toml::table& table, Config& config)
   }
 }
 
+void ReadBounceVerification(const TomlFile& file, const toml::table& table, Config& config) {
+  TomlSection section(file, "[bounce_verification]", table);
+  section.Require("key");
+  if (section.Text("key", config.bounce_key) && config.bounce_key.empty()) {
+    section.Fail("key", "is empty");
+  }
+  uint64_t number = 0;
+  if (section.Number("key_number", 0, 9, number)) {
+    config.bounce_key_number = static_cast<int>(number);
+  }
+}
+
 void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection root(file, "", table);
   ReadHostname(root, config);
@@ -322,6 +334,9 @@ void ReadRoot(const TomlFile& file, const toml::table& table, Config& config) {
   ReadBounceProfiles(file, root, config);
   for (const toml::table* t : root.Tables("certificate")) ReadCertificate(file, *t, config);
   ReadSources(file, root, config.sources);
+  if (const toml::table* t = root.Table("bounce_verification")) {
+    ReadBounceVerification(file, *t, config);
+  }
   if (const toml::table* t = root.Table("log")) ReadLog(file, *t, config);
   if (const toml::table* t = root.Table("control")) ReadControl(file, *t, config);
 }

@@ -83,6 +83,10 @@ struct Config {
 
   policy::Sources sources;
 
+  // The key by which senders are tagged where the controls say so; empty: there is none.
+  std::string bounce_key;
+  int bounce_key_number = 0;
+
   std::vector<policy::BounceProfile> bounce_profiles;  // "Default" is the first, and always there.
 
   std::string delivery_log = "/var/log/sluice/delivery.jsonl";

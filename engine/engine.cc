@@ -63,6 +63,9 @@ absl::Status Engine::Start(Tables tables) {
   if (!log_writer.ok()) return log_writer.status();
   log_writer_ = std::move(*log_writer);
 
+  if (!config_.bounce_key.empty()) {
+    tagger_.emplace(config_.bounce_key, config_.bounce_key_number);
+  }
   post_ = std::make_unique<shard::Post>(shards_);
   controls_ = std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
   absl::Status resolver = StartResolver(std::move(tables.routes));
@@ -79,6 +82,9 @@ absl::Status Engine::Start(Tables tables) {
                                        .resolver = resolver_.get(),
                                        .handshaker = handshakes_.get(),
                                        .events = logs_.back().get(),
+                                       .caps = &caps_,
+                                       .sources = &config_.sources,
+                                       .tagger = tagger_ ? &*tagger_ : nullptr,
                                        .post = post_.get()};
     runners_.push_back(std::make_unique<shard::Runner>(
         std::move(options), world,

@@ -21,11 +21,13 @@
 #include "engine/admin/delivery_log.h"
 #include "engine/admin/delivery_log_writer.h"
 #include "engine/config.h"
+#include "engine/delivery/engine_caps.h"
 #include "engine/dns/unbound_resolver.h"
 #include "engine/shard/post.h"
 #include "engine/shard/runner.h"
 #include "engine/spool/posix_disk.h"
 #include "engine/tables.h"
+#include "policy/bounce_tag.h"
 #include "policy/controls_table.h"
 #include "tls/environment.h"
 #include "tls/handshake_pool.h"
@@ -34,7 +36,8 @@ namespace sluice {
 
 class Engine {
  public:
-  explicit Engine(Config config) : config_(std::move(config)) {}
+  explicit Engine(Config config)
+      : config_(std::move(config)), caps_(config_.connections_max, config_.handshakes_max) {}
   ~Engine();  // Stops.
 
   absl::Status Start(Tables tables);
@@ -89,6 +92,8 @@ class Engine {
   void Retire(std::shared_ptr<const tls::Environment> environment);
 
   const Config config_;
+  delivery::EngineCaps caps_;
+  std::optional<policy::BounceTagger> tagger_;
   uint32_t shards_ = 0;
   uint64_t recovered_messages_ = 0;
   uint64_t next_version_ = 1;

@@ -387,6 +387,20 @@ TEST(ConfigErrors, OfCertificates) {
               ElementsAre(HasSubstr("key")));
 }
 
+TEST(Config, ReadsTheKeyOfBounceVerification) {
+  const Config config = Good("[bounce_verification]\nkey = \"Cisco_key\"\nkey_number = 9\n");
+  EXPECT_EQ(config.bounce_key, "Cisco_key");
+  EXPECT_EQ(config.bounce_key_number, 9);
+  EXPECT_EQ(Good("").bounce_key, "");
+}
+
+TEST(ConfigErrors, OfBounceVerification) {
+  EXPECT_THAT(ErrorsOf("[bounce_verification]\n"), ElementsAre(HasSubstr("key")));
+  EXPECT_THAT(ErrorsOf("[bounce_verification]\nkey = \"\"\n"), ElementsAre(HasSubstr("empty")));
+  EXPECT_THAT(ErrorsOf("[bounce_verification]\nkey = \"a\"\nkey_number = 10\n"),
+              ElementsAre(HasSubstr("key_number")));
+}
+
 TEST(Config, ReadsSourcesPoolsAndTheirMap) {
   const policy::Sources sources =
       Good(
