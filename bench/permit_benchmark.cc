@@ -1,5 +1,6 @@
 // The question that is asked before every connection and transaction, at many destinations in
-// random order: the look-up of the controls, and the permit with its begin and end.
+// random order: the look-up of the controls, and the permit with its begin and end. Beside it what
+// the table costs to build, to change and to keep.
 //
 // A random order over a million destinations is a miss of the cache for every line of memory
 // touched, which is what a shard sees; Touch is that cost alone, for comparison.
@@ -7,6 +8,7 @@
 #include <benchmark/benchmark.h>
 
 #include <chrono>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -35,13 +37,19 @@ std::vector<uint32_t> RandomOrder(uint32_t destinations) {
   return order;
 }
 
-ControlsTable TableOf(uint32_t destinations, bool partials) {
+// `settings`: how many different ones.
+std::vector<ControlsEntry> EntriesOf(uint32_t destinations, uint32_t settings = 1000) {
   std::vector<ControlsEntry> entries;
   for (uint32_t i = 0; i < destinations; ++i) {
-    entries.push_back({.domain = Domain(i), .connections_max = i % 1000 + 1});
+    entries.push_back({.domain = Domain(i), .connections_max = i % settings + 1});
   }
+  return entries;
+}
+
+ControlsTable TableOf(uint32_t destinations, bool partials) {
+  std::vector<ControlsEntry> entries = EntriesOf(destinations);
   if (partials) entries.push_back({.domain = ".example.com", .connections_max = 1});
-  return ControlsTable(std::move(entries));
+  return ControlsTable(entries);
 }
 
 // Names are laid out in the order of asking, so that reading them is not what is measured.
@@ -71,6 +79,56 @@ void LookUpExact(benchmark::State& state) {
 void LookUpPartial(benchmark::State& state) {
   const auto destinations = static_cast<uint32_t>(state.range(0));
   LookUp(state, TableOf(destinations, true), NamesInRandomOrder(destinations, "mail."));
+}
+
+// In no entry, with no partial ones: the default.
+void LookUpMissing(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  LookUp(state, TableOf(destinations, false), NamesInRandomOrder(destinations, "mail."));
+}
+
+// While some changes lie over the table: as many as may.
+void LookUpBehindChanges(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  ControlsChange change;
+  for (uint32_t i = 0; i < destinations / 64; ++i) {
+    change.put.push_back({.domain = Domain(i * 64), .connections_max = 7});
+  }
+  LookUp(state, ControlsTable(TableOf(destinations, false), change, 1),
+         NamesInRandomOrder(destinations, ""));
+}
+
+void Build(benchmark::State& state, uint32_t settings) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  const std::vector<ControlsEntry> entries = EntriesOf(destinations, settings);
+  double bytes = 0;
+  for (auto _ : state) {
+    const ControlsTable table(entries);
+    bytes = static_cast<double>(table.memory_bytes()) / destinations;
+  }
+  state.counters["bytes_an_entry"] = bytes;
+}
+
+void BuildOfAThousandSettings(benchmark::State& state) {
+  Build(state, 1000);
+}
+
+void BuildAllDifferent(benchmark::State& state) {
+  Build(state, UINT32_MAX);
+}
+
+// One entry after another, each in a table of its own: what an operator's edit costs, with its
+// share of building anew.
+void ChangeOneEntry(benchmark::State& state) {
+  const auto destinations = static_cast<uint32_t>(state.range(0));
+  auto table = std::make_unique<ControlsTable>(EntriesOf(destinations));
+  const std::vector<uint32_t> order = RandomOrder(destinations);
+  size_t next = 0;
+  for (auto _ : state) {
+    const ControlsChange change = {.put = {{.domain = Domain(order[next]), .connections_max = 7}}};
+    table = std::make_unique<ControlsTable>(*table, change, 1);
+    if (++next == order.size()) next = 0;
+  }
 }
 
 // One line of cache of each destination's memory, each naming the next, so that misses do not
@@ -140,6 +198,11 @@ void PermitUnforeseen(benchmark::State& state) {
 BENCHMARK(Touch)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
 BENCHMARK(LookUpExact)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
 BENCHMARK(LookUpPartial)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(LookUpMissing)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(LookUpBehindChanges)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(BuildOfAThousandSettings)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(BuildAllDifferent)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+BENCHMARK(ChangeOneEntry)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
 BENCHMARK(PermitWithoutRecipientLimit)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
 BENCHMARK(PermitWithRecipientLimit)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
 BENCHMARK(PermitUnforeseen)->Arg(1000)->Arg(100'000)->Arg(1'000'000);

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "engine/base/time.h"
 #include "policy/ip_preference.h"
+#include "policy/name.h"
 #include "policy/tls_controls.h"
 
 namespace sluice::policy {
@@ -43,8 +43,8 @@ struct Controls {
   uint32_t messages_per_connection_max = 50;  // max_messages_per_connection: MAIL commands.
   IpPreference ip_preference = IpPreference::kPreferV6;  // ip_sort_pref.
   TlsControls tls;
-  bool tag_sender = false;     // bounce_validation: the reverse-path is tagged.
-  std::string bounce_profile;  // Its name; empty: Default.
+  bool tag_sender = false;  // bounce_validation: the reverse-path is tagged.
+  Name bounce_profile;      // Empty: Default.
 
   bool operator==(const Controls&) const = default;
 };

@@ -5,8 +5,8 @@
 namespace sluice::policy {
 namespace {
 
-template <typename T>
-void Override(const std::optional<T>& said, T& inherited) {
+template <typename Said, typename T>
+void Override(const std::optional<Said>& said, T& inherited) {
   if (said) inherited = *said;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/base/time.h"
+#include "policy/name.h"
 #include "policy/tls_level.h"
 
 namespace sluice::policy {
@@ -20,8 +21,8 @@ struct TlsControls {
   bool accept_cn = false;                   // tls_accept_cn: a name in the subject will do.
   bool alert_where_required_fails = false;  // send_tls_req_alert; the same for all destinations.
   Duration broken_memory{};                 // tls_broken_memory; 0: failures are not remembered.
-  std::string ca_file;                      // tls_ca_file; empty: the engine's.
-  std::string certificate;                  // Its name; empty: none is shown.
+  Name ca_file;                             // tls_ca_file; empty: the engine's.
+  Name certificate;                         // Empty: none is shown.
 
   bool operator==(const TlsControls&) const = default;
 };

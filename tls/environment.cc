@@ -86,17 +86,17 @@ const KeyPair* EnvironmentLoader::PairNamed(const std::string& name) {
 
 void EnvironmentLoader::LoadFor(const policy::TlsControls& controls) {
   if (controls.level == policy::TlsLevel::kOff) return;
-  LoadTrustFile(controls.ca_file.empty() ? options_.ca_file : controls.ca_file,
+  LoadTrustFile(controls.ca_file.empty() ? options_.ca_file : controls.ca_file.str(),
                 policy::Verifies(controls.level) || !controls.ca_file.empty());
-  const std::pair key(controls.certificate, controls.version_min);
+  const std::pair key(controls.certificate.str(), controls.version_min);
   if (made_->clients_.contains(key)) return;
   const KeyPair* pair = PairNamed(controls.certificate);
   if (pair == nullptr) return;
   absl::StatusOr<std::shared_ptr<const Context>> context = Context::ForClients(
       {.least = LeastOf(controls), .certificate = pair->chain_pem, .key = pair->key_pem});
   if (!context.ok()) {
-    return Fail(
-        absl::StrCat("certificate '", controls.certificate, "': ", context.status().message()));
+    return Fail(absl::StrCat("certificate '", controls.certificate.str(),
+                             "': ", context.status().message()));
   }
   made_->clients_[key] = *std::move(context);
 }
@@ -142,13 +142,13 @@ Environment::Loaded Environment::Load(const Options& options,
 }
 
 std::shared_ptr<const Context> Environment::ContextFor(const policy::TlsControls& controls) const {
-  const auto found = clients_.find({controls.certificate, controls.version_min});
+  const auto found = clients_.find({controls.certificate.str(), controls.version_min});
   CHECK(found != clients_.end());
   return found->second;
 }
 
 std::shared_ptr<const TrustStore> Environment::TrustFor(const policy::TlsControls& controls) const {
-  const auto found = trust_.find(controls.ca_file.empty() ? ca_file_ : controls.ca_file);
+  const auto found = trust_.find(controls.ca_file.empty() ? ca_file_ : controls.ca_file.str());
   return found == trust_.end() ? nullptr : found->second;
 }
 

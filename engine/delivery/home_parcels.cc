@@ -15,7 +15,7 @@ using spool::RecipientState;
 const policy::BounceProfile& Home::ProfileOf(const Parcel& parcel) const {
   if (controls_ == nullptr) return options_.bounce_profiles.by_default;
   const policy::Controls& controls = controls_->Lookup(parcel.destination());
-  return options_.bounce_profiles.Named(controls.bounce_profile);
+  return options_.bounce_profiles.Named(controls.bounce_profile.str());
 }
 
 Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
