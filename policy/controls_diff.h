@@ -40,6 +40,13 @@ struct SectionChange {
 std::vector<SectionChange> DiffControls(const std::vector<ControlsEntry>& before,
                                         const std::vector<ControlsEntry>& after);
 
+// The same for ControlsTable, where it is small: at most `sections_max` came, went or changed, the
+// default did not, and the entries that stay are in one order. Else nothing. Lines do not count.
+// Takes one walk through both.
+std::optional<ControlsChange> SmallChange(const std::vector<ControlsEntry>& before,
+                                          const std::vector<ControlsEntry>& after,
+                                          size_t sections_max);
+
 // A line for each section that came or went, and for each key; without line ends.
 std::vector<std::string> DiffLines(const std::vector<SectionChange>& changes);
 

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -19,6 +18,8 @@
 #include "policy/controls_rules.h"
 #include "policy/controls_section.h"
 #include "policy/controls_values.h"
+#include "policy/fingerprint.h"
+#include "policy/fingerprint_map.h"
 #include "policy/quoted.h"
 #include "policy/tls_controls.h"
 #include "policy/tls_level.h"
@@ -61,8 +62,11 @@ struct BrokenMemory {
 
 class Parser {
  public:
-  explicit Parser(const ControlsFileOptions& options)
-      : profile_(options.profile), default_tls_level_(options.default_level) {}
+  Parser(const ControlsFileOptions& options, size_t sections)
+      : profile_(options.profile), default_tls_level_(options.default_level) {
+    entries_.reserve(sections);
+    section_lines_.Reserve(sections);
+  }
 
   void Line(absl::string_view line);
   ParsedControls Finish();
@@ -78,9 +82,10 @@ class Parser {
   void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
 
   const ControlsProfile profile_;
+  const FingerprintKey key_;
   int line_ = 0;
   std::optional<Section> section_;
-  absl::flat_hash_map<std::string, int> section_lines_;
+  FingerprintMap section_lines_;  // By name: of a million sections no name is kept twice.
   std::optional<TlsLevel> default_tls_level_;  // Empty: its line is in error.
   std::vector<BrokenMemory> broken_memories_;
   std::vector<NamedBounceProfile> bounce_profiles_;
@@ -124,20 +129,21 @@ void Parser::SectionLine(absl::string_view line) {
     return;
   }
   section_->is_default = domain->empty();
-  const auto [first, distinct] = section_lines_.try_emplace(*domain, line_);
-  if (!distinct) {
-    Error(line_,
-          absl::StrCat("section ", Quoted(name), " stands twice, first at line ", first->second));
+  const Fingerprint fingerprint = FingerprintOf(*domain, key_);
+  if (const std::optional<uint32_t> first = section_lines_.Find(fingerprint)) {
+    Error(line_, absl::StrCat("section ", Quoted(name), " stands twice, first at line ", *first));
     return;
   }
+  section_lines_.Put(fingerprint, static_cast<uint32_t>(line_));
   section_->usable = true;
   section_->entry.domain = *std::move(domain);
   section_->entry.line = line_;
 }
 
 void Parser::KeyLine(absl::string_view line) {
-  const size_t separator = line.find_first_of("=:");
-  if (separator == absl::string_view::npos) {
+  size_t separator = 0;
+  while (separator < line.size() && line[separator] != '=' && line[separator] != ':') ++separator;
+  if (separator == line.size()) {
     Error(line_, absl::StrCat(Quoted(line), " is neither [section] nor key = value"));
     return;
   }
@@ -215,11 +221,21 @@ void Parser::CheckBrokenMemories() {
   }
 }
 
+// How many sections a text has room for: so many lines begin one. A section takes two lines at
+// least where it says something; what a text of nothing but section lines needs beyond that grows.
+size_t SectionsIn(absl::string_view text) {
+  size_t sections = text.empty() ? 0 : 1;
+  for (size_t at = text.find("\n["); at != absl::string_view::npos; at = text.find("\n[", at + 1)) {
+    ++sections;
+  }
+  return std::min(sections, text.size() / 32);
+}
+
 }  // namespace
 
 ParsedControls ParseControlsFile(absl::string_view text, const ControlsFileOptions& options) {
   absl::ConsumePrefix(&text, "\xef\xbb\xbf");  // The byte order mark that some editors leave.
-  Parser parser(options);
+  Parser parser(options, SectionsIn(text));
   while (!text.empty()) {
     const size_t end = text.find('\n');
     parser.Line(text.substr(0, end));

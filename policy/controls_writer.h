@@ -31,4 +31,8 @@ namespace sluice::policy {
 // `entries` are valid and distinct: what a key needs in its section is there.
 std::string WriteControlsFile(const std::vector<ControlsEntry>& entries);
 
+// The same, and the entries become those that reading the text would give: in its order, with its
+// lines, the default among them.
+std::string RewriteControlsFile(std::vector<ControlsEntry>& entries);
+
 }  // namespace sluice::policy

@@ -3,9 +3,11 @@
 
 #include "policy/controls_diff.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 #include "policy/controls_file.h"
 
@@ -116,6 +118,51 @@ TEST(ControlsDiff, AsAStructure) {
   EXPECT_EQ(changes[0].fields[1].after, "off");
   EXPECT_EQ(changes[1].kind, SectionChangeKind::kRemoved);
   EXPECT_TRUE(changes[1].fields.empty());
+}
+
+// "-a.example +b.example": what a table of `before` takes out and puts in to be one of `after`.
+std::string Small(absl::string_view before, absl::string_view after, size_t sections_max = 3) {
+  const std::optional<ControlsChange> change =
+      SmallChange(Table(before), Table(after), sections_max);
+  if (!change) return "large";
+  std::vector<std::string> words;
+  for (const std::string& domain : change->removed) words.push_back("-" + domain);
+  for (const ControlsEntry& entry : change->put) words.push_back("+" + entry.domain);
+  return absl::StrJoin(words, " ");
+}
+
+TEST(SmallChange, IsOfSectionsThatCameWentOrChanged) {
+  const absl::string_view three =
+      "[DEFAULT]\n[a.example]\n[b.example]\ntls_sni = on\n[c.example]\n";
+  EXPECT_EQ(Small(three, three), "");
+  EXPECT_EQ(Small(three,
+                  "[DEFAULT]\n\n# moved\n[a.example]\n[b.example]\ntls_sni = on\n"
+                  "[c.example]\n"),
+            "");
+  EXPECT_EQ(Small(three, "[DEFAULT]\n[a.example]\n[b.example]\n[c.example]\n"), "+b.example");
+  EXPECT_EQ(Small(three, "[DEFAULT]\n[b.example]\ntls_sni = on\n[c.example]\n"), "-a.example");
+  EXPECT_EQ(Small(three, "[DEFAULT]\n[a.example]\n"), "-b.example -c.example");
+  EXPECT_EQ(Small("[DEFAULT]\n[c.example]\n", three), "+a.example +b.example");
+  EXPECT_EQ(Small("[DEFAULT]\n", three), "+a.example +b.example +c.example");
+  EXPECT_EQ(Small("[DEFAULT]\n[a.example]\n[x.example]\n[c.example]\n", three),
+            "-x.example +b.example");
+}
+
+// What stood in another order is taken out and put in again: right, if not least.
+TEST(SmallChange, OfAnotherOrderSaysTheSame) {
+  EXPECT_EQ(Small("[a.example]\n[b.example]\n", "[b.example]\n[a.example]\n"),
+            "-b.example +b.example");
+}
+
+TEST(SmallChange, ThatIsLargeOrOfTheDefaultIsNone) {
+  const absl::string_view four = "[a.example]\n[b.example]\n[c.example]\n[d.example]\n";
+  EXPECT_EQ(Small(four, "", 3), "large");
+  EXPECT_EQ(Small("", four, 3), "large");
+  EXPECT_EQ(Small(four, "", 4), "-a.example -b.example -c.example -d.example");
+  EXPECT_EQ(Small("", four, 4), "+a.example +b.example +c.example +d.example");
+  EXPECT_EQ(Small("[DEFAULT]\n", "[DEFAULT]\ntls_sni = on\n"), "large");
+  EXPECT_EQ(Small("", "[DEFAULT]\n"), "large");
+  EXPECT_EQ(Small("[DEFAULT]\n", ""), "large");
 }
 
 }  // namespace

@@ -313,5 +313,16 @@ TEST(ControlsWriter, RandomTablesAreReadBackAsTheyWere) {
   for (int i = 0; i < 3000 && !HasFailure(); ++i) ExpectReadBack(tables.Next());
 }
 
+// Order, lines and default too, and the text is the same.
+TEST(ControlsWriter, RewrittenEntriesAreThoseThatReadingTheTextGives) {
+  Tables tables(20261126);
+  for (int i = 0; i < 1000 && !HasFailure(); ++i) {
+    std::vector<ControlsEntry> entries = tables.Next();
+    const std::string text = WriteControlsFile(entries);
+    EXPECT_EQ(RewriteControlsFile(entries), text);
+    EXPECT_EQ(entries, ParseControlsFile(text).entries) << text;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::policy
