@@ -10,6 +10,7 @@
 #include "engine/destconfig_json.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
+#include "policy/controls_diff.h"
 
 namespace sluice {
 namespace {
@@ -17,6 +18,9 @@ namespace {
 using admin::ControlReply;
 using admin::ControlRequest;
 using Json = nlohmann::ordered_json;
+
+// More are a new table rather than a change of the old one.
+constexpr size_t kChangedEntriesMax = 1000;
 
 ControlReply Reply(int status, const Json& json) {
   // What others wrote is among it: bytes that are no UTF-8 are replaced.
@@ -44,7 +48,10 @@ ControlReply Control::Handle(const ControlRequest& request) {
 
 std::vector<ConfigError> Control::Reload() {
   LoadedTables loaded = LoadTables(config_, io::ReadClock().wall);
-  if (loaded.errors.empty()) table_version_ = engine_.UseTables(std::move(loaded.tables));
+  if (loaded.errors.empty()) {
+    table_version_ = engine_.UseTables(std::move(loaded.tables));
+    used_ = nullptr;
+  }
   return std::move(loaded.errors);
 }
 
@@ -69,24 +76,36 @@ ControlReply Control::RunDestconfig(const std::string& body) {
                                 ? asked["input"].get<std::string>()
                                 : std::string();
   const LoadedRoutes routes = LoadRoutes(config_.routes, config_.delivery_port);
-  Tables checked;  // Those of a commit, found good.
-  Destconfig destconfig(
-      {.store = &store_,
-       .routes = routes.errors.empty() ? &routes.table : nullptr,
-       .shards = engine_.shards(),
-       .check =
-           [&](const std::string& text) {
-             LoadedTables loaded = LoadTables(config_, io::ReadClock().wall, &text);
-             checked = std::move(loaded.tables);
-             return LinesOf(loaded.errors);
-           },
-       .use =
-           [&] {
-             table_version_ = engine_.UseTables(std::move(checked));
-             return "tables version " + std::to_string(table_version_) + " in use\n";
-           }});
+  Tables checked;                 // Those of a commit, found good,
+  ControlsStore::Table proposed;  // and what they were made of.
+  Destconfig destconfig({.store = &store_,
+                         .routes = routes.errors.empty() ? &routes.table : nullptr,
+                         .shards = engine_.shards(),
+                         .check =
+                             [&](const ProposedControls& controls) {
+                               LoadedTables loaded = TablesWith(controls.entries);
+                               checked = std::move(loaded.tables);
+                               proposed = controls.entries;
+                               return LinesOf(loaded.errors);
+                             },
+                         .use =
+                             [&] {
+                               table_version_ = engine_.UseTables(std::move(checked));
+                               used_ = proposed;
+                               return "tables version " + std::to_string(table_version_) +
+                                      " in use\n";
+                             }});
   const DestconfigResult result = destconfig.Run(words, input);
   return Reply(result.done ? 200 : 409, ToJson(result));
+}
+
+// Where the engine uses all but a few of these entries already, only those are put into its table.
+LoadedTables Control::TablesWith(const ControlsStore::Table& entries) const {
+  const WallTime now = io::ReadClock().wall;
+  std::optional<policy::ControlsChange> change;
+  if (used_ != nullptr) change = policy::SmallChange(*used_, *entries, kChangedEntriesMax);
+  return change ? LoadTables(config_, now, engine_.controls(), *std::move(change))
+                : LoadTables(config_, now, *entries);
 }
 
 // Of the shard that owns it; what waits at its homes for its next attempt is not among it.

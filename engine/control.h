@@ -10,6 +10,7 @@
 #include "engine/config.h"
 #include "engine/controls_store.h"
 #include "engine/engine.h"
+#include "engine/tables.h"
 
 namespace sluice {
 
@@ -31,10 +32,12 @@ class Control {
   admin::ControlReply HostStatus(const std::string& name);
   admin::ControlReply ReloadReply();
   admin::ControlReply RunDestconfig(const std::string& body);
+  LoadedTables TablesWith(const ControlsStore::Table& entries) const;
 
   Engine& engine_;
   const Config& config_;
   ControlsStore store_;
+  ControlsStore::Table used_;  // What the engine's controls were made of; null: another text.
   uint64_t table_version_ = 1;
 };
 

@@ -14,11 +14,11 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "engine/durable_file.h"
 #include "engine/text_file.h"
 #include "policy/controls_file.h"
@@ -34,13 +34,22 @@ std::string ChecksumOf(absl::string_view text) {
   return absl::StrFormat("%016x", XXH3_64bits(text.data(), text.size()));
 }
 
-// A staged table without its first line.
-absl::string_view TextOf(absl::string_view staged) {
-  const size_t end = staged.find('\n');
-  return end == absl::string_view::npos ? "" : staged.substr(end + 1);
+int64_t Nanoseconds(const struct timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 }  // namespace
+
+ControlsStore::Identity ControlsStore::IdentityOf(const std::string& path) {
+  struct stat status = {};
+  if (stat(path.c_str(), &status) != 0) return {};
+  return {.there = true,
+          .device = status.st_dev,
+          .inode = status.st_ino,
+          .bytes = status.st_size,
+          .written_ns = Nanoseconds(status.st_mtim),
+          .changed_ns = Nanoseconds(status.st_ctim)};
+}
 
 absl::StatusOr<std::string> ControlsStore::TextInUse() const {
   absl::StatusOr<std::string> text = ReadTextFile(file_.path);
@@ -49,29 +58,73 @@ absl::StatusOr<std::string> ControlsStore::TextInUse() const {
   return absl::UnavailableError(absl::StrCat(file_.path, ": ", text.status().message()));
 }
 
-absl::StatusOr<ControlsStore::Entries> ControlsStore::Parsed(const std::string& path,
-                                                             absl::string_view text) const {
+// `skipped` lines of the file stand before the text.
+absl::StatusOr<ControlsStore::Table> ControlsStore::Parsed(const std::string& path,
+                                                           absl::string_view text,
+                                                           int skipped) const {
   policy::ParsedControls parsed = policy::ParseControlsFile(text, {.profile = file_.profile});
-  if (parsed.errors.empty()) return std::move(parsed.entries);
+  if (parsed.errors.empty()) {
+    return std::make_shared<const Entries>(std::move(parsed.entries));
+  }
   return absl::InvalidArgumentError(
       absl::StrJoin(parsed.errors, "\n", [&](std::string* out, const policy::FileError& error) {
-        absl::StrAppend(out, path, ":", error.line, ": ", error.text);
+        absl::StrAppend(out, path, ":", error.line + skipped, ": ", error.text);
       }));
 }
 
-absl::StatusOr<ControlsStore::Entries> ControlsStore::InUse() const {
-  const absl::StatusOr<std::string> text = TextInUse();
-  if (!text.ok()) return text.status();
-  return Parsed(file_.path, *text);
+// The identity is taken first: what is written while the file is read shows at the next look.
+const ControlsStore::Known& ControlsStore::KnownInUse() const {
+  if (!in_use_ || in_use_->identity != IdentityOf(file_.path)) in_use_ = ReadInUse();
+  return *in_use_;
 }
 
-absl::StatusOr<ControlsStore::Entries> ControlsStore::Working() const {
-  const absl::StatusOr<std::string> text = ReadTextFile(StagedPath());
-  if (absl::IsNotFound(text.status())) return InUse();
+const ControlsStore::Known& ControlsStore::KnownStaged() const {
+  if (!staged_ || staged_->identity != IdentityOf(StagedPath())) staged_ = ReadStaged();
+  return *staged_;
+}
+
+ControlsStore::Known ControlsStore::ReadInUse() const {
+  Known known;
+  known.identity = IdentityOf(file_.path);
+  const absl::StatusOr<std::string> text = TextInUse();
   if (!text.ok()) {
-    return absl::UnavailableError(absl::StrCat(StagedPath(), ": ", text.status().message()));
+    known.table = text.status();
+    return known;
   }
-  return Parsed(StagedPath(), *text);
+  known.table = Parsed(file_.path, *text);
+  known.checksum = ChecksumOf(*text);
+  return known;
+}
+
+// Its first line names its base; an editor may have taken that away.
+ControlsStore::Known ControlsStore::ReadStaged() const {
+  Known known;
+  known.identity = IdentityOf(StagedPath());
+  known.base = "?";
+  const absl::StatusOr<std::string> staged = ReadTextFile(StagedPath());
+  if (!staged.ok()) {
+    known.table = staged.status();
+    return known;
+  }
+  absl::string_view text = *staged;
+  const bool marked = absl::StartsWith(text, kBaseMark);
+  const absl::string_view mark = text.substr(0, text.find('\n'));
+  text.remove_prefix(std::min(text.size(), mark.size() + 1));
+  if (marked) known.base = std::string(mark.substr(kBaseMark.size()));
+  known.table = marked ? Parsed(StagedPath(), text, 1) : Parsed(StagedPath(), *staged);
+  known.checksum = ChecksumOf(text);
+  return known;
+}
+
+absl::StatusOr<ControlsStore::Table> ControlsStore::InUse() const {
+  return KnownInUse().table;
+}
+
+absl::StatusOr<ControlsStore::Table> ControlsStore::Working() const {
+  const absl::StatusOr<Table>& staged = KnownStaged().table;
+  if (absl::IsNotFound(staged.status())) return InUse();
+  if (staged.ok() || absl::IsInvalidArgument(staged.status())) return staged;
+  return absl::UnavailableError(absl::StrCat(StagedPath(), ": ", staged.status().message()));
 }
 
 ControlsStore::Lock::~Lock() {
@@ -110,24 +163,36 @@ absl::Status ControlsStore::Restage(const std::optional<std::string>& text) {
 
 // What a commit has put in place is not staged any more, also where it could not be removed.
 bool ControlsStore::staged() const {
-  const std::optional<std::string> staged = StagedText();
-  const absl::StatusOr<std::string> in_use = TextInUse();
-  return staged && !(in_use.ok() && TextOf(*staged) == *in_use);
+  const Known& staged = KnownStaged();
+  if (staged.checksum.empty()) return false;
+  return staged.checksum != KnownInUse().checksum;
 }
 
-absl::Status ControlsStore::Stage(const Entries& entries) {
-  const absl::StatusOr<std::string> in_use = TextInUse();
-  if (!in_use.ok()) return in_use.status();
-  std::string base = ChecksumOf(*in_use);
-  if (staged()) {
-    const std::string text = StagedText().value_or("");
-    absl::string_view old = text;
-    base = absl::ConsumePrefix(&old, kBaseMark) ? std::string(old.substr(0, base.size())) : "?";
+// The export form of a table by hand is made but once, and that of an export is its text.
+std::string ControlsStore::ExportedInUse() const {
+  const Known& in_use = KnownInUse();
+  if (in_use.table.ok() && in_use.exported.empty()) {
+    in_use_->exported = ChecksumOf(policy::WriteControlsFile(**in_use.table));
   }
-  const std::string text = policy::WriteControlsFile(entries);
-  const absl::StatusOr<Entries> before = Parsed(file_.path, *in_use);
-  if (before.ok() && policy::WriteControlsFile(*before) == text) return Abandon();
-  return ReplaceFile(StagedPath(), absl::StrCat(kBaseMark, base, "\n", text), file_.path);
+  return in_use.exported;
+}
+
+absl::Status ControlsStore::Stage(Entries entries) {
+  const Known& in_use = KnownInUse();
+  if (in_use.checksum.empty()) return in_use.table.status();
+  const std::string base = staged() ? KnownStaged().base : in_use.checksum;
+  const std::string text = policy::RewriteControlsFile(entries);
+  const std::string checksum = ChecksumOf(text);
+  if (ExportedInUse() == checksum) return Abandon();
+  const absl::Status placed =
+      ReplaceFile(StagedPath(), absl::StrCat(kBaseMark, base, "\n", text), file_.path);
+  if (!placed.ok()) return placed;
+  staged_ = Known{.identity = IdentityOf(StagedPath()),
+                  .table = std::make_shared<const Entries>(std::move(entries)),
+                  .checksum = checksum,
+                  .base = base,
+                  .exported = checksum};
+  return absl::OkStatus();
 }
 
 absl::Status ControlsStore::Abandon() {
@@ -136,18 +201,19 @@ absl::Status ControlsStore::Abandon() {
 
 absl::StatusOr<std::string> ControlsStore::TextToCommit() const {
   if (!staged()) return absl::FailedPreconditionError("nothing is staged");
-  const absl::StatusOr<std::string> staged = ReadTextFile(StagedPath());
+  absl::StatusOr<std::string> staged = ReadTextFile(StagedPath());
   if (!staged.ok()) return staged.status();
-  const absl::StatusOr<std::string> in_use = TextInUse();
-  if (!in_use.ok()) return in_use.status();
-  absl::string_view text = *staged;
-  if (!absl::ConsumePrefix(&text, absl::StrCat(kBaseMark, ChecksumOf(*in_use), "\n"))) {
+  const Known& in_use = KnownInUse();
+  if (in_use.checksum.empty()) return in_use.table.status();
+  const std::string mark = absl::StrCat(kBaseMark, in_use.checksum, "\n");
+  if (!absl::StartsWith(*staged, mark)) {
     return absl::FailedPreconditionError(
         absl::StrCat(file_.path,
                      " has changed since the edits began: look at diff, then abandon "
                      "them and edit anew"));
   }
-  return std::string(text);
+  staged->erase(0, mark.size());
+  return staged;
 }
 
 absl::StatusOr<uint32_t> ControlsStore::Commit() {
@@ -155,6 +221,7 @@ absl::StatusOr<uint32_t> ControlsStore::Commit() {
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::string> in_use = TextInUse();
   if (!in_use.ok()) return in_use.status();
+  Known committed = KnownStaged();
   const absl::StatusOr<uint32_t> version = KeepVersion(*in_use);
   if (!version.ok()) return version.status();
   const absl::Status placed = ReplaceFile(file_.path, *text);
@@ -163,6 +230,8 @@ absl::StatusOr<uint32_t> ControlsStore::Commit() {
     rmdir(HistoryFolder().c_str());         // Where it was the first.
     return placed;
   }
+  committed.identity = IdentityOf(file_.path);
+  if (ChecksumOf(*text) == committed.checksum) in_use_ = std::move(committed);
   unlink(StagedPath().c_str());  // If it stays, it is as what is in use, and so not staged.
   return *version;
 }
@@ -199,7 +268,7 @@ std::vector<ControlsStore::Version> ControlsStore::History() const {
   return versions;
 }
 
-absl::StatusOr<ControlsStore::Entries> ControlsStore::EntriesOf(uint32_t version) const {
+absl::StatusOr<ControlsStore::Table> ControlsStore::EntriesOf(uint32_t version) const {
   const absl::StatusOr<std::string> text = ReadTextFile(VersionPath(version));
   if (text.ok()) return Parsed(VersionPath(version), *text);
   return absl::NotFoundError(absl::StrCat("there is no version ", version, " in the history"));

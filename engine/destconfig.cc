@@ -135,28 +135,28 @@ void Destconfig::New(Words words) {
   Entries entries;
   if (!Load(entries)) return;
   const absl::Status made = policy::NewControls(words[0], words.subspan(1), entries, Profile());
-  made.ok() ? Stage(entries) : Fail(made.message());
+  made.ok() ? Stage(std::move(entries)) : Fail(made.message());
 }
 
 void Destconfig::Edit(Words words) {
   Entries entries;
   if (!Load(entries)) return;
   const absl::Status edited = policy::EditControls(words[0], words.subspan(1), entries, Profile());
-  edited.ok() ? Stage(entries) : Fail(edited.message());
+  edited.ok() ? Stage(std::move(entries)) : Fail(edited.message());
 }
 
 void Destconfig::Delete(Words words) {
   Entries entries;
   if (!Load(entries)) return;
   const absl::Status deleted = policy::DeleteControls(words[0], entries);
-  deleted.ok() ? Stage(entries) : Fail(deleted.message());
+  deleted.ok() ? Stage(std::move(entries)) : Fail(deleted.message());
 }
 
 void Destconfig::Clear(Words) {
   Entries entries;
   if (!Load(entries)) return;
   policy::ClearControls(entries);
-  Stage(entries);
+  Stage(std::move(entries));
 }
 
 void Destconfig::Import(Words given) {
@@ -165,35 +165,37 @@ void Destconfig::Import(Words given) {
   const bool merges = TakeOption(words, "--merge");
   if (words.size() != 1) return Fail("import takes one file, --merge and --dry-run");
   Entries entries;
-  absl::StatusOr<Entries> working = world_.store->Working();
+  const absl::StatusOr<ControlsStore::Table> working = world_.store->Working();
   // What is broken may be replaced.
   if (merges && !working.ok()) return Fail(working.status().message());
   if (!working.ok() && !GivesDefault(*input_)) {
     Fail(working.status().message());
     return Fail("only a file with a [DEFAULT] can replace a table that cannot be read");
   }
-  if (working.ok()) entries = *std::move(working);
-  const Entries before = entries;
+  if (working.ok()) entries = **working;
   const auto mode = merges ? policy::ImportMode::kMerge : policy::ImportMode::kReplace;
   for (const policy::FileError& error : policy::ImportControls(*input_, mode, entries, Profile())) {
     Fail(absl::StrCat(words[0], ":", error.line, ": ", error.text));
   }
   if (Failed()) return;
-  result_.text += Lines(policy::DiffLines(policy::DiffControls(before, entries)));
-  if (!dry_run) Stage(entries);
+  result_.text +=
+      Lines(policy::DiffLines(policy::DiffControls(working.ok() ? **working : Entries(), entries)));
+  if (!dry_run) Stage(std::move(entries));
 }
 
 void Destconfig::Rollback(Words words) {
   uint32_t number = 0;
   if (!absl::SimpleAtoi(words[0], &number)) return Fail("a version is a number of the history");
-  const absl::StatusOr<Entries> entries = world_.store->EntriesOf(number);
-  entries.ok() ? Stage(*entries) : Fail(entries.status().message());
+  const absl::StatusOr<ControlsStore::Table> entries = world_.store->EntriesOf(number);
+  entries.ok() ? Stage(**entries) : Fail(entries.status().message());
 }
 
 void Destconfig::Commit(Words) {
-  const absl::StatusOr<std::string> text = world_.store->TextToCommit();
+  absl::StatusOr<std::string> text = world_.store->TextToCommit();
   if (!text.ok()) return Fail(text.status().message());
-  for (const std::string& error : world_.check(*text)) Fail(error);
+  const absl::StatusOr<ControlsStore::Table> entries = world_.store->Working();
+  if (!entries.ok()) return Fail(entries.status().message());
+  for (const std::string& error : world_.check({*std::move(text), *entries})) Fail(error);
   if (Failed()) return;
   const absl::StatusOr<uint32_t> version = world_.store->Commit();
   if (!version.ok()) return Fail(version.status().message());
@@ -211,42 +213,42 @@ void Destconfig::Abandon(Words) {
 // --- Looks.
 
 void Destconfig::Export(Words) {
-  Entries entries;
-  if (Load(entries)) result_.output = policy::WriteControlsFile(entries);
+  const ControlsStore::Table entries = Working();
+  if (entries != nullptr) result_.output = policy::WriteControlsFile(*entries);
 }
 
 void Destconfig::List(Words) {
-  Entries entries;
-  if (!Load(entries)) return;
-  result_.text = absl::StrCat(CountText(entries), "\n", ListText(entries));
+  const ControlsStore::Table entries = Working();
+  if (entries == nullptr) return;
+  result_.text = absl::StrCat(CountText(*entries), "\n", ListText(*entries));
 }
 
 void Destconfig::Detail(Words words) {
-  Entries entries;
-  if (!Load(entries)) return;
+  const ControlsStore::Table entries = Working();
+  if (entries == nullptr) return;
   const bool all = absl::EqualsIgnoreCase(words[0], "all");
   const absl::StatusOr<std::string> domain = policy::ParseSectionName(words[0]);
   if (!all && !domain.ok()) return Fail(domain.status().message());
-  const std::string text = DetailText(entries, all ? nullptr : &*domain);
+  const std::string text = DetailText(*entries, all ? nullptr : &*domain);
   text.empty() ? Fail(absl::StrCat("there is no entry ", words[0])) : void(result_.text = text);
 }
 
 void Destconfig::Test(Words words) {
-  Entries entries;
-  if (!Load(entries)) return;
+  const ControlsStore::Table entries = Working();
+  if (entries == nullptr) return;
   const std::string& address = words[0];
   const absl::StatusOr<std::string> domain =
       NormalizeDomain(absl::string_view(address).substr(address.rfind('@') + 1));
   if (!domain.ok()) return Fail(domain.status().message());
-  result_.text = TestText(entries, *domain, world_.routes, world_.shards);
+  result_.text = TestText(*entries, *domain, world_.routes, world_.shards);
 }
 
 void Destconfig::Diff(Words) {
-  const absl::StatusOr<Entries> in_use = world_.store->InUse();
-  Entries entries;
+  const absl::StatusOr<ControlsStore::Table> in_use = world_.store->InUse();
   if (!in_use.ok()) return Fail(in_use.status().message());
-  if (Load(entries))
-    result_.text = Lines(policy::DiffLines(policy::DiffControls(*in_use, entries)));
+  const ControlsStore::Table entries = Working();
+  if (entries == nullptr) return;
+  result_.text = Lines(policy::DiffLines(policy::DiffControls(**in_use, *entries)));
 }
 
 // What each commit changed, newest first; of the older ones only that there was one, since a table
@@ -254,7 +256,7 @@ void Destconfig::Diff(Words) {
 void Destconfig::History(Words) {
   constexpr size_t kComparedMax = 10;
   size_t compared = 0;
-  absl::StatusOr<Entries> after = world_.store->InUse();
+  absl::StatusOr<ControlsStore::Table> after = world_.store->InUse();
   if (!after.ok()) return Fail(after.status().message());
   for (const ControlsStore::Version& version : world_.store->History()) {
     const std::string line = absl::StrFormat("%6d  %s", version.number, TimeText(version.replaced));
@@ -262,10 +264,10 @@ void Destconfig::History(Words) {
       absl::StrAppend(&result_.text, line, "\n");
       continue;
     }
-    absl::StatusOr<Entries> before = world_.store->EntriesOf(version.number);
+    absl::StatusOr<ControlsStore::Table> before = world_.store->EntriesOf(version.number);
     const std::string changes = before.ok() && after.ok()
                                     ? absl::StrCat("sections that it changed: ",
-                                                   policy::DiffControls(*before, *after).size())
+                                                   policy::DiffControls(**before, **after).size())
                                     : "cannot be read";
     absl::StrAppend(&result_.text, line, "  ", changes, "\n");
     after = std::move(before);
@@ -275,20 +277,26 @@ void Destconfig::History(Words) {
 
 // ---
 
-bool Destconfig::Load(Entries& entries) {
-  absl::StatusOr<Entries> working = world_.store->Working();
-  if (working.ok()) {
-    entries = *std::move(working);
-  } else {
-    Fail(working.status().message());
-  }
-  return working.ok();
+// Null: it has failed.
+ControlsStore::Table Destconfig::Working() {
+  const absl::StatusOr<ControlsStore::Table> working = world_.store->Working();
+  if (working.ok()) return *working;
+  Fail(working.status().message());
+  return nullptr;
 }
 
-void Destconfig::Stage(const Entries& entries) {
-  const absl::Status staged = world_.store->Stage(entries);
+// A copy to edit.
+bool Destconfig::Load(Entries& entries) {
+  const ControlsStore::Table working = Working();
+  if (working != nullptr) entries = *working;
+  return working != nullptr;
+}
+
+void Destconfig::Stage(Entries entries) {
+  const std::string count = CountText(entries);
+  const absl::Status staged = world_.store->Stage(std::move(entries));
   if (!staged.ok()) return Fail(staged.message());
-  absl::StrAppend(&result_.text, CountText(entries));
+  absl::StrAppend(&result_.text, count);
   if (!world_.store->staged()) {
     absl::StrAppend(&result_.text, "nothing differs from what is in use\n");
   } else if (!commits_) {

@@ -33,6 +33,14 @@ struct DestconfigResult {
   std::string output;               // Of export: the file's text.
 };
 
+// What a commit is about to put in place.
+struct ProposedControls {
+  std::string text;
+  ControlsStore::Table entries;  // What the text says.
+
+  operator const std::string&() const { return text; }  // For who reads it anew.
+};
+
 class Destconfig {
  public:
   struct World {
@@ -40,8 +48,8 @@ class Destconfig {
     const dns::RoutesTable* routes = nullptr;  // Null: not known.
     uint32_t shards = 0;                       // 0: not known.
     bool waits = false;  // For another command that is changing the table; else it is refused.
-    // What is wrong with a table's text beyond itself: what it names is not there. Before a commit.
-    std::function<std::vector<std::string>(const std::string& text)> check;
+    // What is wrong with a table beyond itself: what it names is not there. Before a commit.
+    std::function<std::vector<std::string>(const ProposedControls& proposed)> check;
     // A commit has put it in place. Says how far it is in use: a line, ended.
     std::function<std::string()> use;
   };
@@ -71,8 +79,9 @@ class Destconfig {
   void Rollback(Words words);
 
   void Change(void (Destconfig::*run)(Words), Words words);
+  ControlsStore::Table Working();
   bool Load(Entries& entries);
-  void Stage(const Entries& entries);
+  void Stage(Entries entries);
   void Fail(absl::string_view why);
   policy::ControlsProfile Profile() const { return world_.store->profile(); }
   bool Failed() const { return !result_.errors.empty(); }

@@ -16,7 +16,7 @@
 namespace sluice {
 namespace {
 
-// How often the control thread looks whether the shards have done what it asked for.
+// How often the control thread looks whether the shards have ended.
 constexpr auto kLookInterval = std::chrono::milliseconds(2);
 
 // The same where the answer comes within a turn.
@@ -67,7 +67,8 @@ absl::Status Engine::Start(Tables tables) {
     tagger_.emplace(config_.bounce_key, config_.bounce_key_number);
   }
   post_ = std::make_unique<shard::Post>(shards_);
-  controls_ = std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
+  controls_ = std::move(tables.controls);
+  controls_->set_version(next_version_++);
   absl::Status resolver = StartResolver(std::move(tables.routes));
   if (!resolver.ok()) return resolver;
   StartHandshakes();
@@ -174,15 +175,15 @@ void Engine::Send(uint32_t shard, const shard::Mail& mail) {
 
 uint64_t Engine::UseTables(Tables tables) {
   resolver_->UseRoutes(std::make_shared<const dns::RoutesTable>(std::move(tables.routes)));
-  auto controls =
-      std::make_unique<policy::ControlsTable>(std::move(tables.controls), next_version_++);
-  const uint64_t version = controls->version();
+  std::unique_ptr<policy::ControlsTable> controls = std::move(tables.controls);
+  const uint64_t version = next_version_++;
+  controls->set_version(version);
   const delivery::Dispatcher::Tables told = {.controls = controls.get(), .tls = tables.tls};
   Tell({.kind = shard::MailKind::kTables, .tables = &told});
   for (uint32_t number = 0; number < shards_; ++number) {
     while (post_->table_version(number).load(std::memory_order_acquire) != version &&
            !runners_[number]->ended()) {
-      std::this_thread::sleep_for(kLookInterval);
+      std::this_thread::sleep_for(kAnswerInterval);
     }
   }
   controls_ = std::move(controls);

@@ -46,6 +46,9 @@ class Engine {
   // then. Routes count for look-ups from now on. Returns the version that attempts will log.
   uint64_t UseTables(Tables tables);
 
+  // Those in use, until the next UseTables.
+  const policy::ControlsTable& controls() const { return *controls_; }
+
   // Opens the delivery log anew (it has been rotated).
   void ReopenLog();
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <memory>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -10,6 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "engine/text_file.h"
+#include "policy/controls_file.h"
+#include "policy/fingerprint.h"
 
 namespace sluice {
 namespace {
@@ -17,6 +21,13 @@ namespace {
 // A path that a file gives is relative to that file's folder.
 std::string BesideFile(const std::string& file, const std::string& path) {
   return (std::filesystem::path(file).parent_path() / path).string();
+}
+
+void PutPathsBeside(const std::string& file, std::vector<policy::ControlsEntry>& entries) {
+  for (policy::ControlsEntry& entry : entries) {
+    if (!entry.tls.ca_file || entry.tls.ca_file->empty()) continue;
+    entry.tls.ca_file = BesideFile(file, *entry.tls.ca_file);
+  }
 }
 
 // The file's text, or nothing of one that may be missing.
@@ -29,20 +40,54 @@ std::string ReadTable(const std::string& path, bool named, std::vector<ConfigErr
   return "";
 }
 
-// Names are compared as they are, in case, too: so the configuration tells its profiles apart.
-std::vector<ConfigError> UnknownProfiles(const Config& config, const LoadedControls& controls) {
+// What entries name of the configuration must be there.
+std::vector<ConfigError> UnmetNames(const Config& config,
+                                    const std::vector<policy::ControlsEntry>& entries) {
   std::vector<ConfigError> errors;
-  for (const policy::NamedBounceProfile& named : controls.bounce_profiles) {
-    const bool known =
-        std::any_of(config.bounce_profiles.begin(), config.bounce_profiles.end(),
-                    [&](const policy::BounceProfile& each) { return each.name == named.name; });
-    if (known) continue;
-    errors.push_back(
-        {.file = config.destinations.path,
-         .line = named.line,
-         .text = absl::StrCat("bounce_profile '", named.name, "' is not in sluice.toml")});
+  const auto fail = [&](const policy::ControlsEntry& entry, absl::string_view text) {
+    errors.push_back({.file = config.destinations.path,
+                      .line = std::max(1, entry.line),
+                      .text = std::string(text)});
+  };
+  const auto known = [&](const std::string& name) {
+    return std::any_of(config.bounce_profiles.begin(), config.bounce_profiles.end(),
+                       [&](const policy::BounceProfile& each) { return each.name == name; });
+  };
+  for (const policy::ControlsEntry& entry : entries) {
+    if (entry.bounce_profile && !known(*entry.bounce_profile)) {
+      fail(entry,
+           absl::StrCat("bounce_profile '", *entry.bounce_profile, "' is not in sluice.toml"));
+    }
+    if (entry.tag_sender.value_or(false) && config.bounce_key.empty()) {
+      fail(entry, "bounce_validation = on needs a key: [bounce_verification] in sluice.toml");
+    }
   }
   return errors;
+}
+
+// Whoever sends mail chooses the domains that are looked up: the key is chance.
+std::unique_ptr<policy::ControlsTable> TableOf(const std::vector<policy::ControlsEntry>& entries) {
+  std::random_device chance;
+  const auto word = [&chance] { return (uint64_t{chance()} << 32) | chance(); };
+  const uint64_t low = word();
+  return std::make_unique<policy::ControlsTable>(entries, 0, policy::FingerprintKey(low, word()));
+}
+
+// Controls without errors of their own, `names` of what they want of the configuration; and all
+// else.
+LoadedTables WithControls(const Config& config, WallTime now,
+                          std::unique_ptr<policy::ControlsTable> controls,
+                          std::vector<ConfigError> names) {
+  LoadedTables loaded = {.errors = std::move(names)};
+  LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
+  std::move(routes.errors.begin(), routes.errors.end(), std::back_inserter(loaded.errors));
+  if (!loaded.errors.empty()) return loaded;
+  LoadedTls tls = LoadTls(config, controls->DistinctTls(), now);
+  loaded.errors = std::move(tls.errors);
+  loaded.tables = {.controls = std::move(controls),
+                   .routes = std::move(routes.table),
+                   .tls = std::move(tls.environment)};
+  return loaded;
 }
 
 }  // namespace
@@ -58,12 +103,7 @@ LoadedControls ParseControls(const DestinationsFile& file, absl::string_view tex
   LoadedControls loaded;
   policy::ParsedControls parsed = policy::ParseControlsFile(text, {.profile = file.profile});
   loaded.entries = std::move(parsed.entries);
-  loaded.bounce_profiles = std::move(parsed.bounce_profiles);
-  for (policy::ControlsEntry& entry : loaded.entries) {
-    if (entry.tls.ca_file && !entry.tls.ca_file->empty()) {
-      entry.tls.ca_file = BesideFile(file.path, *entry.tls.ca_file);
-    }
-  }
+  PutPathsBeside(file.path, loaded.entries);
   for (policy::FileError& error : parsed.errors) {
     loaded.errors.push_back({.file = file.path, .line = error.line, .text = std::move(error.text)});
   }
@@ -102,25 +142,34 @@ LoadedRoutes LoadRoutes(const TableFile& file, uint16_t default_port) {
 }
 
 LoadedTables LoadTables(const Config& config, WallTime now, const std::string* controls_text) {
-  LoadedTables loaded;
-  const auto take_errors = [&](std::vector<ConfigError>& errors) {
-    std::move(errors.begin(), errors.end(), std::back_inserter(loaded.errors));
-  };
   LoadedControls controls = controls_text == nullptr
                                 ? LoadControls(config.destinations)
                                 : ParseControls(config.destinations, *controls_text);
-  take_errors(controls.errors);
-  std::vector<ConfigError> unknown_profiles = UnknownProfiles(config, controls);
-  take_errors(unknown_profiles);
+  if (controls.errors.empty()) {
+    return WithControls(config, now, TableOf(controls.entries),
+                        UnmetNames(config, controls.entries));
+  }
+  LoadedTables failed = {.errors = std::move(controls.errors)};
+  std::vector<ConfigError> names = UnmetNames(config, controls.entries);
+  std::move(names.begin(), names.end(), std::back_inserter(failed.errors));
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
-  take_errors(routes.errors);
-  if (!loaded.errors.empty()) return loaded;
-  LoadedTls tls = LoadTls(config, policy::ControlsTable(controls.entries).DistinctTls(), now);
-  take_errors(tls.errors);
-  loaded.tables = {.controls = std::move(controls.entries),
-                   .routes = std::move(routes.table),
-                   .tls = std::move(tls.environment)};
-  return loaded;
+  std::move(routes.errors.begin(), routes.errors.end(), std::back_inserter(failed.errors));
+  return failed;
+}
+
+LoadedTables LoadTables(const Config& config, WallTime now,
+                        std::vector<policy::ControlsEntry> entries) {
+  PutPathsBeside(config.destinations.path, entries);
+  return WithControls(config, now, TableOf(entries), UnmetNames(config, entries));
+}
+
+LoadedTables LoadTables(const Config& config, WallTime now, const policy::ControlsTable& older,
+                        policy::ControlsChange change) {
+  PutPathsBeside(config.destinations.path, change.put);
+  std::vector<ConfigError> names = UnmetNames(config, change.put);
+  return WithControls(config, now,
+                      std::make_unique<policy::ControlsTable>(older, change, older.version()),
+                      std::move(names));
 }
 
 }  // namespace sluice

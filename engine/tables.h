@@ -18,15 +18,14 @@ namespace sluice {
 
 // What may change while the engine runs.
 struct Tables {
-  std::vector<policy::ControlsEntry> controls;
+  std::unique_ptr<policy::ControlsTable> controls;  // Its version is the engine's to give.
   dns::RoutesTable routes;
   std::shared_ptr<const tls::Environment> tls;  // What the controls and the listeners name of it.
 };
 
 struct LoadedControls {
-  std::vector<policy::ControlsEntry> entries;               // For a policy::ControlsTable.
-  std::vector<policy::NamedBounceProfile> bounce_profiles;  // What they name, for LoadTables.
-  std::vector<ConfigError> errors;  // Not empty: the entries are not to be used.
+  std::vector<policy::ControlsEntry> entries;  // For a policy::ControlsTable.
+  std::vector<ConfigError> errors;             // Not empty: the entries are not to be used.
 };
 
 struct LoadedRoutes {
@@ -58,5 +57,14 @@ LoadedControls ParseControls(const DestinationsFile& file, absl::string_view tex
 // stands in the file of controls.
 LoadedTables LoadTables(const Config& config, WallTime now,
                         const std::string* controls_text = nullptr);
+
+// The same with entries of the file of controls that have been read and are valid, their paths as
+// they stand there.
+LoadedTables LoadTables(const Config& config, WallTime now,
+                        std::vector<policy::ControlsEntry> entries);
+
+// The same with what the change makes of an older table: quick, however large that is.
+LoadedTables LoadTables(const Config& config, WallTime now, const policy::ControlsTable& older,
+                        policy::ControlsChange change);
 
 }  // namespace sluice

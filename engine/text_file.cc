@@ -25,7 +25,7 @@ absl::Status ReadAll(int descriptor, std::string& text) {
     if (bytes < 0) return Failure(errno);
     if (bytes == 0) return absl::OkStatus();
     if (text.size() + static_cast<size_t>(bytes) > kTextFileBytesMax) {
-      return absl::OutOfRangeError("is larger than 64 MiB");
+      return absl::OutOfRangeError("is larger than 512 MiB");
     }
     text.append(piece, static_cast<size_t>(bytes));
   }

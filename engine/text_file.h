@@ -9,9 +9,9 @@
 
 namespace sluice {
 
-// A file that somebody wrote by hand or exported: 64 MiB is a destination table of a million
-// entries.
-inline constexpr size_t kTextFileBytesMax = 64 << 20;
+// A file that somebody wrote by hand or exported: a destination table of a million entries takes 60
+// to 300 MiB, by how much they say.
+inline constexpr size_t kTextFileBytesMax = 512 << 20;
 
 // kNotFound: there is no such file. Other failures are named by the system's message.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path);

@@ -77,7 +77,6 @@ class Parser {
   void SetKey(const ControlsKeyRow& row, absl::string_view value);
   void EndSection();
   void NoteTlsLevel();
-  void NoteBounceProfile();
   void CheckBrokenMemories();
   void Error(int line, absl::string_view text) { errors_.push_back({line, std::string(text)}); }
 
@@ -88,7 +87,6 @@ class Parser {
   FingerprintMap section_lines_;  // By name: of a million sections no name is kept twice.
   std::optional<TlsLevel> default_tls_level_;  // Empty: its line is in error.
   std::vector<BrokenMemory> broken_memories_;
-  std::vector<NamedBounceProfile> bounce_profiles_;
   std::vector<ControlsEntry> entries_;
   std::vector<FileError> errors_;
 };
@@ -110,7 +108,7 @@ ParsedControls Parser::Finish() {
   // A section's missing keys were noticed at its end, and belong to its beginning.
   std::stable_sort(errors_.begin(), errors_.end(),
                    [](const FileError& a, const FileError& b) { return a.line < b.line; });
-  return {std::move(entries_), std::move(bounce_profiles_), std::move(errors_)};
+  return {std::move(entries_), std::move(errors_)};
 }
 
 // The lines of a section that is in error are still looked at, for their own errors.
@@ -189,7 +187,6 @@ void Parser::EndSection() {
     Error(section_->line, NeedText(need));
   }
   NoteTlsLevel();
-  NoteBounceProfile();
   if (section_->usable) entries_.push_back(std::move(section_->entry));
   section_.reset();
 }
@@ -203,13 +200,6 @@ void Parser::NoteTlsLevel() {
   if (!tls.broken_memory || !section_->tls_level_known) return;
   const int line = section_->key_lines[static_cast<int>(ControlsKey::kTlsBrokenMemory)];
   broken_memories_.push_back({line, tls});
-}
-
-void Parser::NoteBounceProfile() {
-  const std::optional<std::string>& name = section_->entry.bounce_profile;
-  if (!name) return;
-  bounce_profiles_.push_back(
-      {section_->key_lines[static_cast<int>(ControlsKey::kBounceProfile)], *name});
 }
 
 void Parser::CheckBrokenMemories() {

@@ -51,15 +51,8 @@ struct FileError {
   std::string text;
 };
 
-// The caller knows whether there is one of that name.
-struct NamedBounceProfile {
-  int line = 0;
-  std::string name;
-};
-
 struct ParsedControls {
   std::vector<ControlsEntry> entries;
-  std::vector<NamedBounceProfile> bounce_profiles;  // Of the entries, in the order of their lines.
   std::vector<FileError>
       errors;  // In the order of their lines. Not empty: the entries are not to be used.
 };

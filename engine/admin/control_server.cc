@@ -23,7 +23,7 @@ constexpr int kThreads = 4;
 constexpr int kPatienceMs = 5000;  // For each read and write of a client.
 constexpr int kRestReads = 16;     // Of what a client still sends behind its request.
 constexpr int kRestPatienceMs = 200;
-constexpr size_t kBodyBytesMax = 160 << 20;  // A table's file of 64 MiB as JSON.
+constexpr size_t kBodyBytesMax = 160 << 20;  // A table's file of 150 MiB as JSON.
 
 absl::Status Failed(const std::string& path, absl::string_view what) {
   return absl::UnavailableError(

@@ -34,10 +34,10 @@ policy::ControlsEntry Entry(const std::string& domain, uint32_t messages) {
 }
 
 // "domain=messages", in the order of the table.
-std::vector<std::string> Said(const absl::StatusOr<ControlsStore::Entries>& entries) {
-  if (!entries.ok()) return {std::string(entries.status().message())};
+std::vector<std::string> Said(const absl::StatusOr<ControlsStore::Table>& table) {
+  if (!table.ok()) return {std::string(table.status().message())};
   std::vector<std::string> said;
-  for (const policy::ControlsEntry& entry : *entries) {
+  for (const policy::ControlsEntry& entry : **table) {
     if (entry == policy::ControlsEntry{.line = entry.line}) continue;  // An empty [DEFAULT].
     said.push_back(
         absl::StrFormat("%s=%d", entry.domain, entry.messages_per_connection_max.value_or(0)));
@@ -103,7 +103,7 @@ TEST_F(ControlsStoreTest, MayBeMissingUnlessItIsNamed) {
 
 TEST_F(ControlsStoreTest, TellsAllErrorsWithFileAndLine) {
   Write("[a.example]\nnonsense = 1\n[b.example]\nmax_messages_per_connection = 0\n");
-  const absl::StatusOr<ControlsStore::Entries> entries = Store().InUse();
+  const absl::StatusOr<ControlsStore::Table> entries = Store().InUse();
   ASSERT_FALSE(entries.ok());
   const std::string errors(entries.status().message());
   EXPECT_THAT(errors, StartsWith(Path() + ":2: "));
@@ -312,6 +312,82 @@ TEST_F(ControlsStoreTest, AVersionThatIsMissingOrBrokenIsTold) {
   const absl::Status missing = Store().EntriesOf(2).status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("version 2"));
+}
+
+// --- What a store keeps, which a new one reads.
+
+TEST_F(ControlsStoreTest, KeepsWhatANewOneWouldRead) {
+  Write("# by hand\n\n[b.example]\nmax_messages_per_connection = 2\n[a.example]\n");
+  ControlsStore store({.path = Path(), .named = true});
+  EXPECT_EQ(**store.InUse(), **Store().InUse());
+  ControlsStore::Entries entries = **store.Working();
+  entries.push_back(Entry(".c.example", 3));
+  ASSERT_TRUE(store.Stage(entries).ok());
+  EXPECT_EQ(**store.Working(), **Store().Working());
+  EXPECT_EQ(**store.InUse(), **Store().InUse());
+  ASSERT_TRUE(store.Commit().ok());
+  EXPECT_EQ(**store.InUse(), **Store().InUse());
+  EXPECT_EQ(**store.Working(), **Store().Working());
+  EXPECT_FALSE(store.staged());
+  entries = **store.Working();
+  entries.pop_back();
+  ASSERT_TRUE(store.Stage(entries).ok());
+  EXPECT_EQ(**store.Working(), **Store().Working());
+  ASSERT_TRUE(store.Abandon().ok());
+  EXPECT_EQ(**store.Working(), **Store().Working());
+}
+
+// What is staged says of lines what a commit will make of them.
+TEST_F(ControlsStoreTest, LinesAreThoseOfTheFileToBe) {
+  Write("");
+  Stage({Entry("a.example", 2)});
+  const ControlsStore::Table staged = *Store().Working();
+  ASSERT_TRUE(Store().Commit().ok());
+  EXPECT_EQ(*staged, **Store().InUse());
+  ASSERT_THAT(*staged, SizeIs(2));
+  EXPECT_EQ(staged->back().line, 3);  // kA2Committed.
+}
+
+TEST_F(ControlsStoreTest, ReadsAgainOnlyWhatHasChanged) {
+  Write(kA1);
+  ControlsStore store({.path = Path(), .named = true});
+  const ControlsStore::Table first = *store.InUse();
+  EXPECT_EQ(*store.InUse(), first);
+  ASSERT_TRUE(store.Stage({Entry("a.example", 2)}).ok());
+  const ControlsStore::Table staged = *store.Working();
+  ASSERT_TRUE(store.Commit().ok());
+  EXPECT_EQ(*store.InUse(), staged);
+}
+
+TEST_F(ControlsStoreTest, NoticesEditsByHand) {
+  Write(kA1);
+  ControlsStore store({.path = Path(), .named = true});
+  EXPECT_THAT(Said(store.InUse()), ElementsAre("a.example=1"));
+  Write("[a.example]\nmax_messages_per_connection = 20\n");
+  EXPECT_THAT(Said(store.InUse()), ElementsAre("a.example=20"));
+  // Of the same length and time, but another file.
+  const auto written = std::filesystem::last_write_time(Path());
+  Write("[a.example]\nmax_messages_per_connection = 30\n", "other.ini");
+  std::filesystem::last_write_time(Path("other.ini"), written);
+  std::filesystem::rename(Path("other.ini"), Path());
+  EXPECT_THAT(Said(store.InUse()), ElementsAre("a.example=30"));
+  ASSERT_TRUE(store.Stage({Entry("a.example", 2)}).ok());
+  Write("[a.example]\nmax_messages_per_connection = 4\n");
+  EXPECT_EQ(store.Commit().status().code(), absl::StatusCode::kFailedPrecondition);
+  Write("[a.example]\nmax_messages_per_connection = many\n");
+  EXPECT_EQ(store.InUse().status().code(), absl::StatusCode::kInvalidArgument);
+  std::filesystem::remove(Path());
+  EXPECT_THAT(Said(store.InUse()), ElementsAre(Path() + ": No such file or directory"));
+}
+
+TEST_F(ControlsStoreTest, NoticesAnEditOfWhatIsStaged) {
+  Write(kA1);
+  ControlsStore store({.path = Path(), .named = true});
+  ASSERT_TRUE(store.Stage({Entry("a.example", 2)}).ok());
+  Write("[a.example]\nmax_messages_per_connection = 3\n", "d.ini.staged");
+  EXPECT_THAT(Said(store.Working()), ElementsAre("a.example=3"));
+  Write("# edited from 0\n[a.example]\nmax_messages_per_connection = many\n", "d.ini.staged");
+  EXPECT_THAT(Said(store.Working()), ElementsAre(StartsWith(Path("d.ini.staged") + ":3: ")));
 }
 
 }  // namespace

@@ -59,15 +59,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   if (!parsed.errors.empty()) return 0;
   CHECK(extended.entries == parsed.entries);
 
-  const auto names_profile = [](const ControlsEntry& entry) {
-    return entry.bounce_profile.has_value();
-  };
-  CHECK(std::count_if(parsed.entries.begin(), parsed.entries.end(), names_profile) ==
-        static_cast<std::ptrdiff_t>(parsed.bounce_profiles.size()));
-  for (const NamedBounceProfile& profile : parsed.bounce_profiles) {
-    CHECK(profile.line > 0);
-    CHECK(profile.line <= lines);
-  }
   CheckReadBack(parsed.entries, ControlsProfile::kCompatible);
   const ControlsTable table(parsed.entries);
   for (const ControlsEntry& entry : parsed.entries) {

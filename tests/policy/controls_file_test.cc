@@ -229,18 +229,6 @@ TEST(ControlsFile, BounceProfilesByName) {
   EXPECT_FALSE(Accepted("[a.example]\nbounce_profile = a\nbounce_profile = a\n"));
 }
 
-// For the caller, who knows the names.
-TEST(ControlsFile, BounceProfilesAreToldWithTheirLines) {
-  const ParsedControls parsed = ParseControlsFile(
-      "[DEFAULT]\n[b.example]\ntable_tls = on\nbounce_profile = slow\n"
-      "[c.example]\nbounce_profile = default\n[a.example]\nbounce_profile = fast\n");
-  ASSERT_EQ(parsed.bounce_profiles.size(), 2u);
-  EXPECT_EQ(parsed.bounce_profiles[0].line, 4);
-  EXPECT_EQ(parsed.bounce_profiles[0].name, "slow");
-  EXPECT_EQ(parsed.bounce_profiles[1].line, 8);
-  EXPECT_EQ(parsed.bounce_profiles[1].name, "fast");
-}
-
 // The limits of the whole are beside the others, whatever these are of, and need no kind.
 TEST(ControlsFile, LimitsOfTheWholeStandWithAnyOthers) {
   const std::string system =

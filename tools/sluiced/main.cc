@@ -52,10 +52,10 @@ void Remark(const Config& config, const Tables& tables) {
                  "sluiced: no certificate is configured: \"Demo\", which nobody can verify, "
                  "is shown to hosts that ask for one\n");
   }
-  const bool alerts = std::any_of(tables.controls.begin(), tables.controls.end(),
-                                  [](const policy::ControlsEntry& entry) {
-                                    return entry.tls.alert_where_required_fails.value_or(false);
-                                  });
+  const std::vector<policy::TlsControls> used = tables.controls->DistinctTls();
+  const bool alerts = std::any_of(
+      used.begin(), used.end(),
+      [](const policy::TlsControls& controls) { return controls.alert_where_required_fails; });
   if (alerts && config.alert_address.empty()) {
     std::fprintf(stderr,
                  "sluiced: send_tls_req_alert is on, and [tls] alert_address is not set: nobody is "
@@ -174,7 +174,7 @@ int Main(int argc, char** argv) {
   const bool tables_valid = ReadTables(loaded.config, tables);
   if (!loaded.errors.empty() || !tables_valid) return 1;
   if (check) {
-    std::printf("%s: valid; %zu destinations, %zu routes\n", path.c_str(), tables.controls.size(),
+    std::printf("%s: valid; %zu destinations, %zu routes\n", path.c_str(), tables.controls->size(),
                 tables.routes.size());
     return 0;
   }
