@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -51,16 +53,29 @@ std::string TaggingWord(const ControlsEntry& entry) {
   return entry.tag_sender.value_or(false) ? "On" : "Off";
 }
 
-// By name, the default last, and always there.
-std::vector<ControlsEntry> InOrder(std::vector<ControlsEntry> entries) {
-  const auto is_default = [](const ControlsEntry& entry) { return entry.domain.empty(); };
-  if (std::none_of(entries.begin(), entries.end(), is_default)) entries.emplace_back();
-  std::stable_sort(entries.begin(), entries.end(),
-                   [&](const ControlsEntry& a, const ControlsEntry& b) {
-                     if (is_default(a) || is_default(b)) return is_default(b) && !is_default(a);
-                     return policy::SectionPlace(a.domain) < policy::SectionPlace(b.domain);
-                   });
-  return entries;
+// By name, the default last, and always there. A table of a million is mostly in this order: its
+// entries are not copied, and their places are made once.
+std::vector<const ControlsEntry*> InOrder(const std::vector<ControlsEntry>& entries) {
+  static const ControlsEntry empty_default;
+  const ControlsEntry* by_default = &empty_default;
+  std::vector<std::pair<policy::SectionPlace, const ControlsEntry*>> placed;
+  placed.reserve(entries.size());
+  for (const ControlsEntry& entry : entries) {
+    if (entry.domain.empty()) {
+      by_default = &entry;
+    } else {
+      placed.emplace_back(policy::SectionPlace(entry.domain), &entry);
+    }
+  }
+  const auto before = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!std::is_sorted(placed.begin(), placed.end(), before)) {
+    std::sort(placed.begin(), placed.end(), before);
+  }
+  std::vector<const ControlsEntry*> ordered;
+  ordered.reserve(placed.size() + 1);
+  for (const auto& [place, entry] : placed) ordered.push_back(entry);
+  ordered.push_back(by_default);
+  return ordered;
 }
 
 Row RowOf(const ControlsEntry& entry) {
@@ -170,7 +185,7 @@ std::string RouteText(const dns::RoutesTable& routes, const std::string& domain)
 std::string ListText(const std::vector<ControlsEntry>& entries) {
   std::vector<Row> rows = {{"", "Rate", "", "Bounce", "Bounce", "IP Version"},
                            {"Domain", "Limiting", "TLS", "Verification", "Profile", "Preference"}};
-  for (const ControlsEntry& entry : InOrder(entries)) rows.push_back(RowOf(entry));
+  for (const ControlsEntry* entry : InOrder(entries)) rows.push_back(RowOf(*entry));
   std::array<size_t, kColumns> widths{};
   for (const Row& row : rows) {
     for (size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
@@ -192,8 +207,8 @@ std::string ListText(const std::vector<ControlsEntry>& entries) {
 
 std::string DetailText(const std::vector<ControlsEntry>& entries, const std::string* domain) {
   std::string text;
-  for (const ControlsEntry& entry : InOrder(entries)) {
-    if (domain == nullptr || entry.domain == *domain) AppendBlock(entry, text);
+  for (const ControlsEntry* entry : InOrder(entries)) {
+    if (domain == nullptr || entry->domain == *domain) AppendBlock(*entry, text);
   }
   return text;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -37,6 +38,10 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return Failure(errno);
   std::string text;
+  struct stat file = {};
+  if (fstat(descriptor, &file) == 0 && file.st_size > 0) {
+    text.reserve(std::min(static_cast<size_t>(file.st_size), kTextFileBytesMax));
+  }
   const absl::Status status = ReadAll(descriptor, text);
   close(descriptor);
   if (!status.ok()) return status;

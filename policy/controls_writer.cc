@@ -15,26 +15,43 @@
 namespace sluice::policy {
 namespace {
 
+bool HasDefault(const std::vector<ControlsEntry>& entries) {
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const ControlsEntry& entry) { return entry.domain.empty(); });
+}
+
 struct PlacedEntry {
   SectionPlace place;
   const ControlsEntry* entry;
 };
 
-// In the order of the file. A large table is mostly in it already.
+// In the order of the file. A large table is in it already, but for what was added at its end.
 std::vector<PlacedEntry> InOrder(const std::vector<ControlsEntry>& entries) {
   static const ControlsEntry empty_default;
   const auto before = [](const PlacedEntry& a, const PlacedEntry& b) { return a.place < b.place; };
   std::vector<PlacedEntry> placed;
   placed.reserve(entries.size() + 1);
-  if (std::none_of(entries.begin(), entries.end(),
-                   [](const ControlsEntry& entry) { return entry.domain.empty(); })) {
-    placed.push_back({SectionPlace(""), &empty_default});
-  }
+  if (!HasDefault(entries)) placed.push_back({SectionPlace(""), &empty_default});
   for (const ControlsEntry& entry : entries) placed.push_back({SectionPlace(entry.domain), &entry});
-  if (!std::is_sorted(placed.begin(), placed.end(), before)) {
-    std::sort(placed.begin(), placed.end(), before);
-  }
+  const auto added = std::is_sorted_until(placed.begin(), placed.end(), before);
+  std::sort(added, placed.end(), before);
+  std::inplace_merge(placed.begin(), added, placed.end(), before);
   return placed;
+}
+
+// With the default among them.
+void PutInOrder(std::vector<ControlsEntry>& entries) {
+  if (!HasDefault(entries)) entries.emplace_back();
+  const std::vector<PlacedEntry> placed = InOrder(entries);
+  bool in_order = true;
+  for (size_t i = 0; i < placed.size(); ++i) in_order &= placed[i].entry == &entries[i];
+  if (in_order) return;
+  std::vector<ControlsEntry> ordered;
+  ordered.reserve(entries.size());
+  for (const PlacedEntry& each : placed) {
+    ordered.push_back(std::move(entries[static_cast<size_t>(each.entry - entries.data())]));
+  }
+  entries = std::move(ordered);
 }
 
 void AppendSection(const ControlsEntry& entry, std::string& text) {
@@ -56,20 +73,17 @@ std::string WriteControlsFile(const std::vector<ControlsEntry>& entries) {
 }
 
 std::string RewriteControlsFile(std::vector<ControlsEntry>& entries) {
+  PutInOrder(entries);
   std::string text;
-  std::vector<ControlsEntry> written;
-  written.reserve(entries.size() + 1);
   int line = 1;
-  for (const PlacedEntry& placed : InOrder(entries)) {
+  for (ControlsEntry& entry : entries) {
     const size_t begin = text.size();
-    AppendSection(*placed.entry, text);
+    AppendSection(entry, text);
     // A blank line goes before each section but the first.
-    written.push_back(*placed.entry);
-    written.back().line = begin == 0 ? line : line + 1;
+    entry.line = begin == 0 ? line : line + 1;
     line += static_cast<int>(
         std::count(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end(), '\n'));
   }
-  entries = std::move(written);
   return text;
 }
 

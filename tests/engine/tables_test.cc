@@ -80,14 +80,14 @@ TEST(ControlsTableFile, NamesOnlyBounceProfilesOfTheConfiguration) {
       ProfileErrors("[a.example]\ntable_tls = off\nbounce_profile = slow\n"
                     "[b.example]\nbounce_profile = Slow\n"
                     "[c.example]\nbounce_profile = fast\n"),
-      ElementsAre(PathOf("profiles.ini") + ":3: bounce_profile 'slow' is not in sluice.toml",
-                  PathOf("profiles.ini") + ":7: bounce_profile 'fast' is not in sluice.toml"));
+      ElementsAre(PathOf("profiles.ini") + ":1: bounce_profile 'slow' is not in sluice.toml",
+                  PathOf("profiles.ini") + ":6: bounce_profile 'fast' is not in sluice.toml"));
   const std::string text = "[a.example]\nbounce_profile = fast\n";
   Config config;
   config.destinations = {.path = PathOf("missing"), .named = false};
   config.routes = {.path = PathOf("missing"), .named = false};
   EXPECT_THAT(LinesOf(LoadTables(config, WallTime{}, &text).errors),
-              ElementsAre(PathOf("missing") + ":2: bounce_profile 'fast' is not in sluice.toml"));
+              ElementsAre(PathOf("missing") + ":1: bounce_profile 'fast' is not in sluice.toml"));
 }
 
 TEST(ControlsTableFile, TakesMoreWhereTheProfileIsExtended) {
