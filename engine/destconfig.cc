@@ -25,14 +25,6 @@
 namespace sluice {
 namespace {
 
-std::string CountText(const ControlsStore::Entries& entries) {
-  const auto is_default = [](const policy::ControlsEntry& entry) { return entry.domain.empty(); };
-  const size_t rows =
-      entries.size() + (std::any_of(entries.begin(), entries.end(), is_default) ? 0 : 1);
-  return absl::StrCat("There ", rows == 1 ? "is" : "are", " currently ", rows, " entr",
-                      rows == 1 ? "y" : "ies", " configured.\n");
-}
-
 std::string TimeText(WallTime time) {
   const std::time_t seconds =
       std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();

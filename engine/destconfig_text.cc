@@ -182,6 +182,14 @@ std::string RouteText(const dns::RoutesTable& routes, const std::string& domain)
 
 }  // namespace
 
+std::string CountText(const std::vector<ControlsEntry>& entries) {
+  const auto is_default = [](const ControlsEntry& entry) { return entry.domain.empty(); };
+  const size_t rows =
+      entries.size() + (std::any_of(entries.begin(), entries.end(), is_default) ? 0 : 1);
+  return absl::StrCat("There ", rows == 1 ? "is" : "are", " currently ", rows, " entr",
+                      rows == 1 ? "y" : "ies", " configured.\n");
+}
+
 std::string ListText(const std::vector<ControlsEntry>& entries) {
   std::vector<Row> rows = {{"", "Rate", "", "Bounce", "Bounce", "IP Version"},
                            {"Domain", "Limiting", "TLS", "Verification", "Profile", "Preference"}};

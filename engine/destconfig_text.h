@@ -12,6 +12,9 @@
 
 namespace sluice {
 
+// "There are currently 3 entries configured.": the rows of ListText, so with the default.
+std::string CountText(const std::vector<policy::ControlsEntry>& entries);
+
 // A row a section, by name, the default last. TLS has a word of its own for each of the six levels,
 // unlike the appliance, whose "On" stands for two.
 std::string ListText(const std::vector<policy::ControlsEntry>& entries);
