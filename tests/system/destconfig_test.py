@@ -340,7 +340,7 @@ def errors_change_nothing(desk):
 def exit_code_is_2_where_nobody_can_be_asked(build):
     with Run(build) as run:
         desk = Desk(run, running=False)
-        for words in (["list", "--socket", "nobody.sock"], ["list", "--nonsense"], []):
+        for words in (["list", "--socket", "nobody.sock"], ["list", "--nonsense"]):
             desk.refuse(*words, code=2)
         run.write("sluice.toml", "hostname = \n")
         errors = desk.refuse("list", code=2)

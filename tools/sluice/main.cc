@@ -8,7 +8,9 @@
 
 #include "tools/command_line.h"
 #include "tools/sluice/destconfig.h"
+#include "tools/sluice/destconfig_dialogue.h"
 #include "tools/sluice/engine_verbs.h"
+#include "tools/sluice/terminal.h"
 #include "tools/sluice/tlsverify.h"
 
 namespace sluice::tools {
@@ -50,8 +52,7 @@ void BindDestconfig(CLI::App& app, DestconfigOptions& options, std::vector<std::
                    "new SECTION [OPTION=VALUE ...], edit SECTION OPTION=VALUE ..., delete SECTION, "
                    "clear, list, detail SECTION|all, test ADDRESS, import FILE [--merge] "
                    "[--dry-run], export FILE, diff, commit, abandon, history, rollback VERSION; "
-                   "--commit behind an edit")
-      ->required();
+                   "--commit behind an edit. Without any: a dialogue");
   verb->add_option("--socket", options.socket, "The engine's control socket")
       ->envname("SLUICE_SOCKET");
   verb->add_option("--config", options.config_path, "The configuration")->capture_default_str();
@@ -85,7 +86,9 @@ int Main(int argc, char** argv) {
   if (verb == "reload") return Reload(engine, std::cout, std::cerr);
   if (verb == "destconfig") {
     destconfig.words.insert(destconfig.words.end(), flags.begin(), flags.end());
-    return RunDestconfig(destconfig, std::cout, std::cerr);
+    const bool commanded = !destconfig.words.empty() || destconfig.json;
+    return commanded ? RunDestconfig(destconfig, std::cout, std::cerr)
+                     : RunDestconfigDialogue(destconfig, *OpenConsole());
   }
   return Tlsverify(tlsverify, std::cout, std::cerr);
 }
