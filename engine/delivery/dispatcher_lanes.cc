@@ -189,8 +189,9 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
     connection->counts_handshake = intent != nullptr && options_.caps != nullptr;
     connection->route_version = destination.route_version;
     lane.connections.PushBack(*connection);
-    HandleEvents(now);  // It may have failed at once.
+    HandleEvents(now);  // It may have failed at once, and for want of its source.
     if (YieldsTurn(lane)) return;
+    if (WantOf(lane) != Want::kNothing) return LookAt(lane);
   }
 }
 
