@@ -30,7 +30,7 @@ struct Destination {
   uint64_t idle_version = 0;   // Of the controls by which its idle connections were last judged.
   policy::DestinationBudget budget;
 
-  // In the order in which they may take of what they share: who has taken some goes to the end.
+  // In the order in which they may open connections: who has opened one goes to the end.
   IntrusiveList<Lane, &Lane::destination_hook> lanes;
 
   RouteState route_state = RouteState::kUnknown;

@@ -386,7 +386,7 @@ void Dispatcher::Turn(Now now) {
 void Dispatcher::OnTimer(Timer& timer, Now now) {
   switch (static_cast<TimerKind>(timer.kind)) {
     case TimerKind::kLane:
-      return LookAt(*static_cast<Lane*>(timer.owner)->destination);
+      return LookAt(*static_cast<Lane*>(timer.owner));
     case TimerKind::kDestination:
       return ForgetIfIdle(*static_cast<Destination*>(timer.owner), now);
     case TimerKind::kSources:

@@ -141,8 +141,7 @@ class Dispatcher {
 
   // Lanes.
   void Advance(Lane& lane, Now now);
-  bool StartTransactions(Lane& lane, Now now);
-  bool YieldsTurn(Lane& lane);
+  void StartTransactions(Lane& lane, Now now);
   bool StartOn(Lane& lane, Connection& connection, Now now);
   void OpenConnections(Lane& lane, Now now);
   bool Useful(const Lane& lane, uint64_t coming, uint64_t opening) const;

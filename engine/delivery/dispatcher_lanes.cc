@@ -69,7 +69,8 @@ void Dispatcher::Advance(Lane& lane, Now now) {
   const Want want = WantOf(lane);
   if (want != Want::kNothing) return HoldFor(lane, want, now);
   EndHold(lane, now);
-  if (StartTransactions(lane, now)) OpenConnections(lane, now);
+  StartTransactions(lane, now);
+  OpenConnections(lane, now);
   if (lane.queue.empty()) lane.binding = "";
 }
 
@@ -87,27 +88,13 @@ bool Dispatcher::Suspended(Lane& lane, Now now) {
 // -------------------------------------------------------------------------------------------------
 // Transactions on connections that are up.
 
-// False: the other lanes of the destination come first, and then this one again.
-bool Dispatcher::StartTransactions(Lane& lane, Now now) {
+void Dispatcher::StartTransactions(Lane& lane, Now now) {
   for (Connection* connection = lane.ready.Front(); connection != nullptr && !lane.queue.empty();) {
     Connection* next = lane.ready.Next(*connection);
-    const size_t waiting = lane.queue.size();
     const bool bound = !StartOn(lane, *connection, now);
-    if (bound && lane.destination->controls.scope.whole()) return true;  // So would be all others.
-    if (lane.queue.size() < waiting && YieldsTurn(lane)) return false;
+    if (bound && lane.destination->controls.scope.whole()) return;  // So would be all others.
     connection = next;
   }
-  return true;
-}
-
-// What lanes share goes round: who has just taken some of it comes after the others.
-bool Dispatcher::YieldsTurn(Lane& lane) {
-  Destination& destination = *lane.destination;
-  if (destination.lanes.size() == 1) return false;
-  destination.lanes.Remove(lane);
-  destination.lanes.PushBack(lane);
-  LookAt(lane);
-  return true;
 }
 
 // False: a limit binds that is not the connection's own.
@@ -176,6 +163,8 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
         policy::KeyOf(destination.controls.scope, opening.steps.front().address.ip, opening.source);
     destination.budget.ConnectionOpened(destination.controls, scope);
     ++lane.opening;
+    destination.lanes.Remove(lane);
+    destination.lanes.PushBack(lane);
     Connection* connection = connections_.Open(
         lanes_.HandleOf(lane),
         {.steps = std::move(opening.steps),
@@ -189,9 +178,7 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
     connection->counts_handshake = intent != nullptr && options_.caps != nullptr;
     connection->route_version = destination.route_version;
     lane.connections.PushBack(*connection);
-    HandleEvents(now);  // It may have failed at once, and for want of its source.
-    if (YieldsTurn(lane)) return;
-    if (WantOf(lane) != Want::kNothing) return LookAt(lane);
+    HandleEvents(now);  // It may have failed at once.
   }
 }
 
