@@ -30,7 +30,8 @@ struct Destination {
   uint64_t idle_version = 0;   // Of the controls by which its idle connections were last judged.
   policy::DestinationBudget budget;
 
-  // In the order in which they may open connections: who has opened one goes to the end.
+  // In the order in which they may open connections and start transactions: who has done so goes to
+  // the end.
   IntrusiveList<Lane, &Lane::destination_hook> lanes;
 
   RouteState route_state = RouteState::kUnknown;

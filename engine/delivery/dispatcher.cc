@@ -371,7 +371,6 @@ void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
 // The loop, and the end.
 
 void Dispatcher::Turn(Now now) {
-  AwaitSources(now);
   HandleEvents(now);
   RefreshSome();
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
@@ -381,6 +380,7 @@ void Dispatcher::Turn(Now now) {
     Advance(lane, now);
     HandleEvents(now);
   }
+  AwaitSources(now);
 }
 
 void Dispatcher::OnTimer(Timer& timer, Now now) {

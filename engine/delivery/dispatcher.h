@@ -144,6 +144,9 @@ class Dispatcher {
   void StartTransactions(Lane& lane, Now now);
   bool StartOn(Lane& lane, Connection& connection, Now now);
   void OpenConnections(Lane& lane, Now now);
+  bool OthersFirst(const Lane& lane) const;
+  void HasTakenTurn(Lane& lane);
+  void AskForRoom(const Lane& lane, policy::Limit binds, Now now);
   bool Useful(const Lane& lane, uint64_t coming, uint64_t opening) const;
   struct Opening;
   policy::Permit FindOpening(const Lane& lane, Opening& opening, Now now);

@@ -69,9 +69,19 @@ void Dispatcher::Advance(Lane& lane, Now now) {
   const Want want = WantOf(lane);
   if (want != Want::kNothing) return HoldFor(lane, want, now);
   EndHold(lane, now);
+  if (OthersFirst(lane)) return LookAt(lane);
   StartTransactions(lane, now);
   OpenConnections(lane, now);
   if (lane.queue.empty()) lane.binding = "";
+}
+
+// Its lanes take turns: another one that has waited longer is about to look, too.
+bool Dispatcher::OthersFirst(const Lane& lane) const {
+  const IntrusiveList<Lane, &Lane::destination_hook>& lanes = lane.destination->lanes;
+  for (const Lane* one = lanes.Front(); one != &lane; one = lanes.Next(*one)) {
+    if (one->hook.linked() && !one->queue.empty()) return true;
+  }
+  return false;
 }
 
 // The operator has said so. Sessions that are up would wait for nothing.
@@ -156,15 +166,17 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
     }
     Opening opening;
     const policy::Permit permit = FindOpening(lane, opening, now);
-    if (!permit) return NoteBinding(lane, permit);
+    if (!permit) {
+      AskForRoom(lane, permit.binds, now);
+      return NoteBinding(lane, permit);
+    }
     const std::shared_ptr<const TlsIntent>& intent = IntentFor(destination, now);
     if (!TakeEngineRoom(lane, intent != nullptr, now)) return;
     const policy::ScopeKey scope =
         policy::KeyOf(destination.controls.scope, opening.steps.front().address.ip, opening.source);
     destination.budget.ConnectionOpened(destination.controls, scope);
     ++lane.opening;
-    destination.lanes.Remove(lane);
-    destination.lanes.PushBack(lane);
+    HasTakenTurn(lane);
     Connection* connection = connections_.Open(
         lanes_.HandleOf(lane),
         {.steps = std::move(opening.steps),
@@ -179,6 +191,32 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
     connection->route_version = destination.route_version;
     lane.connections.PushBack(*connection);
     HandleEvents(now);  // It may have failed at once.
+  }
+}
+
+// Who has opened a connection or started a transaction goes to the end of the order.
+void Dispatcher::HasTakenTurn(Lane& lane) {
+  lane.destination->lanes.Remove(lane);
+  lane.destination->lanes.PushBack(lane);
+}
+
+// Where connections are what there are too many of, one that is kept for mail of another lane that
+// may come is ended for the mail of this one that is there.
+void Dispatcher::AskForRoom(const Lane& lane, policy::Limit binds, Now now) {
+  if (binds != policy::Limit::kConnections && binds != policy::Limit::kSystemConnections) return;
+  Destination& destination = *lane.destination;
+  const bool any_source =
+      binds == policy::Limit::kSystemConnections || !destination.controls.scope.each_source;
+  const std::vector<policy::SourceShare>& ours = sources_.pool(lane.pool).members;
+  for (Lane* other = destination.lanes.Front(); other != nullptr;
+       other = destination.lanes.Next(*other)) {
+    Connection* idle = other->ready.Front();
+    if (other == &lane || idle == nullptr || !other->queue.empty()) continue;
+    const bool helps =
+        any_source || std::any_of(ours.begin(), ours.end(), [&](const policy::SourceShare& share) {
+          return share.source == idle->source;
+        });
+    if (helps) return Leave(*idle, now);
   }
 }
 
@@ -277,12 +315,17 @@ uint16_t Dispatcher::LastPreference(Destination& destination, uint32_t source,
   const bool spares = !AllAvoided(destination, source, now);
   policy::Permit no;
   bool room = false;
+  Instant tried_again = kNever;  // The first of those that are left out.
   const std::vector<dns::RouteHost>& hosts = destination.route.hosts;  // Sorted by preference.
   for (size_t i = 0; i < hosts.size(); ++i) {
     for (const IpAddress& ip : hosts[i].addresses) {
       if (!dns::Allows(families, ip) || !source_states_.Usable(source, ip.family)) continue;
       const Way way = {.address = {ip, hosts[i].port}, .source = source};
-      if (spares && destination.health.Avoided(way, now.instant)) continue;
+      const Instant avoided_until = destination.health.AvoidedUntil(way);
+      if (spares && now.instant < avoided_until) {
+        tried_again = std::min(tried_again, avoided_until);
+        continue;
+      }
       const policy::ScopeKey key = policy::KeyOf(destination.controls.scope, ip, source);
       const policy::Permit one =
           destination.budget.MayConnect(destination.controls, key, now.instant);
@@ -291,7 +334,7 @@ uint16_t Dispatcher::LastPreference(Destination& destination, uint32_t source,
     }
     const bool last = i + 1 == hosts.size() || hosts[i + 1].preference != hosts[i].preference;
     if (!last || no.binds == policy::Limit::kNone) continue;
-    if (!room) permit = no;
+    if (!room) permit = {.binds = no.binds, .look_again = std::min(no.look_again, tried_again)};
     return hosts[i].preference;
   }
   return UINT16_MAX;

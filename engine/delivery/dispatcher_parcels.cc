@@ -77,6 +77,7 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
   Lane& lane = LaneOf(connection);
   Destination& destination = *lane.destination;
   lane.ready.Remove(connection);
+  HasTakenTurn(lane);
   timers_.Disarm(connection.timer);
   CHECK(connection.granted == 0);
   connection.granted = std::min(recipients, limits::kRecipientsPerTransactionMax);

@@ -21,9 +21,9 @@ void HostHealth::Works(const Way& way) {
   if (Record* record = Find(way)) record->failures = 0;
 }
 
-bool HostHealth::Avoided(const Way& way, Instant now) const {
+Instant HostHealth::AvoidedUntil(const Way& way) const {
   const Record* record = Find(way);
-  return record != nullptr && now < record->avoid_until;
+  return record == nullptr ? Instant{} : record->avoid_until;
 }
 
 void HostHealth::TlsBroken(const Way& way, Instant until, Instant now) {

@@ -30,7 +30,8 @@ class HostHealth {
   // message has `failed_twice` at once.
   void Failed(const Way& way, bool failed_twice, Instant now);
   void Works(const Way& way);
-  bool Avoided(const Way& way, Instant now) const;
+  bool Avoided(const Way& way, Instant now) const { return now < AvoidedUntil(way); }
+  Instant AvoidedUntil(const Way& way) const;  // In the past: it is not.
 
   // TLS there was lost, and a level that only prefers it does without until then.
   void TlsBroken(const Way& way, Instant until, Instant now);

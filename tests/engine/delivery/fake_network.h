@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,21 @@ class FakeNetwork : public io::FakeSockets {
   // We can open no socket: the errno; 0: we can again.
   void NoMoreSockets(int error) { no_socket_ = error; }
 
+  // The machine has this address no more, or again.
+  void Loses(absl::string_view local) { missing_.insert(std::string(local)); }
+  void GetsBack(absl::string_view local) { missing_.erase(std::string(local)); }
+  // What the peer's socket was bound to; empty: the system chose.
+  const std::string& LocalOf(int peer) const { return sessions_.at(peer).local; }
+  // Sockets that were connected from there, to one address or all.
+  std::vector<int> From(absl::string_view local, absl::string_view ip = "") const {
+    std::vector<int> peers;
+    for (const auto& [number, session] : sessions_) {
+      if (session.local != local || session.ip.empty()) continue;
+      if (ip.empty() || session.ip == ip) peers.push_back(number);
+    }
+    return peers;
+  }
+
   // The sockets that were connected, in that order: to one address, or all.
   std::vector<int> To(absl::string_view ip) const {
     std::vector<int> peers;
@@ -71,7 +87,9 @@ class FakeNetwork : public io::FakeSockets {
   }
   std::vector<int> All() const {
     std::vector<int> peers;
-    for (const auto& [number, session] : sessions_) peers.push_back(number);
+    for (const auto& [number, session] : sessions_) {
+      if (!session.ip.empty()) peers.push_back(number);  // Others only looked for an address.
+    }
     return peers;
   }
   // Sockets that are not closed, half-open ones too; now, and at the worst moment so far.
@@ -102,10 +120,14 @@ class FakeNetwork : public io::FakeSockets {
 
   // --- io::Io.
 
-  io::Socket OpenStream(Family family, const IpAddress&) override {
+  io::Socket OpenStream(Family family, const IpAddress& local) override {
     if (no_socket_ != 0) return {-no_socket_};
+    const bool bound = local.family != Family::kNone;
+    CHECK(!bound || local.family == family);
+    if (bound && missing_.contains(local.ToString())) return {-EADDRNOTAVAIL};
     const int peer = AddPeer(SocketAddress{});
     sessions_[peer].family = family;
+    if (bound) sessions_[peer].local = local.ToString();
     most_open_ = std::max(most_open_, open());
     return {peer};
   }
@@ -137,7 +159,8 @@ class FakeNetwork : public io::FakeSockets {
  private:
   struct Session {
     Family family{};
-    std::string ip;  // Of the host.
+    std::string ip;     // Of the host.
+    std::string local;  // Of ours.
     bool connecting = false;
     bool connected = false;
     io::OpId connect_op;
@@ -199,6 +222,7 @@ class FakeNetwork : public io::FakeSockets {
   }
 
   std::map<std::string, FakeHost> hosts_;
+  std::set<std::string> missing_;
   std::map<int, Session> sessions_;
   int no_socket_ = 0;
   size_t most_open_ = 0;
