@@ -154,7 +154,9 @@ class Dispatcher {
   uint16_t LastPreference(Destination& destination, uint32_t source, policy::Permit& permit,
                           Now now);
   bool AllAvoided(const Destination& destination, uint32_t source, Now now) const;
-  std::vector<uint32_t> SourcesInOrder(const Lane& lane);
+  Instant AllAvoidedUntil(const Destination& destination, uint32_t source) const;
+  bool OtherSource(const Lane& lane, uint32_t source, Now now) const;
+  std::vector<uint32_t> SourcesInOrder(const Lane& lane, Instant& tried_again, Now now);
   std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
   bool TakeEngineRoom(Lane& lane, bool with_tls, Now now);
   Want WantOf(const Lane& lane) const;
@@ -200,6 +202,7 @@ class Dispatcher {
   void OnTlsBroken(Connection& connection, const SocketAddress& address, Now now);
   void AwaitSources(Now now);
   void LookForSources();
+  bool BlocksSource(const Lane& lane, const Connection& connection, Now now) const;
   void GiveHandshake(Connection& connection);
   void Alert(Connection& connection, Now now);
   Lane& LaneOf(const Connection& connection);

@@ -239,6 +239,7 @@ void Dispatcher::JudgeEnd(Lane& lane, const Connection& connection, Now now) {
   if (connection.source_missing) return;  // Another source, or none: the lane looks for itself.
   const bool no_session = !connection.was_ready && !connection.unneeded;
   if (!no_session && !connection.host_failed) return;
+  if (no_session && BlocksSource(lane, connection, now)) return;
   lane.not_before = std::max(lane.not_before, now.instant + kAfterPartialFailure);
   if (!lane.connections.empty()) return;
   // Not one session is up or coming up: the destination cannot be reached now.
@@ -248,6 +249,14 @@ void Dispatcher::JudgeEnd(Lane& lane, const Connection& connection, Now now) {
   if (AllAvoided(*lane.destination, connection.source, now)) {
     Pause(lane, connection.failure, now);
   }
+}
+
+// The hosts have refused the source for good: the pool's others may be welcome (Z3). Only where it
+// is remembered, or this one would be tried again at once.
+bool Dispatcher::BlocksSource(const Lane& lane, const Connection& connection, Now now) const {
+  return connection.failure.permanent() && !connection.final &&
+         AllAvoided(*lane.destination, connection.source, now) &&
+         OtherSource(lane, connection.source, now);
 }
 
 void Dispatcher::GiveHandshake(Connection& connection) {
@@ -260,11 +269,13 @@ void Dispatcher::GiveHandshake(Connection& connection) {
 // What is learned of addresses: the hosts' and our own.
 
 // Before its socket is closed, which may take a while. A host that takes sessions and drops them
-// under the first message is left out at once.
+// under the first message is left out at once, and so is one that refuses a source for good where
+// the pool has others.
 void Dispatcher::OnStepFailed(Connection& connection, const SocketAddress& address, Now now) {
   Lane& lane = LaneOf(connection);
+  const bool blocked = connection.failure.permanent() && OtherSource(lane, connection.source, now);
   lane.destination->health.Failed({.address = address, .source = connection.source},
-                                  /*failed_twice=*/connection.host_failed, now.instant);
+                                  /*failed_twice=*/connection.host_failed || blocked, now.instant);
   Alert(connection, now);
   const bool in_use = connection.counted_ready && !connection.hook.linked();
   if (!in_use) return;

@@ -17,6 +17,8 @@ namespace {
 // Parcels of a lane whose destination has no host, given back in one turn.
 constexpr int kFailuresPerLookMax = 256;
 
+constexpr uint32_t kNoSource = UINT32_MAX;
+
 // When the engine has no connection left to give: the time to look again.
 constexpr Duration kShortWait = std::chrono::seconds(1);
 
@@ -164,6 +166,7 @@ void Dispatcher::OpenConnections(Lane& lane, Now now) {
       lane.binding = "hosts";
       return LookAgainAt(lane, lane.not_before);
     }
+    if (WantOf(lane) != Want::kNothing) return LookAt(lane);  // The last one has just shown it.
     Opening opening;
     const policy::Permit permit = FindOpening(lane, opening, now);
     if (!permit) {
@@ -242,20 +245,32 @@ bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
 // limit that binds, and the first instant at which any of them may leave room again.
 policy::Permit Dispatcher::FindOpening(const Lane& lane, Opening& opening, Now now) {
   policy::Permit no;
-  for (const uint32_t source : SourcesInOrder(lane)) {
+  Instant tried_again = kNever;
+  for (const uint32_t source : SourcesInOrder(lane, tried_again, now)) {
     const policy::Permit permit = FindSteps(*lane.destination, source, opening, now);
     if (permit) return permit;
     AddNo(no, permit);
   }
   CHECK(!no);  // WantOf: there is a source, and an address that it reaches.
+  no.look_again = std::min(no.look_again, tried_again);
   return no;
 }
 
-// Those of the pool that can reach the route, drawn by their weights.
-std::vector<uint32_t> Dispatcher::SourcesInOrder(const Lane& lane) {
+// Those of the pool that can reach the route, drawn by their weights. One that all hosts have
+// lately refused is left out, unless none would be left; `tried_again`: when the first of them is
+// not.
+std::vector<uint32_t> Dispatcher::SourcesInOrder(const Lane& lane, Instant& tried_again, Now now) {
+  const Destination& destination = *lane.destination;
+  const bool spares = OtherSource(lane, kNoSource, now);
   std::vector<policy::SourceShare> left;
   for (const policy::SourceShare& share : sources_.pool(lane.pool).members) {
-    if (Reaches(*lane.destination, share.source, /*suspended_too=*/false)) left.push_back(share);
+    if (!Reaches(destination, share.source, /*suspended_too=*/false)) continue;
+    const Instant avoided_until = AllAvoidedUntil(destination, share.source);
+    if (spares && now.instant < avoided_until) {
+      tried_again = std::min(tried_again, avoided_until);
+    } else {
+      left.push_back(share);
+    }
   }
   std::vector<uint32_t> order;
   while (!left.empty()) {
@@ -342,17 +357,31 @@ uint16_t Dispatcher::LastPreference(Destination& destination, uint32_t source,
 
 // Of the addresses that the source can reach.
 bool Dispatcher::AllAvoided(const Destination& destination, uint32_t source, Now now) const {
+  return now.instant < AllAvoidedUntil(destination, source);
+}
+
+// When the first of them may be tried again; kNever: there are none.
+Instant Dispatcher::AllAvoidedUntil(const Destination& destination, uint32_t source) const {
+  Instant until = kNever;
   const std::optional<dns::FamilyOrder> families = FamiliesOf(destination, source);
-  if (!families) return true;
+  if (!families) return until;
   for (const dns::RouteHost& host : destination.route.hosts) {
     for (const IpAddress& address : host.addresses) {
       if (!dns::Allows(*families, address)) continue;
       if (!source_states_.Usable(source, address.family)) continue;
       const Way way = {.address = {address, host.port}, .source = source};
-      if (!destination.health.Avoided(way, now.instant)) return false;
+      until = std::min(until, destination.health.AvoidedUntil(way));
     }
   }
-  return true;
+  return until;
+}
+
+// The pool has another source than this one, for which not all hosts are avoided.
+bool Dispatcher::OtherSource(const Lane& lane, uint32_t source, Now now) const {
+  const std::vector<policy::SourceShare>& members = sources_.pool(lane.pool).members;
+  return std::any_of(members.begin(), members.end(), [&](const policy::SourceShare& share) {
+    return share.source != source && !AllAvoided(*lane.destination, share.source, now);
+  });
 }
 
 // -------------------------------------------------------------------------------------------------
