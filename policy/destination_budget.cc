@@ -235,6 +235,7 @@ void DestinationBudget::Restore(const Controls& controls, const WindowState& sta
     budget = &At(state.key);
   }
   budget->Restore(state.seen, state.period, now);
+  if (budget != &system_) counted_ = {.recipients_limited = true, .recipient_period = state.period};
   if (budget != &before_) return budget->Restored(state.period);
   if (state.part == WindowPart::kBefore) return;
   before_changed_ = true;
@@ -286,9 +287,9 @@ void DestinationBudget::TakeState(const Limits& limits, uint32_t room, Budget& b
 void DestinationBudget::TakeBefore(const Controls& controls, Instant now,
                                    std::vector<WindowState>& states) {
   if (before_.unsettled() || now < before_.refused_until()) return;
-  WindowState state = {.part = WindowPart::kBefore};
-  state.period = controls.limits.recipient_period;
-  if (controls.limits.recipients_limited) state.seen = before_.Stamps(state.period, now);
+  const Limits& limits = controls.limits.recipients_limited ? controls.limits : counted_;
+  WindowState state = {.part = WindowPart::kBefore, .period = limits.recipient_period};
+  if (limits.recipients_limited) state.seen = before_.Stamps(state.period, now);
   if (state.seen.empty()) {
     before_changed_ = false;
     return;

@@ -357,6 +357,27 @@ TEST(KeptWindows, AScopeThatEndsTellsUntilTheNextOneDoes) {
   EXPECT_TRUE(ended.seen.empty());
 }
 
+// A table that lifts the limit and changes the scope at once: the next one may limit it again.
+TEST(KeptWindows, WhatAnEndedScopeCountedIsWrittenWithoutALimitToo) {
+  Kept kept(1600);
+  kept.MayStart(1);
+  kept.WriteAndSync();
+  kept.Start(7);
+  kept.End(7, 7);
+  const Limits before = kept.controls.limits;
+  kept.controls.scope.each_address = true;
+  kept.controls.limits.recipients_limited = false;
+  kept.controls.limits.recipient_period = {};
+  kept.budget.BeginRescope(before, kept.controls.limits, kNow);
+  kept.budget.Recount(Address(1), /*leaving=*/false, 0);
+  ASSERT_EQ(kept.Write(), 1u);
+  const WindowState& state = kept.keeper.last().state;
+  EXPECT_EQ(state.part, WindowPart::kBefore);
+  EXPECT_EQ(state.period, minutes(64));
+  ASSERT_EQ(state.seen.size(), 1u);
+  EXPECT_EQ(state.seen[0].recipients, 7u);
+}
+
 // --- Taking up.
 
 TEST(RestoredWindows, CountForTheirScopeOrForEach) {
