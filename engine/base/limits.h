@@ -35,6 +35,11 @@ inline constexpr uint32_t kLanesPerShardMax = 1 << 21;
 // together.
 inline constexpr uint32_t kCountedDestinationsMax = 1 << 20;
 
+// Windows of recipient limits that a shard keeps in its log, one for each scope with a limit: their
+// records, of a kilobyte at most, fit one segment. Beyond: mail of another scope waits until one is
+// a period old.
+inline constexpr uint32_t kWindowsPerShardMax = 1 << 16;
+
 // Both sides of a relay need a descriptor a session: 20,000 descriptors (the limit this was built
 // under) leave room for 2 x 8,000 and the log files on one shard; shards share the process's limit.
 inline constexpr uint32_t kIntakeSessionsPerShardMax = 8000;
