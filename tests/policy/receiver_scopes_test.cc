@@ -257,6 +257,7 @@ class Audit {
       case Limit::kNone:
       case Limit::kMessagesPerConnection:
       case Limit::kScopes:
+      case Limit::kKeeping:
         FAIL() << LimitName(no.binds);
     }
     ASSERT_GT(no.look_again, now_);
