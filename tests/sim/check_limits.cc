@@ -30,28 +30,51 @@ uint32_t LimitsChecker::MaxLately(const Domain& domain, Get get) const {
   return most;
 }
 
-void LimitsChecker::OnCalling(uint64_t number, const std::string& name) {
+// In a scope of one of the tables that held lately, and in all.
+void LimitsChecker::CheckConnections(const std::string& name, const Domain& domain,
+                                     const Way& way) {
+  const auto count = [&](const policy::LimitScope& scope) {
+    uint32_t connections = 0;
+    for (const auto& [other, number] : domain.connections) {
+      if (other.In(scope) == way.In(scope)) connections += number;
+    }
+    return connections;
+  };
+  const uint32_t most = MaxLately(
+      domain, [](const policy::Controls& controls) { return controls.limits.connections_max; });
+  bool good = false;
+  for (size_t i = domain.regimes.size(); i > 0; --i) {
+    good |= count(domain.regimes[i - 1].controls.scope) <= most;
+    if (domain.regimes[i - 1].since + kSettled < world_.instant()) break;
+  }
+  const uint32_t most_of_all = MaxLately(
+      domain, [](const policy::Controls& controls) { return controls.system.connections_max; });
+  if (good && count({}) <= most_of_all) return;
+  world_.Violated("limits", absl::StrCat(name, " has ", count({}), " connections, ",
+                                         count(domain.regimes.back().controls.scope),
+                                         " of them in the scope of the last, and ", most,
+                                         " are allowed there and ", most_of_all, " in all"));
+}
+
+void LimitsChecker::OnCalling(uint64_t number, const std::string& name, const Way& way) {
   Domain& domain = domains_[name];
   Refresh(name, domain, /*fresh=*/false);
   Call& call = calls_[number];
   CHECK(!call.open);
   call.domain = name;
+  call.way = way;
   call.open = call.opening = true;
   call.life = life_;
-  ++domain.connections;
+  ++domain.connections[way];
   ++domain.opening;
-  const uint32_t most = MaxLately(
-      domain, [](const policy::Controls& controls) { return controls.limits.connections_max; });
-  if (domain.connections > most) {
-    world_.Violated("limits", absl::StrCat(name, " has ", domain.connections, " connections, and ",
-                                           most, " are allowed"));
-  }
+  CheckConnections(name, domain, way);
   const uint32_t worth = std::min(
       limits::kMessagesWorthAConnection,
       MaxLately(domain, [](const policy::Controls& c) { return c.messages_per_connection_max; }));
   const bool settled =
       domain.regimes.back().since + kSettled < world_.instant() || domain.regimes.size() == 1;
-  if (settled && domain.opening > (domain.outstanding + worth - 1) / worth) {
+  // Each lane opens for its own mail.
+  if (settled && domain.opening > (domain.outstanding + (worth - 1) * lanes_max_) / worth) {
     world_.Violated("limits",
                     absl::StrCat(name, ": ", domain.opening, " connections are being opened for ",
                                  domain.outstanding, " recipients"));
@@ -75,7 +98,7 @@ void LimitsChecker::OnClosed(uint64_t number) {
   NoLongerOpening(call);
   call.open = false;
   call.closed = world_.instant();
-  --domains_[call.domain].connections;
+  --domains_[call.domain].connections[call.way];
 }
 
 void LimitsChecker::OnMail(uint64_t number) {
@@ -96,12 +119,14 @@ void LimitsChecker::OnRecipient(uint64_t number, Instant written) {
   const Call& call = calls_.at(number);
   if (call.life != life_) return;
   Regime& regime = domains_[call.domain].regimes.back();
-  if (!regime.controls.limits.recipients_limited) return;
+  if (!regime.controls.limits.recipients_limited && !regime.controls.system.recipients_limited) {
+    return;
+  }
   if (regime.since != domains_[call.domain].regimes.front().since &&
       written < regime.since + kSettled) {
     return;
   }
-  regime.recipients.push_back(std::min(world_.instant(), call.closed));
+  regime.recipients[call.way].push_back(std::min(world_.instant(), call.closed));
 }
 
 void LimitsChecker::ForgetOutstanding() {
@@ -110,19 +135,33 @@ void LimitsChecker::ForgetOutstanding() {
 
 void LimitsChecker::CheckWindows() {
   for (auto& [name, domain] : domains_) {
-    for (Regime& regime : domain.regimes) {
-      std::vector<Instant>& seen = regime.recipients;
-      std::sort(seen.begin(), seen.end());
-      const size_t most = regime.controls.limits.recipients_max;
-      for (size_t i = 0; i + most < seen.size(); ++i) {
-        if (seen[i + most] - seen[i] >= regime.controls.limits.recipient_period) continue;
-        return world_.Violated(
-            "limits",
-            absl::StrCat(name, " got ", most + 1, " recipients from ", TimeText(seen[i]), " to ",
-                         TimeText(seen[i + most]), ", and ", most, " are allowed in ",
-                         Seconds(regime.controls.limits.recipient_period), " s"));
+    for (const Regime& regime : domain.regimes) {
+      std::map<Way, std::vector<Instant>> of_scopes;
+      std::vector<Instant> of_all;
+      for (const auto& [way, seen] : regime.recipients) {
+        std::vector<Instant>& of_scope = of_scopes[way.In(regime.controls.scope)];
+        of_scope.insert(of_scope.end(), seen.begin(), seen.end());
+        of_all.insert(of_all.end(), seen.begin(), seen.end());
       }
+      for (auto& [way, seen] : of_scopes) {
+        CheckWindow(name, std::move(seen), regime.controls.limits);
+      }
+      CheckWindow(absl::StrCat(name, ", in all,"), std::move(of_all), regime.controls.system);
     }
+  }
+}
+
+void LimitsChecker::CheckWindow(const std::string& name, std::vector<Instant> seen,
+                                const policy::Limits& limits) {
+  if (!limits.recipients_limited) return;
+  std::sort(seen.begin(), seen.end());
+  const size_t most = limits.recipients_max;
+  for (size_t i = 0; i + most < seen.size(); ++i) {
+    if (seen[i + most] - seen[i] >= limits.recipient_period) continue;
+    return world_.Violated(
+        "limits", absl::StrCat(name, " got ", most + 1, " recipients from ", TimeText(seen[i]),
+                               " to ", TimeText(seen[i + most]), ", and ", most, " are allowed in ",
+                               Seconds(limits.recipient_period), " s"));
   }
 }
 

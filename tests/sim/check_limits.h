@@ -1,6 +1,7 @@
 // Limits, as they can be seen from outside: connections at any instant for each destination, from
 // the call to the close; messages on a connection; recipients in every window of the period, at
-// the instants at which the peer saw them.
+// the instants at which the peer saw them. Connections and recipients for each scope of the
+// destination that has limits of its own (by its addresses, by ours), and beside them for all.
 //
 // A new table does not undo what was begun under the old one. So for a while after a change the
 // larger of the two limits holds for connections and messages, and windows are held to the new
@@ -16,23 +17,39 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/ip_address.h"
 #include "engine/base/time.h"
 #include "policy/controls.h"
 #include "tests/sim/world.h"
 
 namespace sluice::sim {
 
+// By where a call comes from and goes to, the scopes of every table can be told.
+struct Way {
+  IpAddress address;
+  IpAddress source;
+
+  // What has limits of its own by `scope`: the parts that have none are empty.
+  Way In(const policy::LimitScope& scope) const {
+    return {.address = scope.each_address ? address : IpAddress{},
+            .source = scope.each_source ? source : IpAddress{}};
+  }
+  auto operator<=>(const Way&) const = default;
+};
+
 class LimitsChecker {
  public:
   // What holds for a domain at this moment, by the engine's own table.
   using InForce = std::function<const policy::Controls&(const std::string& domain)>;
-  LimitsChecker(World& world, InForce in_force) : world_(world), in_force_(std::move(in_force)) {}
+  // `lanes_max`: a destination's mail leaves in so many lanes at most.
+  LimitsChecker(World& world, uint32_t lanes_max, InForce in_force)
+      : world_(world), lanes_max_(lanes_max), in_force_(std::move(in_force)) {}
 
   // All limits may have changed. `fresh`: the engine has started, and remembers nothing.
   void OnTables(bool fresh);
 
   // By number of a call, unique in the simulation.
-  void OnCalling(uint64_t call, const std::string& domain);
+  void OnCalling(uint64_t call, const std::string& domain, const Way& way);
   void OnOpened(uint64_t call);  // The session has been offered a transaction's start.
   void OnClosed(uint64_t call);
   void OnMail(uint64_t call);
@@ -54,16 +71,17 @@ class LimitsChecker {
   struct Regime {
     Instant since{};
     policy::Controls controls;
-    std::vector<Instant> recipients;
+    std::map<Way, std::vector<Instant>> recipients;
   };
   struct Domain {
     std::vector<Regime> regimes;
-    uint32_t connections = 0;
+    std::map<Way, uint32_t> connections;
     uint32_t opening = 0;
     int64_t outstanding = 0;
   };
   struct Call {
     std::string domain;
+    Way way;
     bool open = false;
     bool opening = false;
     uint32_t life = 0;
@@ -71,11 +89,15 @@ class LimitsChecker {
     Instant closed = kNever;
   };
   void Refresh(const std::string& name, Domain& domain, bool fresh);
+  void CheckConnections(const std::string& name, const Domain& domain, const Way& way);
+  void CheckWindow(const std::string& name, std::vector<Instant> seen,
+                   const policy::Limits& limits);
   template <class Get>
   uint32_t MaxLately(const Domain& domain, Get get) const;
   void NoLongerOpening(Call& call);
 
   World& world_;
+  const uint32_t lanes_max_;
   InForce in_force_;
   std::map<std::string, Domain> domains_;
   std::map<uint64_t, Call> calls_;

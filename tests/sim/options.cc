@@ -88,6 +88,10 @@ Options DrawOptions(uint64_t seed) {
   options.slow_turns = random.Chance(0.2);
   DrawFaults(random, options.faults);
   options.notifications = random.Chance(0.3);
+  // Drawn last, so that a seed's other options are what they were before there were these.
+  options.scopes = options.controls && random.Chance(0.5);
+  if (random.Chance(0.4)) options.sources = static_cast<uint32_t>(random.Between(1, 3));
+  if (options.sources > 0 && random.Chance(0.4)) options.lost_addresses = int(random.Between(1, 4));
   return options;
 }
 
@@ -110,7 +114,8 @@ std::string Options::ToString() const {
                   " table_swaps=", table_swaps, " one_host_only=", one_host_only,
                   " short_queue=", short_queue, " cut=", cut);
   absl::StrAppend(&text, " tight_rooms=", tight_rooms, " reorders=", reorders,
-                  " small_slabs=", small_slabs, " slow_turns=", slow_turns,
+                  " small_slabs=", small_slabs, " slow_turns=", slow_turns, " scopes=", scopes,
+                  " sources=", sources, " lost_addresses=", lost_addresses,
                   " notifications=", notifications, " segment_bytes=", segment_bytes);
   Faults copy = faults;
   ForEachRate(copy, [&](const char* name, double rate) {

@@ -68,6 +68,9 @@ struct Options {
   bool reorders = false;
   bool small_slabs = false;
   bool slow_turns = false;
+  bool scopes = false;         // Tables have limits of addresses, sources and the system.
+  uint32_t sources = 0;        // Beside the system's choice.
+  int lost_addresses = 0;      // Of sources, for a while each.
   bool notifications = false;  // Injectors ask for them, and some peers offer DSN (RFC 3461).
   uint64_t segment_bytes = 256 << 10;
   Faults faults;

@@ -26,10 +26,39 @@ EngineModel::EngineModel(Scene& scene, SimResolver& resolver, spool::MemoryDisk&
       resolver_(resolver),
       disk_(disk),
       profile_(std::move(profile)),
-      ended_(std::move(ended)) {}
+      ended_(std::move(ended)) {
+  MakeSources();
+}
 
 EngineModel::~EngineModel() {
   Bury();
+}
+
+// -------------------------------------------------------------------------------------------------
+// Sources.
+
+IpAddress EngineModel::AddressOfSource(uint32_t source) {
+  return *IpAddress::Parse(absl::StrCat("198.18.0.", source));
+}
+
+// Mail of one group of senders leaves by the first source, of another one by all, and the rest as
+// the system chooses.
+void EngineModel::MakeSources() {
+  if (scene_.options.sources == 0) return;
+  policy::SourcePool all = {.name = "all"};
+  for (uint32_t number = 1; number <= scene_.options.sources; ++number) {
+    const uint32_t source = sources_.AddSource(
+        {.name = absl::StrCat("source", number), .ipv4 = AddressOfSource(number)});
+    CHECK(source == number);
+    all.members.push_back({.source = source, .weight = number});
+  }
+  const uint32_t pool_of_all = sources_.AddPool(std::move(all));
+  policy::SourceRule one = *policy::ParseSourceRule("@.p0.test");
+  one.pool = *sources_.FindPool("source1");
+  sources_.AddRule(std::move(one));
+  policy::SourceRule every = *policy::ParseSourceRule("@.p1.test");
+  every.pool = pool_of_all;
+  sources_.AddRule(std::move(every));
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -63,6 +92,7 @@ bool EngineModel::Start(uint32_t shards) {
     inheritances[segment.keeper % shards].segments.push_back(std::move(segment));
   }
   post_ = std::make_unique<shard::Post>(shards);
+  caps_ = std::make_unique<delivery::EngineCaps>(scene_.options.scopes ? 30 : 0, 0);
   resolver_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
   state_ = State::kRunning;
   nodes_.clear();
@@ -100,6 +130,7 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
                                      .disk = &disk_,
                                      .resolver = &resolver_,
                                      .events = node.events.get(),
+                                     .caps = caps_.get(),
                                      .post = post_.get()};
   node.table_version = tables_.back()->version();
   post_->table_version(number).store(node.table_version);
@@ -121,6 +152,7 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.hostname = "relay.test";
   options.random_seed = scene_.world.random().Next();
   options.bounce_profiles.by_default = profile_;
+  if (scene_.options.sources > 0) options.sources = &sources_;
   options.log.segment_bytes = scene_.options.segment_bytes;
   options.log.outcome_reserve_bytes = scene_.options.segment_bytes / 2;
   options.intake.sessions_max = 64;
@@ -302,13 +334,13 @@ const SocketAddress* EngineModel::DrawListener() {
 // Calls.
 
 CallObserver::Answer EngineModel::OnCalling(uint32_t shard, int32_t descriptor,
-                                            const SocketAddress& to) {
+                                            const IpAddress& from, const SocketAddress& to) {
   const auto host = hosts_.find(to.ToString());
   CHECK(host != hosts_.end());
   const uint64_t call = next_call_++;
   calls_[{shard, descriptor}] = call;
   called_[call] = host->second;
-  scene_.limits.OnCalling(call, host->second->domain());
+  scene_.limits.OnCalling(call, host->second->domain(), {.address = to.ip, .source = from});
   if (!scene_.faults_on) return Answer::kTaken;
   if (scene_.world.Chance(scene_.options.faults.hang_call)) return Answer::kHangs;
   if (scene_.world.Chance(scene_.options.faults.refuse_call)) return Answer::kRefused;

@@ -7,12 +7,14 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "engine/shard/post.h"
 #include "engine/shard/shard.h"
 #include "policy/controls_table.h"
+#include "policy/sources.h"
 #include "tests/engine/spool/memory_disk.h"
 #include "tests/sim/sim_events.h"
 #include "tests/sim/sim_io.h"
@@ -39,6 +41,11 @@ class EngineModel : public CallObserver {
   void Abort();
   void UseTable(std::vector<policy::ControlsEntry> entries);
 
+  // The machine has the address of a source no more, or again.
+  static IpAddress AddressOfSource(uint32_t source);
+  void LoseAddress(const IpAddress& address) { lost_.insert(address); }
+  void GetAddressBack(const IpAddress& address) { lost_.erase(address); }
+
   State state() const { return state_; }
   uint32_t shards() const { return static_cast<uint32_t>(nodes_.size()); }
   uint32_t number_of_starts() const { return starts_; }
@@ -51,7 +58,9 @@ class EngineModel : public CallObserver {
   const SocketAddress* DrawListener();
 
   // --- CallObserver
-  Answer OnCalling(uint32_t shard, int32_t descriptor, const SocketAddress& to) override;
+  Answer OnCalling(uint32_t shard, int32_t descriptor, const IpAddress& from,
+                   const SocketAddress& to) override;
+  bool HasAddress(const IpAddress& address) const override { return !lost_.contains(address); }
   void OnConnected(uint32_t shard, int32_t descriptor, Connection& connection) override;
   void OnClosed(uint32_t shard, int32_t descriptor) override;
 
@@ -70,6 +79,7 @@ class EngineModel : public CallObserver {
     Instant last_turn{};
   };
 
+  void MakeSources();
   bool StartShard(uint32_t number, shard::Shard::Inheritance inheritance);
   shard::Shard::Options ShardOptions(uint32_t number);
   void ScheduleTurn(uint32_t number, Instant when);
@@ -82,6 +92,9 @@ class EngineModel : public CallObserver {
   SimResolver& resolver_;
   spool::MemoryDisk& disk_;
   const policy::BounceProfile profile_;
+  policy::Sources sources_;
+  std::set<IpAddress> lost_;
+  std::unique_ptr<delivery::EngineCaps> caps_;  // Of one life.
   const std::function<void()> ended_;
   std::map<std::string, PeerHost*> hosts_;
 

@@ -178,8 +178,11 @@ SocketAddress SimIo::PeerAddress(io::Socket socket) {
   return it.side == 0 ? it.connection->to() : it.connection->from();
 }
 
-io::Socket SimIo::OpenStream(Family, const IpAddress&) {
+io::Socket SimIo::OpenStream(Family family, const IpAddress& local) {
+  CHECK(local.family == Family::kNone || local.family == family);
+  if (local.family != Family::kNone && !observer_.HasAddress(local)) return {-EADDRNOTAVAIL};
   const int32_t descriptor = NewSocket();
+  SocketOf(descriptor).address.ip = local;
   SocketOf(descriptor).called_out = true;
   return {descriptor};
 }
@@ -262,7 +265,8 @@ void SimIo::Connect(io::OpId op, io::Socket handle, const SocketAddress& to) {
   Operation& operation = Begin(op, Kind::kConnect, handle.descriptor);
   connecting_[operation.serial] = to;
   world_.Note("calls", options_.shard, static_cast<uint64_t>(handle.descriptor), to.ToString());
-  switch (observer_.OnCalling(options_.shard, handle.descriptor, to)) {
+  const IpAddress& from = SocketOf(handle.descriptor).address.ip;
+  switch (observer_.OnCalling(options_.shard, handle.descriptor, from, to)) {
     case CallObserver::Answer::kTaken:
       return Later(operation, microseconds(100), milliseconds(100), &SimIo::DoConnect);
     case CallObserver::Answer::kRefused:
@@ -282,7 +286,7 @@ void SimIo::DoConnect(Operation& operation) {
   connecting_.erase(operation.serial);
   Callee* callee = network_.FindCallee(to);
   if (callee == nullptr) return Complete(operation, -ECONNREFUSED);
-  Connection& connection = network_.Open({}, to);
+  Connection& connection = network_.Open(socket.address, to);
   connection.Attach(0, this);
   socket.connection = &connection;
   socket.side = 0;

@@ -32,7 +32,11 @@ class CallObserver {
   virtual ~CallObserver() = default;
   // `to` is called. False: nobody is there, or nothing comes back (`hangs`).
   enum class Answer : uint8_t { kTaken, kRefused, kHangs };
-  virtual Answer OnCalling(uint32_t shard, int32_t descriptor, const SocketAddress& to) = 0;
+  // `from`: of family kNone where the system chooses.
+  virtual Answer OnCalling(uint32_t shard, int32_t descriptor, const IpAddress& from,
+                           const SocketAddress& to) = 0;
+  // The machine has it.
+  virtual bool HasAddress(const IpAddress& address) const = 0;
   virtual void OnConnected(uint32_t shard, int32_t descriptor, Connection& connection) = 0;
   virtual void OnClosed(uint32_t shard, int32_t descriptor) = 0;
 };
@@ -108,7 +112,7 @@ class SimIo : public io::Io, public End, public Callee {
   struct Socket {
     bool open = false;
     bool listens = false;
-    SocketAddress address;  // Own, of a listener.
+    SocketAddress address;  // Own, of a listener, or what it was bound to.
     Connection* connection = nullptr;
     int side = 0;
     bool called_out = false;

@@ -5,6 +5,20 @@
 namespace sluice::sim {
 namespace {
 
+void DrawScope(World& world, const Options& options, bool may_hold, policy::ControlsEntry& entry) {
+  if (world.Chance(0.5)) entry.limits_each_address = world.Chance(0.6);
+  if (world.Chance(0.5)) entry.limits_each_source = world.Chance(0.6);
+  if (world.Chance(0.4)) {
+    entry.system_connections_max = static_cast<uint32_t>(world.Between(1, 10));
+  }
+  if (world.Chance(0.3)) {
+    const uint64_t all = uint64_t{options.messages} * options.recipients_max;
+    entry.system_recipients_max = static_cast<uint32_t>(world.Between(1, 40) + all / 100);
+    if (may_hold && world.Chance(0.1)) entry.system_recipients_max = 0;
+    entry.system_recipient_minutes = static_cast<uint32_t>(world.Between(1, 3));
+  }
+}
+
 policy::ControlsEntry DrawEntry(World& world, const Options& options, std::string domain,
                                 bool may_hold) {
   policy::ControlsEntry entry = {.domain = std::move(domain)};
@@ -22,6 +36,7 @@ policy::ControlsEntry DrawEntry(World& world, const Options& options, std::strin
     if (may_hold && world.Chance(0.1)) entry.recipients_max = 0;
     entry.recipient_minutes = static_cast<uint32_t>(world.Between(1, 2));
   }
+  if (options.scopes) DrawScope(world, options, may_hold, entry);
   return entry;
 }
 

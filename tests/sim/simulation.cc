@@ -66,7 +66,7 @@ Simulation::Simulation(uint64_t seed, bool prints_trace)
                         .cut = options_.cut,
                         .tight_rooms = options_.tight_rooms}),
       ledger_(world_, network_),
-      limits_(world_,
+      limits_(world_, options_.sources == 0 ? 1 : 3,
               [this](const std::string& domain) -> const policy::Controls& {
                 return engine_->InForce(domain);
               }),
@@ -205,6 +205,15 @@ void Simulation::ScheduleTrouble() {
   }
   for (int i = 0; i < faults.read_errors; ++i) {
     AtSomeTime([this] { ForAWhile(disk_.faults.read_error, EIO, 0); });
+  }
+  for (int i = 0; i < options_.lost_addresses; ++i) {
+    AtSomeTime([this] {
+      const IpAddress address =
+          EngineModel::AddressOfSource(static_cast<uint32_t>(world_.Between(1, options_.sources)));
+      engine_->LoseAddress(address);
+      world_.After(world_.Delay(milliseconds(1), minutes(5)),
+                   [this, address] { engine_->GetAddressBack(address); });
+    });
   }
 }
 
