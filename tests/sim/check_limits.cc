@@ -73,8 +73,8 @@ void LimitsChecker::OnCalling(uint64_t number, const std::string& name, const Wa
       MaxLately(domain, [](const policy::Controls& c) { return c.messages_per_connection_max; }));
   const bool settled =
       domain.regimes.back().since + kSettled < world_.instant() || domain.regimes.size() == 1;
-  // Each lane opens for its own mail.
-  if (settled && domain.opening > (domain.outstanding + (worth - 1) * lanes_max_) / worth) {
+  // Of several lanes each opens for its own mail, and by which a call goes cannot be seen.
+  if (one_lane_ && settled && domain.opening > (domain.outstanding + worth - 1) / worth) {
     world_.Violated("limits",
                     absl::StrCat(name, ": ", domain.opening, " connections are being opened for ",
                                  domain.outstanding, " recipients"));

@@ -8,7 +8,7 @@
 // limit from kSettled after the change. A restart forgets what was counted.
 //
 // Also the bound on eagerness (case K20): connections that are being opened are no more than the
-// waiting mail can use.
+// waiting mail can use. It is judged where a destination has one lane.
 
 #pragma once
 
@@ -41,9 +41,9 @@ class LimitsChecker {
  public:
   // What holds for a domain at this moment, by the engine's own table.
   using InForce = std::function<const policy::Controls&(const std::string& domain)>;
-  // `lanes_max`: a destination's mail leaves in so many lanes at most.
-  LimitsChecker(World& world, uint32_t lanes_max, InForce in_force)
-      : world_(world), lanes_max_(lanes_max), in_force_(std::move(in_force)) {}
+  // `one_lane`: all mail leaves as the system chooses.
+  LimitsChecker(World& world, bool one_lane, InForce in_force)
+      : world_(world), one_lane_(one_lane), in_force_(std::move(in_force)) {}
 
   // All limits may have changed. `fresh`: the engine has started, and remembers nothing.
   void OnTables(bool fresh);
@@ -97,7 +97,7 @@ class LimitsChecker {
   void NoLongerOpening(Call& call);
 
   World& world_;
-  const uint32_t lanes_max_;
+  const bool one_lane_;
   InForce in_force_;
   std::map<std::string, Domain> domains_;
   std::map<uint64_t, Call> calls_;

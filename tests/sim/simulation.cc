@@ -66,7 +66,7 @@ Simulation::Simulation(uint64_t seed, bool prints_trace)
                         .cut = options_.cut,
                         .tight_rooms = options_.tight_rooms}),
       ledger_(world_, network_),
-      limits_(world_, options_.sources == 0 ? 1 : 3,
+      limits_(world_, /*one_lane=*/options_.sources == 0,
               [this](const std::string& domain) -> const policy::Controls& {
                 return engine_->InForce(domain);
               }),
