@@ -80,6 +80,7 @@ ControlReply Control::RunDestconfig(const std::string& body) {
   ControlsStore::Table proposed;  // and what they were made of.
   Destconfig destconfig({.store = &store_,
                          .routes = routes.errors.empty() ? &routes.table : nullptr,
+                         .sources = &config_.sources,
                          .shards = engine_.shards(),
                          .check =
                              [&](const ProposedControls& controls) {

@@ -49,6 +49,12 @@ bool GivesDefault(const std::string& text) {
                      [](const policy::ControlsEntry& entry) { return entry.domain.empty(); });
 }
 
+// Of "client=192.0.2.1".
+std::optional<IpAddress> ClientIn(absl::string_view word) {
+  if (!absl::StartsWithIgnoreCase(word, "client=")) return std::nullopt;
+  return IpAddress::Parse(word.substr(7));
+}
+
 std::string Lines(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) absl::StrAppend(&text, line, "\n");
@@ -76,7 +82,7 @@ DestconfigResult Destconfig::Run(Words given, const std::string& input) {
       {"export", &Destconfig::Export, 1, 1, false, false},
       {"list", &Destconfig::List, 0, 0, false, false},
       {"detail", &Destconfig::Detail, 1, 1, false, false},
-      {"test", &Destconfig::Test, 1, 1, false, false},
+      {"test", &Destconfig::Test, 1, 3, false, false},
       {"diff", &Destconfig::Diff, 0, 0, false, false},
       {"commit", &Destconfig::Commit, 0, 0, false, true},
       {"abandon", &Destconfig::Abandon, 0, 0, false, true},
@@ -232,7 +238,19 @@ void Destconfig::Test(Words words) {
   const absl::StatusOr<std::string> domain =
       NormalizeDomain(absl::string_view(address).substr(address.rfind('@') + 1));
   if (!domain.ok()) return Fail(domain.status().message());
-  result_.text = TestText(*entries, *domain, world_.routes, world_.shards);
+  TestedMail mail = {.domain = *domain};
+  for (const std::string& word : words.subspan(1)) {
+    if (absl::StartsWithIgnoreCase(word, "from=")) {
+      mail.sender = word.substr(5) == "<>" ? "" : word.substr(5);
+    } else if (const auto client = ClientIn(word)) {
+      mail.client = *client;
+    } else {
+      return Fail(absl::StrCat("'", word, "' is neither from=SENDER nor client=ADDRESS"));
+    }
+  }
+  result_.text =
+      TestText(*entries, mail,
+               {.routes = world_.routes, .sources = world_.sources, .shards = world_.shards});
 }
 
 void Destconfig::Diff(Words) {

@@ -3,7 +3,8 @@
 //   new SECTION [OPTION=VALUE …]      edit SECTION OPTION=VALUE …      delete SECTION
 //   clear                             import FILE [--merge] [--dry-run]
 //   list                              detail SECTION | all             export FILE
-//   test ADDRESS                      diff      commit      abandon
+//   test ADDRESS [from=SENDER] [client=ADDRESS]
+//                                     diff      commit      abandon
 //   history                           rollback VERSION
 //
 // SECTION is a domain, a partial domain (".example.com"), an address, or DEFAULT. Options have the
@@ -46,6 +47,7 @@ class Destconfig {
   struct World {
     ControlsStore* store = nullptr;
     const dns::RoutesTable* routes = nullptr;  // Null: not known.
+    const policy::Sources* sources = nullptr;  // The same.
     uint32_t shards = 0;                       // 0: not known.
     bool waits = false;  // For another command that is changing the table; else it is refused.
     // What is wrong with a table beyond itself: what it names is not there. Before a commit.

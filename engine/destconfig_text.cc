@@ -180,6 +180,31 @@ std::string RouteText(const dns::RoutesTable& routes, const std::string& domain)
       }));
 }
 
+// "vg1 (192.0.2.10)"
+std::string SourceName(const policy::Source& source) {
+  std::vector<std::string> addresses;
+  for (const IpAddress& address : {source.ipv4, source.ipv6}) {
+    if (address.family != Family::kNone) addresses.push_back(address.ToString());
+  }
+  return absl::StrCat(source.name, " (", absl::StrJoin(addresses, ", "), ")");
+}
+
+// "bulk: vg1 (192.0.2.10), vg2 (192.0.2.11) by 3"; a source that is no pool stands alone.
+std::string SourceText(const policy::Sources& sources, const TestedMail& mail) {
+  if (sources.sources() == 1) return "the system chooses the address";
+  if (!mail.sender) return "by the sender: ask again with from=SENDER";
+  const policy::SourcePool& pool = sources.pool(sources.PoolFor(mail.client, *mail.sender));
+  if (pool.name.empty()) return "no rule: the system chooses the address";
+  std::vector<std::string> members;
+  for (const policy::SourceShare& share : pool.members) {
+    const policy::Source& source = sources.source(share.source);
+    members.push_back(SourceName(source));
+    if (share.weight > 1) absl::StrAppend(&members.back(), " by ", share.weight);
+    if (source.name == pool.name) return members.back();
+  }
+  return absl::StrCat(pool.name, ": ", absl::StrJoin(members, ", "));
+}
+
 }  // namespace
 
 std::string CountText(const std::vector<ControlsEntry>& entries) {
@@ -221,17 +246,21 @@ std::string DetailText(const std::vector<ControlsEntry>& entries, const std::str
   return text;
 }
 
-std::string TestText(const std::vector<ControlsEntry>& entries, const std::string& domain,
-                     const dns::RoutesTable* routes, uint32_t shards) {
+std::string TestText(const std::vector<ControlsEntry>& entries, const TestedMail& mail,
+                     const TestWorld& world) {
+  const std::string& domain = mail.domain;
   const policy::ExplainedControls explained = policy::Explain(entries, domain);
   std::string text = absl::StrFormat("%-28s %s\n", "destination", domain);
   absl::StrAppendFormat(&text, "%-28s %s\n", "entry", policy::MatchText(explained));
-  if (routes != nullptr) {
-    absl::StrAppendFormat(&text, "%-28s %s\n", "route", RouteText(*routes, domain));
+  if (world.routes != nullptr) {
+    absl::StrAppendFormat(&text, "%-28s %s\n", "route", RouteText(*world.routes, domain));
   }
-  absl::StrAppendFormat(&text, "%-28s %s\n", "source", "the system chooses the address");
-  if (shards > 0) {
-    absl::StrAppendFormat(&text, "%-28s %d\n", "shard", shard::Shard::OwnerOf(domain, shards));
+  if (world.sources != nullptr) {
+    absl::StrAppendFormat(&text, "%-28s %s\n", "source", SourceText(*world.sources, mail));
+  }
+  if (world.shards > 0) {
+    absl::StrAppendFormat(&text, "%-28s %d\n", "shard",
+                          shard::Shard::OwnerOf(domain, world.shards));
   }
   for (const policy::EffectiveField& field : explained.fields) {
     absl::StrAppendFormat(&text, "%-28s %-24s %s\n", field.key, field.value,

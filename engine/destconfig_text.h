@@ -4,11 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/base/ip_address.h"
 #include "engine/dns/routes_table.h"
 #include "policy/controls_table.h"
+#include "policy/sources.h"
 
 namespace sluice {
 
@@ -23,9 +26,23 @@ std::string ListText(const std::vector<policy::ControlsEntry>& entries);
 std::string DetailText(const std::vector<policy::ControlsEntry>& entries,
                        const std::string* domain);
 
-// The entry that governs a normalised domain, every value with who says it, the route and the
-// shard. `routes` may be null and `shards` 0: not known.
-std::string TestText(const std::vector<policy::ControlsEntry>& entries, const std::string& domain,
-                     const dns::RoutesTable* routes, uint32_t shards);
+// Mail of which is asked what holds for it.
+struct TestedMail {
+  std::string domain;                 // Normalised.
+  std::optional<std::string> sender;  // Not given: any.
+  IpAddress client;                   // Who injects it; family kNone: any.
+};
+
+// What is known beside the table.
+struct TestWorld {
+  const dns::RoutesTable* routes = nullptr;  // Null: not known,
+  const policy::Sources* sources = nullptr;  // the same,
+  uint32_t shards = 0;                       // and 0.
+};
+
+// The entry that governs the mail's domain, every value with who says it, the route, the source and
+// the shard.
+std::string TestText(const std::vector<policy::ControlsEntry>& entries, const TestedMail& mail,
+                     const TestWorld& world);
 
 }  // namespace sluice

@@ -90,6 +90,18 @@ TEST(ControlsTableFile, NamesOnlyBounceProfilesOfTheConfiguration) {
               ElementsAre(PathOf("missing") + ":1: bounce_profile 'fast' is not in sluice.toml"));
 }
 
+TEST(ControlsTableFile, TagsNeedAKey) {
+  const std::string text = "[a.example]\ntable_tls = off\n[b.example]\nbounce_validation = on\n";
+  Config config;
+  config.destinations = {.path = PathOf("missing"), .named = false};
+  config.routes = {.path = PathOf("missing"), .named = false};
+  EXPECT_THAT(LinesOf(LoadTables(config, WallTime{}, &text).errors),
+              ElementsAre(PathOf("missing") + ":3: bounce_validation = on needs a key: "
+                                              "[bounce_verification] in sluice.toml"));
+  config.bounce_key = "a key";
+  EXPECT_THAT(LoadTables(config, WallTime{}, &text).errors, IsEmpty());
+}
+
 TEST(ControlsTableFile, TakesMoreWhereTheProfileIsExtended) {
   const std::string text = "[a.example]\nmax_messages_per_connection = 1000000\n";
   const LoadedControls compatible = Controls("high.ini", text);

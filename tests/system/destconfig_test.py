@@ -182,6 +182,38 @@ def test_tells_what_holds_and_who_says_so(desk):
     desk.refuse("test", "joe@no domain")
 
 
+SOURCES = """\
+[[source]]
+name = "vg1"
+ipv4 = "127.0.0.11"
+[[source]]
+name = "vg2"
+ipv4 = "127.0.0.12"
+ipv6 = "::1"
+[[source_pool]]
+name = "bulk"
+sources = ["vg1", "vg2=3"]
+[source_map]
+"news@" = "bulk"
+"127.0.0.5" = "vg1"
+"""
+
+
+@on_file_and_through_engine(profile=SOURCES)
+def test_tells_the_source(desk):
+    def source(*words):
+        lines = desk.do("test", "joe@far.example", *words).splitlines()
+        return next(line.split(None, 1)[1] for line in lines if line.startswith("source "))
+    expect_equal(source("from=News@a.example"),
+                 "bulk: vg1 (127.0.0.11), vg2 (127.0.0.12, ::1) by 3", "by the sender")
+    expect_equal(source("from=News@a.example", "client=127.0.0.5"), "vg1 (127.0.0.11)",
+                 "the client comes first")
+    expect_equal(source("from=<>"), "no rule: the system chooses the address", "of no rule")
+    expect("from=SENDER" in source(), "without a sender it does not say what to ask")
+    desk.refuse("test", "joe@far.example", "by=anybody")
+    desk.refuse("test", "joe@far.example", "client=nobody")
+
+
 @on_file_and_through_engine()
 def options_have_two_spellings(desk):
     desk.do("new", "a.example", "max_host_concurrency=8", "limit_type=host", "limit_apply=system",
@@ -402,7 +434,7 @@ def compatible_profile_tells_of_the_extended_one(desk):
     expect('high.ini:2: ' in error and 'profile = "extended"' in error, error)
 
 
-SLOW = '[[bounce_profile]]\nname = "Slow"'
+SLOW = '[[bounce_profile]]\nname = "Slow"\n[bounce_verification]\nkey = "a key"'
 
 
 @on_file_and_through_engine(BY_HAND, profile=SLOW)
@@ -709,6 +741,8 @@ def commits_under_load_lose_and_duplicate_nothing(build):
         commits, pace = 0, threading.Event()
         while commits < 50 and sink.program.running():
             limits = [f"concurrency_limit={1 + commits % 9}",
+                      f"concurrency_limit_type={('host', 'MXIP')[commits // 2 % 2]}",
+                      f"concurrency_limit_apply={('system', 'VG')[commits // 4 % 2]}",
                       f"max_messages_per_connection={1 + commits * 7 % 40}"]
             section = ["new" if commits % 2 == 0 else "edit", f"dest-{commits // 2:04}.example"]
             body = json.dumps({"words": [*section, *limits, "--commit"]}).encode()
@@ -729,7 +763,7 @@ def commits_under_load_lose_and_duplicate_nothing(build):
 
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), edits_are_staged_and_a_commit_puts_them_in_place,
-                  looks_are_at_what_is_staged, test_tells_what_holds_and_who_says_so,
+                  looks_are_at_what_is_staged, test_tells_what_holds_and_who_says_so, test_tells_the_source,
                   options_have_two_spellings, what_is_edited_back_is_not_staged,
                   clear_leaves_the_default_and_abandon_leaves_all, rollback_stages_what_was,
                   export_then_import_is_the_identity, import_replaces_or_merges_or_only_looks,

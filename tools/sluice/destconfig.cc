@@ -41,6 +41,7 @@ DestconfigResult RunOnFile(const Config& config, const DestconfigOptions& option
   Destconfig destconfig(
       {.store = &store,
        .routes = routes.errors.empty() ? &routes.table : nullptr,
+       .sources = &config.sources,
        .shards = config.shards,
        .waits = true,
        .check =

@@ -48,11 +48,12 @@ void BindEngineVerbs(CLI::App& app, EngineOptions& options, std::string& domain)
 // `flags`: those that are words of the command, which come behind it.
 void BindDestconfig(CLI::App& app, DestconfigOptions& options, std::vector<std::string>& flags) {
   CLI::App* verb = app.add_subcommand("destconfig", "The table of destination controls");
-  verb->add_option("COMMAND", options.words,
-                   "new SECTION [OPTION=VALUE ...], edit SECTION OPTION=VALUE ..., delete SECTION, "
-                   "clear, list, detail SECTION|all, test ADDRESS, import FILE [--merge] "
-                   "[--dry-run], export FILE, diff, commit, abandon, history, rollback VERSION; "
-                   "--commit behind an edit. Without any: a dialogue");
+  verb->add_option(
+      "COMMAND", options.words,
+      "new SECTION [OPTION=VALUE ...], edit SECTION OPTION=VALUE ..., delete SECTION, "
+      "clear, list, detail SECTION|all, test ADDRESS [from=SENDER], import FILE [--merge] "
+      "[--dry-run], export FILE, diff, commit, abandon, history, rollback VERSION; "
+      "--commit behind an edit. Without any: a dialogue");
   verb->add_option("--socket", options.socket, "The engine's control socket")
       ->envname("SLUICE_SOCKET");
   verb->add_option("--config", options.config_path, "The configuration")->capture_default_str();
