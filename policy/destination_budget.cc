@@ -23,8 +23,11 @@ Permit DestinationBudget::MayConnect(const Controls& controls, const ScopeKey& k
     Want(controls, budget, 1, now);
     const bool covered = system_.Covered(controls.system) > 0 &&
                          (budget == nullptr || budget->Covered(controls.limits) > 0);
-    // One that is coming will be there before the session is.
-    if (!covered && Uncovered(budget, now).look_again != kNever) return Uncovered(budget, now);
+    // The first connection comes up while the record is being written; others would be opened for
+    // nothing, as it would be where no record can be had.
+    const Permit uncovered = Uncovered(budget, now);
+    const Budget& holder = budget == nullptr ? system_ : *budget;
+    if (!covered && (holder.connections() > 0 || uncovered.look_again != kNever)) return uncovered;
   }
   if (!system_.MayConnect(controls.system)) return {.binds = Limit::kSystemConnections};
   if (budget == nullptr) {
@@ -331,6 +334,14 @@ bool DestinationBudget::Kept(uint64_t number) {
   ForEachScope([&](const ScopeKey&, Budget& budget) { kept = kept || budget.Kept(number); });
   to_look_at_ = to_look_at_ || kept;
   return kept;
+}
+
+bool DestinationBudget::Unsettled() const {
+  if (!ended_.empty() || system_.unsettled() || before_.unsettled() || whole_.unsettled()) {
+    return true;
+  }
+  return std::any_of(scopes_.begin(), scopes_.end(),
+                     [](const Scope& scope) { return scope.budget.unsettled(); });
 }
 
 // Null: an ended one, which nothing waits for.

@@ -116,6 +116,8 @@ class DestinationBudget {
   void Refused(const WindowState& state, Instant look_again);
   // The record of this number is durable. False: nothing here has waited for it.
   bool Kept(uint64_t number);
+  // There are records that tell of more than there was, or are being written.
+  bool Unsettled() const;
 
  private:
   struct Scope {

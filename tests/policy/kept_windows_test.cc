@@ -97,8 +97,8 @@ class Keeper {
     std::vector<Record> written_anew;
     for (auto& [name, state] : last) {
       for (WindowStamp& seen : state.seen) seen.by += offset;
-      std::erase_if(state.seen,
-                    [&](const WindowStamp& seen) { return now - seen.by >= state.period; });
+      const Duration period = state.period;
+      std::erase_if(state.seen, [&](const WindowStamp& seen) { return now - seen.by >= period; });
       if (state.reserved > 0) state.seen.push_back({.by = now, .recipients = state.reserved});
       state.reserved = state.ahead = 0;
       if (state.seen.empty()) continue;
@@ -170,6 +170,18 @@ TEST(KeptWindows, NothingIsGrantedBeforeARecordIsDurable) {
   EXPECT_EQ(kept.keeper.last().state.reserved, 100u);  // A 16th.
   kept.keeper.SyncAll(kept.budget);
   EXPECT_EQ(kept.MayStart(5).recipients, 5u);
+}
+
+TEST(KeptWindows, OneConnectionComesUpMeanwhileAndNotASecond) {
+  Kept kept(1600);
+  kept.budget.ConnectionClosed(kWhole, /*was_leaving=*/false);
+  EXPECT_TRUE(kept.budget.MayConnect(kept.controls, kWhole, kNow));
+  kept.budget.ConnectionOpened(kept.controls, kWhole);
+  const Permit no = kept.budget.MayConnect(kept.controls, kWhole, kNow);
+  EXPECT_EQ(no.binds, Limit::kKeeping);
+  EXPECT_EQ(no.look_again, kNever);
+  kept.WriteAndSync();
+  EXPECT_TRUE(kept.budget.MayConnect(kept.controls, kWhole, kNow));
 }
 
 TEST(KeptWindows, AnUnlimitedScopeWritesNothing) {
