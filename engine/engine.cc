@@ -74,7 +74,8 @@ absl::Status Engine::Start(Tables tables) {
   StartHandshakes();
   tls_ = std::move(tables.tls);
 
-  std::vector<shard::Shard::Inheritance> inheritances = Divide(std::move(*recovered));
+  std::vector<shard::Shard::Inheritance> inheritances =
+      shard::Shard::Divide(std::move(*recovered), shards_);
   for (uint32_t number = 0; number < shards_; ++number) {
     logs_.push_back(std::make_unique<admin::ShardLog>(number, *log_writer_));
     shard::Runner::Options options = RunnerOptions(number);
@@ -122,22 +123,6 @@ absl::Status Engine::StartResolver(dns::RoutesTable routes) {
   resolver_ = std::make_unique<dns::UnboundResolver>(std::move(options));
   resolver_->UseRoutes(std::make_shared<const dns::RoutesTable>(std::move(routes)));
   return resolver_->Start();
-}
-
-// What each shard takes on from the spool, also when another number of shards wrote it.
-std::vector<shard::Shard::Inheritance> Engine::Divide(spool::Recovered recovered) const {
-  std::vector<shard::Shard::Inheritance> inheritances(shards_);
-  for (spool::RecoveredMessage& message : recovered.messages) {
-    inheritances[message.keeper % shards_].messages.push_back(std::move(message));
-  }
-  for (spool::Log::LiveSegment& segment : recovered.segments) {
-    inheritances[segment.keeper % shards_].segments.push_back(std::move(segment));
-  }
-  for (shard::Shard::Inheritance& inheritance : inheritances) {
-    inheritance.next_sequence = recovered.next_sequence;
-    inheritance.greatest_id = recovered.greatest_id;
-  }
-  return inheritances;
 }
 
 shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {

@@ -87,7 +87,6 @@ class Engine {
  private:
   void StartHandshakes();
   absl::Status StartResolver(dns::RoutesTable routes);
-  std::vector<shard::Shard::Inheritance> Divide(spool::Recovered recovered) const;
   shard::Runner::Options RunnerOptions(uint32_t number) const;
   std::unique_ptr<shard::Task> RunTask(uint32_t shard, std::unique_ptr<shard::Task> task);
   void Tell(const shard::Mail& mail);

@@ -7,6 +7,7 @@
 #include "engine/base/limits.h"
 #include "engine/delivery/route_reply.h"
 #include "engine/delivery/tags.h"
+#include "engine/delivery/window_record.h"
 
 namespace sluice::delivery {
 namespace {
@@ -69,7 +70,10 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->controls = controls_->Lookup(domain);
   destination->table_version = controls_->version();
   destination->idle_version = controls_->version();
-  destination->budget = policy::DestinationBudget();
+  destination->budget = policy::DestinationBudget(
+      options_.windows == nullptr ? policy::DestinationBudget::Windows::kForgotten
+                                  : policy::DestinationBudget::Windows::kKept);
+  RestoreWindows(*destination, now);
   destination->route_state = RouteState::kUnknown;
   destination->route = dns::Route{};
   destination->route_expires = now.instant;
@@ -145,15 +149,68 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   if (!destination.lanes.empty()) return;
   if (destination.route_state == RouteState::kAsked) return;
   RefreshControls(destination, now);
+  KeepWindows(destination, now);
   Instant remembered =
       std::max(destination.health.remembered_until(), destination.alerts.remembered_until());
   if (!destination.budget.Idle(destination.controls, now.instant)) {
     remembered = std::max(remembered, now.instant + kIdleLook);
   }
-  if (now.instant < remembered && !draining_) return timers_.Arm(destination.timer, remembered);
+  const bool stays = !draining_ || Unwritten(destination);
+  if (now.instant < remembered && stays) return timers_.Arm(destination.timer, remembered);
   timers_.Disarm(destination.timer);
   by_domain_.erase(destination.domain);
   destinations_.Release(destination);
+}
+
+// -------------------------------------------------------------------------------------------------
+// Windows of recipient limits, in the log.
+
+// What was counted before the start.
+void Dispatcher::RestoreWindows(Destination& destination, Now now) {
+  if (options_.windows == nullptr) return;
+  for (const spool::WindowRecord& record :
+       options_.windows->TakeRestored(destination.domain, now)) {
+    const std::optional<uint32_t> source = sources_.FindSource(record.key.source);
+    destination.budget.Restore(destination.controls, StateOf(record, source, now), now.instant);
+  }
+}
+
+// Its budget has been asked all that there was to ask: what it wants written is written.
+void Dispatcher::KeepWindows(Destination& destination, Now now) {
+  if (options_.windows == nullptr) return;
+  window_states_.clear();
+  destination.budget.TakeStates(destination.controls, now.instant, window_states_);
+  for (const policy::WindowState& state : window_states_) {
+    const std::string& source = sources_.source(state.key.source).name;
+    const uint64_t number =
+        options_.windows->Keep(RecordOf(destination.domain, state, source, now), now);
+    if (number == 0) {
+      destination.budget.Refused(state, now.instant + WindowKeeper::kLookAgainAfter);
+    } else {
+      destination.budget.Asked(state, number);
+    }
+  }
+}
+
+void Dispatcher::TakeKeptWindows(Now now) {
+  if (options_.windows == nullptr) return;
+  options_.windows->TakeKept(kept_windows_);
+  for (const KeptWindow& kept : kept_windows_) {
+    Destination* destination = FindDestination(kept.destination);
+    if (destination == nullptr || !destination->budget.Kept(kept.number)) continue;
+    if (destination->lanes.empty()) {
+      ForgetIfIdle(*destination, now);
+    } else {
+      LookAt(*destination);
+    }
+  }
+  kept_windows_.clear();
+}
+
+// At the end it is waited for until its records tell of what there was.
+bool Dispatcher::Unwritten(const Destination& destination) const {
+  return options_.windows != nullptr && !options_.windows->failed() &&
+         destination.budget.Unsettled();
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -371,13 +428,16 @@ void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
 // The loop, and the end.
 
 void Dispatcher::Turn(Now now) {
+  TakeKeptWindows(now);
   HandleEvents(now);
   RefreshSome();
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
     Lane& lane = *to_look_at_.PopFront();
     // Of a million destinations the next one is in no cache: its memory comes meanwhile.
     if (const Lane* next = to_look_at_.Front()) __builtin_prefetch(&next->destination->budget);
+    const Handle destination = destinations_.HandleOf(*lane.destination);
     Advance(lane, now);
+    if (Destination* still = destinations_.Find(destination)) KeepWindows(*still, now);
     HandleEvents(now);
   }
   AwaitSources(now);
@@ -462,6 +522,13 @@ void Dispatcher::BeginDrain(Now now) {
     if (!connection.was_ready) connections_.Abort(connection, now);
   });
   HandleEvents(now);
+}
+
+bool Dispatcher::AtRest() {
+  if (connections_.open() > 0 || parcels_ > 0) return false;
+  bool written = true;
+  destinations_.ForEach([&](Destination& one) { written = written && !Unwritten(one); });
+  return written;
 }
 
 void Dispatcher::AbortAll(Now now) {

@@ -31,6 +31,7 @@
 #include "engine/delivery/lane.h"
 #include "engine/delivery/parcel.h"
 #include "engine/delivery/source_states.h"
+#include "engine/delivery/window_keeper.h"
 #include "engine/dns/resolver.h"
 #include "engine/io/io.h"
 #include "policy/bounce_profile.h"
@@ -51,6 +52,8 @@ class Dispatcher {
     const policy::Sources* sources = nullptr;      // Lent; null: the system chooses.
     EngineCaps* caps = nullptr;                    // Lent; null: none.
     const policy::BounceTagger* tagger = nullptr;  // Lent; null: no sender is tagged.
+    // Lent; null: what was counted against recipient limits is forgotten with the process.
+    WindowKeeper* windows = nullptr;
     uint32_t destinations_max = limits::kDestinationsPerShardMax;
     uint32_t lanes_max = limits::kLanesPerShardMax;
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
@@ -108,7 +111,7 @@ class Dispatcher {
   void BeginDrain(Now now);
   // Ends what is still under way.
   void AbortAll(Now now);
-  bool AtRest() const { return connections_.open() == 0 && parcels_ == 0; }
+  bool AtRest();
 
   uint32_t destinations() const { return destinations_.taken(); }
   uint32_t connections() const { return connections_.open(); }
@@ -138,6 +141,10 @@ class Dispatcher {
   bool InRoute(const Destination& destination, const SocketAddress& address) const;
   const std::shared_ptr<const TlsIntent>& IntentFor(Destination& destination, Now now);
   void ForgetIfIdle(Destination& destination, Now now);
+  void RestoreWindows(Destination& destination, Now now);
+  void KeepWindows(Destination& destination, Now now);
+  void TakeKeptWindows(Now now);
+  bool Unwritten(const Destination& destination) const;
 
   // Lanes.
   void Advance(Lane& lane, Now now);
@@ -228,6 +235,8 @@ class Dispatcher {
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
   std::vector<TlsAlert> alerts_;
+  std::vector<policy::WindowState> window_states_;  // Reused.
+  std::vector<KeptWindow> kept_windows_;            // The same.
   Attempt unsent_;  // For parcels that are refused without a transaction.
   uint32_t parcels_ = 0;
   bool draining_ = false;

@@ -81,6 +81,7 @@ class WindowKeeper {
   bool busy() const { return !awaited_.empty() && awaited_.front().batch <= log_.durable(); }
   // What has been written is durable, and has been told of.
   bool AtRest() const { return log_.failed() || awaited_.empty(); }
+  bool failed() const { return log_.failed(); }
   size_t windows() const { return windows_.size(); }
 
  private:

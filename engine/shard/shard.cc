@@ -46,6 +46,8 @@ Shard::Shard(Options options, const World& world, delivery::Dispatcher::Tables t
 absl::Status Shard::Start(Inheritance inheritance, Now now) {
   log_ = std::make_unique<spool::Log>(options_.log, *world_.disk, std::move(inheritance.segments),
                                       inheritance.next_sequence);
+  windows_ = std::make_unique<delivery::WindowKeeper>(
+      options_.windows, *log_, std::move(inheritance.windows), inheritance.greatest_window, now);
   delivery::Home::Options home = options_.home;
   home.sources = world_.sources;
   home_ =
@@ -60,6 +62,7 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   dispatcher.sources = world_.sources;
   dispatcher.caps = world_.caps;
   dispatcher.tagger = world_.tagger;
+  dispatcher.windows = windows_.get();
   dispatcher_ = std::make_unique<delivery::Dispatcher>(
       dispatcher, *world_.io, *world_.resolver, world_.handshaker, timers_, random_, tables_);
   intake_ = std::make_unique<intake::Intake>(options_.intake, *world_.io, *home_, timers_,
@@ -81,6 +84,7 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
   GiveBodies(now);
   SendParcelsHome(now);
   SendAlerts(now);
+  windows_->Turn(now);
   home_->Turn(now);
   GiveBodies(now);
   KeepPromises(now);
@@ -93,7 +97,7 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
     if (!draining_) BeginDrain(now);
   }
   if (draining_) world_.post->SetAtRest(options_.number, AtRest());
-  const bool busy = dispatcher_->busy() || home_->busy() || unsent_any_;
+  const bool busy = dispatcher_->busy() || home_->busy() || windows_->busy() || unsent_any_;
   return busy ? now.instant : timers_.NextDue();
 }
 
@@ -161,6 +165,32 @@ void Shard::TakeHandshakes(Now now) {
 
 uint32_t Shard::OwnerOf(absl::string_view destination, uint32_t shards) {
   return static_cast<uint32_t>(HashDomain(destination) % shards);
+}
+
+std::vector<Shard::Inheritance> Shard::Divide(spool::Recovered recovered, uint32_t shards) {
+  std::vector<Inheritance> inheritances(shards);
+  for (spool::RecoveredMessage& message : recovered.messages) {
+    inheritances[message.keeper % shards].messages.push_back(std::move(message));
+  }
+  for (spool::Log::LiveSegment& segment : recovered.segments) {
+    inheritances[segment.keeper % shards].segments.push_back(std::move(segment));
+  }
+  for (spool::RecoveredWindow& window : recovered.windows) {
+    const uint32_t owner = OwnerOf(window.record.key.destination, shards);
+    const uint32_t keeper = window.keeper % shards;
+    if (keeper != owner) {
+      inheritances[keeper].windows.push_back({.record = window.record, .segment = window.segment});
+      window.segment = {};
+    }
+    inheritances[owner].windows.push_back(
+        {.record = std::move(window.record), .segment = window.segment, .owned = true});
+  }
+  for (Inheritance& inheritance : inheritances) {
+    inheritance.next_sequence = recovered.next_sequence;
+    inheritance.greatest_id = recovered.greatest_id;
+    inheritance.greatest_window = recovered.greatest_window;
+  }
+  return inheritances;
 }
 
 void Shard::TakeMail(Now now) {
@@ -294,7 +324,7 @@ void Shard::BeginDrain(Now now) {
 
 bool Shard::AtRest() const {
   return draining_ && intake_->Drained() && dispatcher_->AtRest() && home_->AtRest() &&
-         !unsent_any_;
+         windows_->AtRest() && !unsent_any_;
 }
 
 }  // namespace sluice::shard

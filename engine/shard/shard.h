@@ -22,6 +22,7 @@
 #include "engine/delivery/dispatcher.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/home.h"
+#include "engine/delivery/window_keeper.h"
 #include "engine/dns/resolver.h"
 #include "engine/intake/intake.h"
 #include "engine/io/io.h"
@@ -45,7 +46,8 @@ class Shard {
     intake::Intake::Options intake;
     delivery::Home::Options home;              // shard, hostname, sync and profile are filled in.
     delivery::Dispatcher::Options dispatcher;  // The same.
-    spool::Log::Options log;                   // The same for its number.
+    delivery::WindowKeeper::Options windows;
+    spool::Log::Options log;  // The same for its number.
   };
   // What the shard works with; all lent for its life.
   struct World {
@@ -63,9 +65,14 @@ class Shard {
   struct Inheritance {
     std::vector<spool::RecoveredMessage> messages;
     std::vector<spool::Log::LiveSegment> segments;
+    std::vector<delivery::InheritedWindow> windows;
     uint64_t next_sequence = 1;
     MessageId greatest_id;
+    uint64_t greatest_window = 0;
   };
+  // What each of so many shards takes on from the spool, whoever wrote it: messages and segments go
+  // by their keeper, windows to who owns the destination and to who keeps their segment.
+  static std::vector<Inheritance> Divide(spool::Recovered recovered, uint32_t shards);
 
   Shard(Options options, const World& world, delivery::Dispatcher::Tables tables, Now now);
 
@@ -108,6 +115,7 @@ class Shard {
   Random random_;
   TimerWheel timers_;
   std::unique_ptr<spool::Log> log_;
+  std::unique_ptr<delivery::WindowKeeper> windows_;
   std::unique_ptr<delivery::Home> home_;
   std::unique_ptr<delivery::Dispatcher> dispatcher_;
   std::unique_ptr<intake::Intake> intake_;

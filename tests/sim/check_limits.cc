@@ -8,14 +8,14 @@
 
 namespace sluice::sim {
 
-void LimitsChecker::OnTables(bool fresh) {
-  if (fresh) ++life_;
-  for (auto& [name, domain] : domains_) Refresh(name, domain, fresh);
+void LimitsChecker::OnTables(bool forgets) {
+  if (forgets) ++life_;
+  for (auto& [name, domain] : domains_) Refresh(name, domain, forgets);
 }
 
-void LimitsChecker::Refresh(const std::string& name, Domain& domain, bool fresh) {
+void LimitsChecker::Refresh(const std::string& name, Domain& domain, bool forgets) {
   const policy::Controls& now = in_force_(name);
-  if (!fresh && !domain.regimes.empty() && domain.regimes.back().controls == now) return;
+  if (!forgets && !domain.regimes.empty() && domain.regimes.back().controls == now) return;
   domain.regimes.push_back({world_.instant(), now, {}});
 }
 
@@ -58,7 +58,7 @@ void LimitsChecker::CheckConnections(const std::string& name, const Domain& doma
 
 void LimitsChecker::OnCalling(uint64_t number, const std::string& name, const Way& way) {
   Domain& domain = domains_[name];
-  Refresh(name, domain, /*fresh=*/false);
+  Refresh(name, domain, /*forgets=*/false);
   Call& call = calls_[number];
   CHECK(!call.open);
   call.domain = name;

@@ -5,7 +5,8 @@
 //
 // A new table does not undo what was begun under the old one. So for a while after a change the
 // larger of the two limits holds for connections and messages, and windows are held to the new
-// limit from kSettled after the change. A restart forgets what was counted.
+// limit from kSettled after the change. A restart remembers what was counted, also after a crash;
+// but who is away cannot tell a wall clock that is set from time that passes.
 //
 // Also the bound on eagerness (case K20): connections that are being opened are no more than the
 // waiting mail can use. It is judged where a destination has one lane.
@@ -45,8 +46,9 @@ class LimitsChecker {
   LimitsChecker(World& world, bool one_lane, InForce in_force)
       : world_(world), one_lane_(one_lane), in_force_(std::move(in_force)) {}
 
-  // All limits may have changed. `fresh`: the engine has started, and remembers nothing.
-  void OnTables(bool fresh);
+  // All limits may have changed. `forgets`: the engine has started, and may have counted less than
+  // there was.
+  void OnTables(bool forgets);
 
   // By number of a call, unique in the simulation.
   void OnCalling(uint64_t call, const std::string& domain, const Way& way);
@@ -88,7 +90,7 @@ class LimitsChecker {
     uint32_t mails = 0;
     Instant closed = kNever;
   };
-  void Refresh(const std::string& name, Domain& domain, bool fresh);
+  void Refresh(const std::string& name, Domain& domain, bool forgets);
   void CheckConnections(const std::string& name, const Domain& domain, const Way& way);
   void CheckWindow(const std::string& name, std::vector<Instant> seen,
                    const policy::Limits& limits);

@@ -83,14 +83,8 @@ bool EngineModel::Start(uint32_t shards) {
         scene_.limits.Outstanding(recipient.destination, +1);
     }
   }
-  // As Engine::Divide does.
-  std::vector<shard::Shard::Inheritance> inheritances(shards);
-  for (spool::RecoveredMessage& message : recovered->messages) {
-    inheritances[message.keeper % shards].messages.push_back(std::move(message));
-  }
-  for (spool::Log::LiveSegment& segment : recovered->segments) {
-    inheritances[segment.keeper % shards].segments.push_back(std::move(segment));
-  }
+  std::vector<shard::Shard::Inheritance> inheritances =
+      shard::Shard::Divide(*std::move(recovered), shards);
   post_ = std::make_unique<shard::Post>(shards);
   caps_ = std::make_unique<delivery::EngineCaps>(scene_.options.scopes ? 30 : 0, 0);
   resolver_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
@@ -98,11 +92,9 @@ bool EngineModel::Start(uint32_t shards) {
   nodes_.clear();
   nodes_.resize(shards);
   for (uint32_t number = 0; number < shards; ++number) {
-    inheritances[number].next_sequence = recovered->next_sequence;
-    inheritances[number].greatest_id = recovered->greatest_id;
     if (!StartShard(number, std::move(inheritances[number]))) return false;
   }
-  scene_.limits.OnTables(/*fresh=*/true);
+  scene_.limits.OnTables(/*forgets=*/scene_.options.faults.clock_steps > 0);
   return !scene_.world.violated();
 }
 
@@ -204,7 +196,7 @@ void EngineModel::TakeTurn(uint32_t number) {
   const uint64_t version = post_->table_version(number).load();
   if (version != node.table_version) {
     node.table_version = version;
-    scene_.limits.OnTables(/*fresh=*/false);
+    scene_.limits.OnTables(/*forgets=*/false);
   }
   if (until > now.instant + seconds(1)) node.idle_turns = 0;
   if (node.idle_turns > kIdleTurnsMax) {
