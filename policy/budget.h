@@ -86,6 +86,7 @@ class Budget {
   void ForgetSeen() { window_.Forget(); }
 
   uint32_t connections() const { return connections_; }
+  uint64_t in_flight() const { return window_.in_flight(); }  // Recipients.
   // Seen within the last period.
   uint64_t Seen(const Limits& limits, Instant now);
   // Nothing is held, nothing is counted and nothing is to be written: it may be forgotten.

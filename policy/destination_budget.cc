@@ -146,6 +146,45 @@ void DestinationBudget::ForgetSeen() {
   for (Scope& scope : scopes_) scope.budget.ForgetSeen();
 }
 
+DestinationBudget::Report DestinationBudget::Describe(const Controls& controls, size_t scopes_max,
+                                                      Instant now) {
+  Report report;
+  report.system = {.connections = system_.connections(), .in_flight = system_.in_flight()};
+  if (controls.system.recipients_limited) {
+    report.system.recipients = system_.Seen(controls.system, now) + system_.in_flight();
+    if (system_.Room(controls.system, now) == 0) {
+      report.system.room_again = system_.NextRoom(controls.system, now);
+    }
+  }
+  const auto add = [&](const ScopeKey& key, Budget& budget) {
+    ++report.scopes_in_all;
+    if (report.scopes.size() < scopes_max) {
+      report.scopes.push_back(DescribeScope(controls, key, budget, now));
+    }
+  };
+  if (controls.scope.whole() || !whole_.Idle(controls.limits, now)) add(ScopeKey{}, whole_);
+  for (Scope& scope : scopes_) {
+    if (!scope.budget.Idle(controls.limits, now)) add(scope.key, scope.budget);
+  }
+  return report;
+}
+
+// With what was seen before the scopes were what they are: it counts in each.
+DestinationBudget::ScopeReport DestinationBudget::DescribeScope(const Controls& controls,
+                                                                const ScopeKey& key, Budget& budget,
+                                                                Instant now) {
+  ScopeReport report = {
+      .key = key, .connections = budget.connections(), .in_flight = budget.in_flight()};
+  if (!controls.limits.recipients_limited) return report;
+  report.recipients =
+      budget.Seen(controls.limits, now) + budget.in_flight() + before_.Seen(controls.limits, now);
+  if (report.recipients >= controls.limits.recipients_max) {
+    report.room_again =
+        std::min(budget.NextRoom(controls.limits, now), before_.NextRoom(controls.limits, now));
+  }
+  return report;
+}
+
 bool DestinationBudget::Idle(const Controls& controls, Instant now) {
   if (!ended_.empty() || !system_.Idle(controls.system, now)) return false;
   if (!whole_.Idle(controls.limits, now) || !before_.Idle(controls.limits, now)) return false;

@@ -96,6 +96,21 @@ class DestinationBudget {
   // What is in flight goes on counting.
   void ForgetSeen();
 
+  // For operators.
+  struct ScopeReport {
+    ScopeKey key;
+    uint32_t connections = 0;
+    uint64_t recipients = 0;      // What counts against the limit; 0 where there is none.
+    uint64_t in_flight = 0;       // Of these.
+    Instant room_again = kNever;  // By itself, where it is used up.
+  };
+  struct Report {
+    ScopeReport system;               // All scopes together, by the limits of the system.
+    std::vector<ScopeReport> scopes;  // No more than were asked for.
+    size_t scopes_in_all = 0;
+  };
+  Report Describe(const Controls& controls, size_t scopes_max, Instant now);
+
   uint32_t connections() const { return system_.connections(); }
   // Nothing is held, nothing is counted and nothing is to be written: the destination may be
   // forgotten.
@@ -132,6 +147,8 @@ class DestinationBudget {
   uint32_t Room(const Controls& controls, Budget* budget, Instant now);
   uint32_t RoomOfScope(const Controls& controls, Budget* budget, Instant now);
   Permit NoRoom(const Controls& controls, Budget* budget, Instant now);
+  ScopeReport DescribeScope(const Controls& controls, const ScopeKey& key, Budget& budget,
+                            Instant now);
 
   void Want(const Controls& controls, Budget* budget, uint32_t recipients, Instant now);
   Permit Uncovered(Budget* budget, Instant now) const;
