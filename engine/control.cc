@@ -5,9 +5,10 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "engine/base/domain_name.h"
+#include "engine/control_reply.h"
 #include "engine/destconfig.h"
 #include "engine/destconfig_json.h"
+#include "engine/host_report.h"
 #include "engine/io/clock.h"
 #include "engine/tables.h"
 #include "policy/controls_diff.h"
@@ -22,28 +23,36 @@ using Json = nlohmann::ordered_json;
 // More are a new table rather than a change of the old one.
 constexpr size_t kChangedEntriesMax = 1000;
 
-ControlReply Reply(int status, const Json& json) {
-  // What others wrote is among it: bytes that are no UTF-8 are replaced.
-  return {.status = status, .body = json.dump(-1, ' ', false, Json::error_handler_t::replace)};
-}
-
-ControlReply Error(int status, const std::string& why) {
-  return Reply(status, {{"error", why}});
+ControlReply NoSuch(const ControlRequest& request) {
+  return ErrorReply(404, request.method + " " + request.path + ": there is no such request");
 }
 
 }  // namespace
 
 ControlReply Control::Handle(const ControlRequest& request) {
-  if (request.path == "/v1/status" && request.method == "GET") return Status();
-  if (request.path == "/v1/reload" && request.method == "POST") return ReloadReply();
+  if (request.method == "GET") return Get(request);
+  if (request.method == "POST") return Post(request);
+  return NoSuch(request);
+}
+
+ControlReply Control::Get(const ControlRequest& request) {
   constexpr absl::string_view kDestinations = "/v1/destinations/";
-  if (absl::StartsWith(request.path, kDestinations) && request.method == "GET") {
+  if (request.path == "/v1/status") return Status();
+  if (request.path == "/v1/tophosts") return ShowTopHosts(request.parameters);
+  if (request.path == "/v1/suspensions") return ShowSuspensions();
+  if (absl::StartsWith(request.path, kDestinations)) {
     return HostStatus(request.path.substr(kDestinations.size()));
   }
-  if (request.path == "/v1/destconfig" && request.method == "POST") {
-    return RunDestconfig(request.body);
-  }
-  return Error(404, request.method + " " + request.path + ": there is no such request");
+  return NoSuch(request);
+}
+
+ControlReply Control::Post(const ControlRequest& request) {
+  if (request.path == "/v1/reload") return ReloadReply();
+  if (request.path == "/v1/destconfig") return RunDestconfig(request.body);
+  if (request.path == "/v1/delivernow") return DeliverNow(request.body);
+  if (request.path == "/v1/suspend") return Suspend(request.body);
+  if (request.path == "/v1/resume") return Resume(request.body);
+  return NoSuch(request);
 }
 
 std::vector<ConfigError> Control::Reload() {
@@ -57,8 +66,8 @@ std::vector<ConfigError> Control::Reload() {
 
 ControlReply Control::ReloadReply() {
   const std::vector<ConfigError> errors = Reload();
-  if (errors.empty()) return Reply(200, {{"table_version", table_version_}});
-  return Reply(
+  if (errors.empty()) return JsonReply(200, {{"table_version", table_version_}});
+  return JsonReply(
       409, {{"error", "the tables have errors; the old ones stay"}, {"errors", LinesOf(errors)}});
 }
 
@@ -66,10 +75,10 @@ ControlReply Control::RunDestconfig(const std::string& body) {
   const Json asked = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   std::vector<std::string> words;
   if (!asked.is_object() || !asked.contains("words") || !asked["words"].is_array()) {
-    return Error(400, "no list of words");
+    return ErrorReply(400, "no list of words");
   }
   for (const Json& word : asked["words"]) {
-    if (!word.is_string()) return Error(400, "words are strings");
+    if (!word.is_string()) return ErrorReply(400, "words are strings");
     words.push_back(word.get<std::string>());
   }
   const std::string input = asked.contains("input") && asked["input"].is_string()
@@ -97,7 +106,7 @@ ControlReply Control::RunDestconfig(const std::string& body) {
                                       " in use\n";
                              }});
   const DestconfigResult result = destconfig.Run(words, input);
-  return Reply(result.done ? 200 : 409, ToJson(result));
+  return JsonReply(result.done ? 200 : 409, ToJson(result));
 }
 
 // Where the engine uses all but a few of these entries already, only those are put into its table.
@@ -107,34 +116,6 @@ LoadedTables Control::TablesWith(const ControlsStore::Table& entries) const {
   if (used_ != nullptr) change = policy::SmallChange(*used_, *entries, kChangedEntriesMax);
   return change ? LoadTables(config_, now, engine_.controls(), *std::move(change))
                 : LoadTables(config_, now, *entries);
-}
-
-// Of the shard that owns it; what waits at its homes for its next attempt is not among it.
-ControlReply Control::HostStatus(const std::string& name) {
-  const absl::StatusOr<std::string> domain = NormalizeDomain(name);
-  if (!domain.ok()) return Error(400, std::string(domain.status().message()));
-  const uint32_t owner = shard::Shard::OwnerOf(*domain, engine_.shards());
-  const auto answer = engine_.Ask<std::optional<delivery::DestinationStatus>>(
-      owner, [name = *domain](shard::Shard& asked, Now now) {
-        return asked.dispatcher().Describe(name, now);
-      });
-  if (!answer) return Error(503, "shard " + std::to_string(owner) + " does not answer");
-  const std::optional<delivery::DestinationStatus>& status = *answer;
-  Json json = {{"domain", *domain}, {"shard", owner}, {"known", status.has_value()}};
-  if (!status) return Reply(200, json);
-  json["table_version"] = status->table_version;
-  json["waiting"] = status->waiting;
-  json["connections"] = status->connections;
-  json["opening"] = status->opening;
-  json["idle"] = status->idle;
-  json["concurrency_limit"] = status->controls.limits.connections_max;
-  json["binding_limit"] = std::string(status->binding);
-  json["look_again_s"] = std::chrono::duration<double>(status->look_again).count();
-  json["failures"] = status->failures;
-  json["last_reply"] = status->last_reply;
-  json["last_tls_reason"] = std::string(status->last_tls);
-  json["route"] = status->route;
-  return Reply(200, json);
 }
 
 ControlReply Control::Status() {
@@ -152,10 +133,15 @@ ControlReply Control::Status() {
   }
   Json listening = Json::array();
   for (const SocketAddress& address : engine_.listening()) listening.push_back(address.ToString());
-  return Reply(200, {{"hostname", config_.hostname},
-                     {"table_version", table_version_},
-                     {"listening", std::move(listening)},
-                     {"shards", std::move(shards)}});
+  Json suspensions = Json::array();
+  for (const policy::Suspension& one : suspensions_.Active(io::ReadClock().wall)) {
+    suspensions.push_back(ToJson(one));
+  }
+  return JsonReply(200, {{"hostname", config_.hostname},
+                         {"table_version", table_version_},
+                         {"listening", std::move(listening)},
+                         {"shards", std::move(shards)},
+                         {"suspensions", std::move(suspensions)}});
 }
 
 }  // namespace sluice

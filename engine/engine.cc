@@ -44,7 +44,8 @@ Engine::~Engine() {
   Stop();
 }
 
-absl::Status Engine::Start(Tables tables) {
+absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensions> suspensions) {
+  suspensions_ = std::move(suspensions);
   const std::vector<int> cores = AvailableCores();
   shards_ = config_.shards > 0 ? config_.shards
                                : std::max<uint32_t>(1, static_cast<uint32_t>(cores.size()));
@@ -134,6 +135,7 @@ shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
       .by_default = config_.bounce_profiles.front(),
       .others = {config_.bounce_profiles.begin() + 1, config_.bounce_profiles.end()}};
   options.shard.alert_address = config_.alert_address;
+  options.shard.dispatcher.suspensions = suspensions_;
   std::random_device chance;
   options.shard.random_seed = (uint64_t{chance()} << 32) | chance();
   for (const ListenerConfig& listener : config_.listeners) {
@@ -174,6 +176,21 @@ uint64_t Engine::UseTables(Tables tables) {
   controls_ = std::move(controls);
   Retire(std::exchange(tls_, std::move(tables.tls)));
   return version;
+}
+
+// The old ones are kept until all have answered: no shard is the one that frees them.
+std::vector<uint32_t> Engine::UseSuspensions(
+    std::shared_ptr<const policy::Suspensions> suspensions) {
+  std::vector<uint32_t> silent;
+  for (uint32_t number = 0; number < shards_; ++number) {
+    const std::optional<bool> told = Ask<bool>(number, [suspensions](shard::Shard& of, Now) {
+      of.dispatcher().UseSuspensions(suspensions);
+      return true;
+    });
+    if (!told) silent.push_back(number);
+  }
+  suspensions_ = std::move(suspensions);
+  return silent;
 }
 
 // Connections may use it for as long as they last. The last of them must not be the one that frees

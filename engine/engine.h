@@ -29,6 +29,7 @@
 #include "engine/tables.h"
 #include "policy/bounce_tag.h"
 #include "policy/controls_table.h"
+#include "policy/suspensions.h"
 #include "tls/environment.h"
 #include "tls/handshake_pool.h"
 
@@ -40,7 +41,9 @@ class Engine {
       : config_(std::move(config)), caps_(config_.connections_max, config_.handshakes_max) {}
   ~Engine();  // Stops.
 
-  absl::Status Start(Tables tables);
+  // `suspensions` hold from before the first delivery on; null: nothing is suspended.
+  absl::Status Start(Tables tables,
+                     std::shared_ptr<const policy::Suspensions> suspensions = nullptr);
 
   // Hands the new controls to every shard and waits until each uses them; the old table is freed
   // then. Routes count for look-ups from now on. Returns the version that attempts will log.
@@ -48,6 +51,10 @@ class Engine {
 
   // Those in use, until the next UseTables.
   const policy::ControlsTable& controls() const { return *controls_; }
+
+  // Hands them to every shard. When this returns, no shard begins anything for what is suspended
+  // but those that it returns: they have not answered, and want to be told again.
+  std::vector<uint32_t> UseSuspensions(std::shared_ptr<const policy::Suspensions> suspensions);
 
   // Opens the delivery log anew (it has been rotated).
   void ReopenLog();
@@ -102,6 +109,7 @@ class Engine {
   std::unique_ptr<policy::ControlsTable> controls_;
   std::shared_ptr<const tls::Environment> tls_;
   std::vector<std::shared_ptr<const tls::Environment>> retired_;  // Old ones that are still used.
+  std::shared_ptr<const policy::Suspensions> suspensions_;
   std::unique_ptr<tls::HandshakePool> handshakes_;
   std::unique_ptr<spool::PosixDisk> disk_;
   std::unique_ptr<shard::Post> post_;

@@ -23,6 +23,9 @@ constexpr Duration kStaleRouteServes = std::chrono::seconds(60);
 // How often an empty destination is asked whether its counted recipients have left the window.
 constexpr Duration kIdleLook = std::chrono::seconds(60);
 
+// Scopes of one destination that operators are told of.
+constexpr size_t kScopesToldMax = 64;
+
 const policy::Sources& SystemsChoice() {
   static const policy::Sources sources;
   return sources;
@@ -40,6 +43,7 @@ Dispatcher::Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolv
       random_(random),
       controls_(tables.controls),
       tls_(std::move(tables.tls)),
+      suspensions_(options.suspensions),
       destinations_(options.destinations_max),
       lanes_(options.lanes_max),
       connections_({.shard = options.shard,
@@ -111,6 +115,7 @@ Lane* Dispatcher::LaneFor(Destination& destination, uint32_t pool, Now now) {
   lane->failure = smtp::Reply{};
   lane->failure_tls = TlsOutcome{};
   lane->binding = "";
+  lane->binding_since = now.instant;
   lane->timer.owner = lane;
   lane->timer.kind = static_cast<uint8_t>(TimerKind::kLane);
   destination.lanes.PushBack(*lane);
@@ -476,32 +481,51 @@ std::optional<DestinationStatus> Dispatcher::Describe(absl::string_view domain, 
   RefreshControls(*destination, now);
   DestinationStatus status = {.controls = destination->controls,
                               .table_version = destination->table_version,
-                              .connections = destination->budget.connections(),
-                              .look_again = Duration(-1)};
+                              .route = destination->route};
   for (Lane* lane = destination->lanes.Front(); lane != nullptr;
        lane = destination->lanes.Next(*lane)) {
-    status.waiting += lane->queue.size();
-    status.opening += lane->opening;
-    status.idle += static_cast<uint32_t>(lane->ready.size());
-    status.failures = std::max(status.failures, lane->failures);
-    if (status.binding.empty()) status.binding = lane->binding;
-    if (lane->failure.code == 0) continue;
-    status.last_reply = lane->failure.ToString();
-    status.last_tls = policy::TlsReasonWord(lane->failure_tls.decision.reason);
+    status.lanes.push_back(StatusOf(*lane, now));
   }
-  for (Lane* lane = destination->lanes.Front(); lane != nullptr;
-       lane = destination->lanes.Next(*lane)) {
-    if (!lane->timer.armed()) continue;
-    const Duration until = lane->timer.due - now.instant;
-    if (status.look_again < Duration::zero() || until < status.look_again) {
-      status.look_again = until;
-    }
-  }
-  status.route = destination->route.reason;
-  for (const dns::RouteHost& host : destination->route.hosts) {
-    absl::StrAppend(&status.route, status.route.empty() ? "" : ", ", host.name, ":", host.port);
+  policy::DestinationBudget::Report report =
+      destination->budget.Describe(destination->controls, kScopesToldMax, now.instant);
+  status.system = report.system;
+  status.scopes_in_all = report.scopes_in_all;
+  for (policy::DestinationBudget::ScopeReport& scope : report.scopes) {
+    status.scopes.push_back({scope, sources_.source(scope.key.source).name});
   }
   return status;
+}
+
+LaneStatus Dispatcher::StatusOf(const Lane& lane, Now now) const {
+  LaneStatus status = {.pool = sources_.pool(lane.pool).name,
+                       .waiting = lane.queue.size(),
+                       .connections = static_cast<uint32_t>(lane.connections.size()),
+                       .opening = lane.opening,
+                       .idle = static_cast<uint32_t>(lane.ready.size()),
+                       .binding = lane.binding,
+                       .binding_since = lane.binding_since,
+                       .look_again = lane.timer.armed() ? lane.timer.due : kNever,
+                       .not_before = std::max(lane.not_before, now.instant),
+                       .failures = lane.failures};
+  if (lane.failure.code == 0) return status;
+  status.last_reply = lane.failure.ToString();
+  status.last_tls = policy::TlsReasonWord(lane.failure_tls.decision.reason);
+  return status;
+}
+
+uint32_t Dispatcher::CopyGauges(uint32_t first, uint32_t count,
+                                std::vector<DestinationGauges>& copies) {
+  const uint32_t next = destinations_.VisitSome(first, count, [&](Destination& destination) {
+    DestinationGauges gauges = {.domain = {}, .connections = destination.budget.connections()};
+    for (Lane* lane = destination.lanes.Front(); lane != nullptr;
+         lane = destination.lanes.Next(*lane)) {
+      gauges.down |= lane->failures > 0 && lane->want == Want::kNothing;
+    }
+    if (gauges.connections == 0 && !gauges.down) return;
+    gauges.domain = destination.domain;
+    copies.push_back(std::move(gauges));
+  });
+  return next == Slab<Destination>::kNoSlot ? 0 : next;
 }
 
 void Dispatcher::BeginDrain(Now now) {

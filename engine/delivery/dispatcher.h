@@ -58,6 +58,7 @@ class Dispatcher {
     uint32_t lanes_max = limits::kLanesPerShardMax;
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
     policy::BounceProfile bounce_profile;
+    std::shared_ptr<const policy::Suspensions> suspensions;  // From the start; null: none.
   };
 
   // What the operator may change while the engine runs.
@@ -120,6 +121,9 @@ class Dispatcher {
 
   // nullopt: nothing is known of it here, and nothing waits for it.
   std::optional<DestinationStatus> Describe(absl::string_view domain, Now now);
+  // Appends the gauges of those that have connections or are down, of some of the destinations;
+  // returns where to go on, 0 when all have been seen.
+  uint32_t CopyGauges(uint32_t first, uint32_t count, std::vector<DestinationGauges>& copies);
 
  private:
   using Way = HostHealth::Way;
@@ -145,9 +149,11 @@ class Dispatcher {
   void KeepWindows(Destination& destination, Now now);
   void TakeKeptWindows(Now now);
   bool Unwritten(const Destination& destination) const;
+  LaneStatus StatusOf(const Lane& lane, Now now) const;
 
   // Lanes.
   void Advance(Lane& lane, Now now);
+  void AdvanceQueue(Lane& lane, Now now);
   void StartTransactions(Lane& lane, Now now);
   bool StartOn(Lane& lane, Connection& connection, Now now);
   void OpenConnections(Lane& lane, Now now);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -59,12 +60,19 @@ struct Dispatcher::Opening {
 // The one place where a lane decides what it does next.
 void Dispatcher::Advance(Lane& lane, Now now) {
   timers_.Disarm(lane.timer);
-  lane.binding = "";
+  const absl::string_view bound_before = std::exchange(lane.binding, "");
   Destination& destination = *lane.destination;
   RefreshControls(destination, now);
   EndExcess(destination, now);
   if (destination.idle_version != destination.table_version) EndStrayed(destination, now);
   if (draining_ || lane.queue.empty()) return EndIfIdle(lane, now);
+  AdvanceQueue(lane, now);
+  if (lane.queue.empty()) lane.binding = "";
+  if (lane.binding != bound_before) lane.binding_since = now.instant;
+}
+
+void Dispatcher::AdvanceQueue(Lane& lane, Now now) {
+  Destination& destination = *lane.destination;
   if (Suspended(lane, now)) return;
   if (!HaveRoute(lane, now)) return;
   if (Permanent(destination.route.result)) return FailQueue(lane, now);
@@ -74,7 +82,6 @@ void Dispatcher::Advance(Lane& lane, Now now) {
   if (OthersFirst(lane)) return LookAt(lane);
   StartTransactions(lane, now);
   OpenConnections(lane, now);
-  if (lane.queue.empty()) lane.binding = "";
 }
 
 // Its lanes take turns: another one that has waited longer is about to look, too.

@@ -26,6 +26,7 @@
 #include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/io/clock.h"
+#include "engine/suspensions.h"
 #include "engine/tables.h"
 #include "tools/process.h"
 
@@ -112,9 +113,9 @@ void Drain(Engine& engine, const sigset_t& signals) {
 }
 
 // Until a signal ends it, or the engine fails. False: it has failed.
-bool Serve(Engine& engine, const Config& config, admin::ControlQueue& queue,
-           const sigset_t& signals) {
-  Control control(engine, config);
+bool Serve(Engine& engine, const Config& config, SuspensionList& suspensions,
+           admin::ControlQueue& queue, const sigset_t& signals) {
+  Control control(engine, config, suspensions);
   const int signal_source = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   pollfd sources[] = {{.fd = signal_source, .events = POLLIN, .revents = 0},
                       {.fd = queue.event(), .events = POLLIN, .revents = 0}};
@@ -145,14 +146,21 @@ int Run(const Config& config, Tables tables) {
   absl::StatusOr<std::unique_ptr<admin::ControlServer>> server =
       admin::ControlServer::Listen(config.control_socket, queue);
   if (!server.ok()) return Fail(server.status());
+  absl::StatusOr<SuspensionList> suspensions =
+      SuspensionList::Load(config.spool_path + "/suspensions.json");
+  if (!suspensions.ok()) {
+    queue.Close();
+    return Fail(suspensions.status());
+  }
   Engine engine(config);
-  const absl::Status started = engine.Start(std::move(tables));
+  const absl::Status started =
+      engine.Start(std::move(tables), suspensions->ForShards(io::ReadClock().wall));
   if (!started.ok()) {
     queue.Close();
     return Fail(started);
   }
   Announce(engine, config);
-  const bool served = Serve(engine, config, queue, signals);
+  const bool served = Serve(engine, config, *suspensions, queue, signals);
   std::fprintf(stderr, "sluiced: %s\n", served ? "draining" : "ending for recovery");
   queue.Close();
   server->reset();  // No socket is there that nobody answers.
