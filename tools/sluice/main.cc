@@ -10,6 +10,7 @@
 #include "tools/sluice/destconfig.h"
 #include "tools/sluice/destconfig_dialogue.h"
 #include "tools/sluice/engine_verbs.h"
+#include "tools/sluice/host_verbs.h"
 #include "tools/sluice/terminal.h"
 #include "tools/sluice/tlsverify.h"
 
@@ -30,18 +31,47 @@ void BindTlsverify(CLI::App& app, TlsverifyOptions& options) {
       ->capture_default_str();
 }
 
-void BindEngineVerbs(CLI::App& app, EngineOptions& options, std::string& domain) {
-  CLI::App* status = app.add_subcommand("status", "The running engine, shard by shard");
-  CLI::App* reload =
-      app.add_subcommand("reload", "Reads the tables again; with errors, none of it");
+void BindEngine(CLI::App* verb, EngineOptions& options) {
+  verb->add_option("--socket", options.socket, "The engine's control socket")
+      ->envname("SLUICE_SOCKET")
+      ->capture_default_str();
+  verb->add_flag("--json", options.json, "Prints JSON");
+}
+
+void BindEngineVerbs(CLI::App& app, EngineOptions& options) {
+  BindEngine(app.add_subcommand("status",
+                                "The running engine, shard by shard, and what is "
+                                "suspended"),
+             options);
+  BindEngine(app.add_subcommand("reload", "Reads the tables again; with errors, none of it"),
+             options);
+}
+
+void BindHostVerbs(CLI::App& app, EngineOptions& options, HostVerbOptions& asked) {
   CLI::App* hoststatus =
-      app.add_subcommand("hoststatus", "What a destination is doing, and what holds its mail back");
-  hoststatus->add_option("DOMAIN", domain, "The recipients' domain")->required();
-  for (CLI::App* verb : {status, reload, hoststatus}) {
-    verb->add_option("--socket", options.socket, "The engine's control socket")
-        ->envname("SLUICE_SOCKET")
-        ->capture_default_str();
-    verb->add_flag("--json", options.json, "Prints JSON");
+      app.add_subcommand("hoststatus", "What holds a destination's mail back, and what it does");
+  hoststatus->add_option("DOMAIN", asked.domain, "The recipients' domain")->required();
+  CLI::App* tophosts = app.add_subcommand("tophosts", "The 20 destinations with the most");
+  tophosts
+      ->add_option("BY", asked.by,
+                   "active (recipients), connections, delivered, soft or hard (bounced)")
+      ->capture_default_str();
+  CLI::App* delivernow =
+      app.add_subcommand("delivernow", "Tries what waits for its next attempt at once");
+  delivernow->add_option("DOMAIN", asked.domain, "The recipients' domain; none: all");
+  delivernow->add_flag("--reset-limits", asked.resets_limits,
+                       "What counts against recipient limits is forgotten too");
+  CLI::App* suspenddel = app.add_subcommand(
+      "suspenddel", "Holds mail, also over a restart: begins no delivery and no connection");
+  suspenddel->add_option("DOMAIN", asked.domains,
+                         "example.com, or .example.com for all below it; none, or ALL: all mail");
+  suspenddel->add_option("--for", asked.span, "90s, 30m, 1h, 2d; else until resumedel");
+  suspenddel->add_option("--reason", asked.reason, "For whoever finds the mail held; required");
+  suspenddel->add_flag("--list", asked.lists, "Only says what is suspended");
+  CLI::App* resumedel = app.add_subcommand("resumedel", "Ends what suspenddel began");
+  resumedel->add_option("DOMAIN", asked.domains, "As they were suspended; none: all that are");
+  for (CLI::App* verb : {hoststatus, tophosts, delivernow, suspenddel, resumedel}) {
+    BindEngine(verb, options);
   }
 }
 
@@ -70,8 +100,9 @@ int Main(int argc, char** argv) {
   TlsverifyOptions tlsverify;
   BindTlsverify(app, tlsverify);
   EngineOptions engine;
-  std::string domain;
-  BindEngineVerbs(app, engine, domain);
+  BindEngineVerbs(app, engine);
+  HostVerbOptions asked;
+  BindHostVerbs(app, engine, asked);
   DestconfigOptions destconfig;
   std::vector<std::string> flags;
   BindDestconfig(app, destconfig, flags);
@@ -83,8 +114,12 @@ int Main(int argc, char** argv) {
   if (!*parsed) return 0;
   const std::string verb = app.get_subcommands().front()->get_name();
   if (verb == "status") return ShowStatus(engine, std::cout, std::cerr);
-  if (verb == "hoststatus") return HostStatus(engine, domain, std::cout, std::cerr);
   if (verb == "reload") return Reload(engine, std::cout, std::cerr);
+  if (verb == "hoststatus") return HostStatus(engine, asked, std::cout, std::cerr);
+  if (verb == "tophosts") return ShowTopHosts(engine, asked, std::cout, std::cerr);
+  if (verb == "delivernow") return DeliverNow(engine, asked, std::cout, std::cerr);
+  if (verb == "suspenddel") return Suspend(engine, asked, std::cout, std::cerr);
+  if (verb == "resumedel") return Resume(engine, asked, std::cout, std::cerr);
   if (verb == "destconfig") {
     destconfig.words.insert(destconfig.words.end(), flags.begin(), flags.end());
     const bool commanded = !destconfig.words.empty() || destconfig.json;
