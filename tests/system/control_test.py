@@ -91,7 +91,7 @@ def what_holds_mail_back_is_told(build):
         expect(0 < told["look_again_s"] <= 3600 * 1.5, f"look again in {told['look_again_s']} s")
         expect("refused" in told["last_reply"].lower(), told["last_reply"])
         code, told, _ = verb(run, "hoststatus", "held.example")
-        for words in ("hosts, until ", "2 messages", "0 of 7, 0 opening", "127.0.0.1:1"):
+        for words in ("hosts: no host", "2 messages", "0 of 7, 0 opening", "127.0.0.1:1"):
             expect(words in told, f"{words!r} is not in {told}")
         code, _, errors = verb(run, "hoststatus", "no..domain")
         expect_equal(code, 1, f"the exit code for what is no domain ({errors})")
