@@ -24,7 +24,8 @@ using delivery::DestinationCounters;
 using delivery::DestinationGauges;
 using Json = nlohmann::ordered_json;
 
-// Slots that a shard looks at for one question: some tens of microseconds between two turns.
+// Slots that a shard looks at for one question, so that its turns are held up by less than a
+// millisecond.
 constexpr uint32_t kSliceSlots = 4096;
 
 constexpr size_t kTopHosts = 20;  // As on the appliance.

@@ -15,7 +15,7 @@ namespace {
 // Lanes looked at in one turn.
 constexpr int kLooksPerTurnMax = 256;
 
-// Destinations that take up a new table in one turn.
+// Destinations that take up a new table, or are told to deliver now, in one turn.
 constexpr uint32_t kRefreshedPerTurnMax = 1024;
 
 constexpr Duration kStaleRouteServes = std::chrono::seconds(60);
@@ -233,11 +233,20 @@ void Dispatcher::UseSuspensions(std::shared_ptr<const policy::Suspensions> suspe
 }
 
 void Dispatcher::DeliverNow(absl::string_view domain, bool resets_limits, Now now) {
-  if (domain.empty()) {
-    destinations_.ForEach([&](Destination& one) { DeliverNow(one, resets_limits, now); });
-  } else if (Destination* one = FindDestination(domain)) {
-    DeliverNow(*one, resets_limits, now);
+  if (!domain.empty()) {
+    if (Destination* one = FindDestination(domain)) DeliverNow(*one, resets_limits, now);
+    return;
   }
+  const bool under_way = deliver_next_ != Slab<Destination>::kNoSlot;
+  deliver_resets_limits_ = resets_limits || (under_way && deliver_resets_limits_);
+  deliver_next_ = 0;
+}
+
+void Dispatcher::DeliverSome(Now now) {
+  if (deliver_next_ == Slab<Destination>::kNoSlot) return;
+  deliver_next_ = destinations_.VisitSome(
+      deliver_next_, kRefreshedPerTurnMax,
+      [&](Destination& one) { DeliverNow(one, deliver_resets_limits_, now); });
 }
 
 void Dispatcher::DeliverNow(Destination& destination, bool resets_limits, Now now) {
@@ -436,6 +445,7 @@ void Dispatcher::Turn(Now now) {
   TakeKeptWindows(now);
   HandleEvents(now);
   RefreshSome();
+  DeliverSome(now);
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
     Lane& lane = *to_look_at_.PopFront();
     // Of a million destinations the next one is in no cache: its memory comes meanwhile.

@@ -96,8 +96,8 @@ class Dispatcher {
   // What the operator has suspended from now on; null: nothing. Transactions under way end,
   // sessions that are up are left, and nothing new is begun for what is suspended.
   void UseSuspensions(std::shared_ptr<const policy::Suspensions> suspensions);
-  // Waits for hosts and routes are over, of one destination or of all (empty). `resets_limits`:
-  // what has been counted against recipient limits is forgotten too.
+  // Waits for hosts and routes are over, of one destination or of all (empty), some of these each
+  // turn. `resets_limits`: what has been counted against recipient limits is forgotten too.
   void DeliverNow(absl::string_view domain, bool resets_limits, Now now);
 
   // Once a turn.
@@ -105,7 +105,8 @@ class Dispatcher {
   // There is more to do at once.
   bool busy() const {
     return !to_look_at_.empty() || !returned_.empty() || !body_wanted_.empty() ||
-           refresh_next_ != Slab<Destination>::kNoSlot || connections_.has_events();
+           refresh_next_ != Slab<Destination>::kNoSlot ||
+           deliver_next_ != Slab<Destination>::kNoSlot || connections_.has_events();
   }
 
   // Transactions under way may end; nothing new is begun, all else is given back.
@@ -185,6 +186,7 @@ class Dispatcher {
   void EndIfIdle(Lane& lane, Now now);
   bool Suspended(Lane& lane, Now now);
   void DeliverNow(Destination& destination, bool resets_limits, Now now);
+  void DeliverSome(Now now);
 
   // Parcels.
   void Enqueue(Lane& lane, Parcel& parcel, bool front);
@@ -238,6 +240,8 @@ class Dispatcher {
   Timer sources_timer_;  // When to look for the missing ones.
   IntrusiveList<Lane, &Lane::hook> to_look_at_;
   uint32_t refresh_next_ = Slab<Destination>::kNoSlot;  // A new table is taken up from here on.
+  uint32_t deliver_next_ = Slab<Destination>::kNoSlot;  // DeliverNow of all goes on from here,
+  bool deliver_resets_limits_ = false;                  // and does that.
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
   std::vector<TlsAlert> alerts_;

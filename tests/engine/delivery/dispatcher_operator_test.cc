@@ -148,6 +148,18 @@ TEST_F(Operator, DeliversNowWhatWaitsForTheHostsOfAny) {
   ExpectTriedNowBy("");
 }
 
+TEST_F(Operator, ResetsLimitsOfAllAlsoWhenToldAgainBeforeItIsDone) {
+  Start({.recipients_max = 1, .recipient_minutes = 60});
+  SendSome(2);
+  EXPECT_EQ(AllVerdicts(), "D -");
+  dispatcher_->DeliverNow("", /*resets_limits=*/true, now_);
+  EXPECT_TRUE(dispatcher_->busy());
+  dispatcher_->DeliverNow("", /*resets_limits=*/false, now_);
+  Turn();
+  EXPECT_EQ(AllVerdicts(), "D D");
+  EXPECT_FALSE(dispatcher_->busy());
+}
+
 TEST_F(Operator, KeepsRecipientLimitsUnlessToldToResetThem) {
   Start({.recipients_max = 1, .recipient_minutes = 60});
   SendSome(3);
