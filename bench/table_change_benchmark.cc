@@ -101,7 +101,10 @@ void EditAndCommit(benchmark::State& state) {
   const Site site(state.range(0));
   Engine engine(site.config);
   CHECK(engine.Start(site.Load().tables).ok());
-  Control control(engine, site.config);
+  absl::StatusOr<SuspensionList> suspensions =
+      SuspensionList::Load(site.config.spool_path + "/suspensions.json");
+  CHECK(suspensions.ok());
+  Control control(engine, site.config, *suspensions);
   int64_t next = 0;
   const auto edit = [&] {
     const admin::ControlReply reply = control.Handle(

@@ -132,7 +132,6 @@ class Budget {
     window_.Restore(stamps, period, now);
   }
   void Restored(Duration period) { allowance_.Restored(period); }
-  uint64_t in_flight() const { return window_.in_flight(); }
 
  private:
   uint32_t connections_ = 0;

@@ -123,6 +123,7 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
                                      .resolver = &resolver_,
                                      .events = node.events.get(),
                                      .caps = caps_.get(),
+                                     .sources = scene_.options.sources > 0 ? &sources_ : nullptr,
                                      .post = post_.get()};
   node.table_version = tables_.back()->version();
   post_->table_version(number).store(node.table_version);
@@ -144,7 +145,6 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.hostname = "relay.test";
   options.random_seed = scene_.world.random().Next();
   options.bounce_profiles.by_default = profile_;
-  if (scene_.options.sources > 0) options.sources = &sources_;
   options.log.segment_bytes = scene_.options.segment_bytes;
   options.log.outcome_reserve_bytes = scene_.options.segment_bytes / 2;
   options.intake.sessions_max = 64;

@@ -763,7 +763,8 @@ def commits_under_load_lose_and_duplicate_nothing(build):
 
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), edits_are_staged_and_a_commit_puts_them_in_place,
-                  looks_are_at_what_is_staged, test_tells_what_holds_and_who_says_so, test_tells_the_source,
+                  looks_are_at_what_is_staged, test_tells_what_holds_and_who_says_so,
+                  test_tells_the_source,
                   options_have_two_spellings, what_is_edited_back_is_not_staged,
                   clear_leaves_the_default_and_abandon_leaves_all, rollback_stages_what_was,
                   export_then_import_is_the_identity, import_replaces_or_merges_or_only_looks,
