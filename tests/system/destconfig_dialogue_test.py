@@ -388,8 +388,7 @@ def default_has_a_value_of_each(desk):
         dialogue.leave(LEFT_STAGED)
     expect_equal(section(desk, "DEFAULT"),
                  ["max_host_concurrency = 8", "max_messages_per_connection = 7",
-                  "limit_type = host", "limit_apply = system", "ip_sort_pref = REQUIRE_V6",
-                  "table_tls = on"], "the default")
+                  "ip_sort_pref = REQUIRE_V6", "table_tls = on"], "the default")
 
 
 def setup_asks_for_certificate_and_alert(build):

@@ -443,7 +443,7 @@ def commit_of_an_unknown_bounce_profile_is_refused(desk):
         desk.do("edit", "bank.example", f"bounce_profile={name}")
         lines = desk.refuse("commit")
         expect_equal([line.split("/")[-1] for line in lines],
-                     [f"destinations.ini:5: bounce_profile '{name}' is not in sluice.toml"],
+                     [f"destinations.ini:3: bounce_profile '{name}' is not in sluice.toml"],
                      "the errors")
     desk.do("edit", "bank.example", "bounce_profile=Slow")
     desk.commit()
