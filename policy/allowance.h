@@ -24,6 +24,8 @@ class Allowance {
   // The same of the durable record alone.
   int64_t Covered() const { return kept_left_; }
 
+  // There were as many in flight when this was made.
+  void TakeUntold(uint64_t recipients) { kept_left_ -= static_cast<int64_t>(recipients); }
   void Take(uint32_t recipients);    // Into flight.
   void Return(uint32_t recipients);  // Out of flight, and not to be counted.
 

@@ -59,8 +59,7 @@ void Budget::ConnectionClosed(bool was_leaving) {
   --leaving_;
 }
 
-uint32_t Budget::Room(const Limits& limits, Instant now) {
-  if (!limits.recipients_limited) return UINT32_MAX;
+uint32_t Budget::RoomInWindow(const Limits& limits, Instant now) {
   const uint64_t counted = window_.Counted(limits.recipient_period, now);
   if (counted >= limits.recipients_max) return 0;  // Over it, when the limit has been lowered.
   return static_cast<uint32_t>(limits.recipients_max - counted);
@@ -71,19 +70,12 @@ Instant Budget::NextRoom(const Limits& limits, Instant now) {
   return window_.NextRelease(limits.recipient_period, now);
 }
 
-// In flight they are counted without a limit too, since one may be set before they end.
-void Budget::TransactionStarted(uint32_t recipients) {
-  CHECK(recipients > 0);
-  window_.Take(recipients);
-  allowance_.Take(recipients);
-}
-
-void Budget::TransactionEnded(const Limits& limits, uint32_t recipients, uint32_t seen,
-                              Instant now) {
+void Budget::EndCounted(const Limits& limits, uint32_t recipients, uint32_t seen, Instant now) {
   CHECK(seen <= recipients);
   const uint32_t counted = limits.recipients_limited ? seen : 0;
+  if (counted > 0) records();  // While all of them are in flight.
   window_.Return(recipients - counted);
-  allowance_.Return(recipients - counted);
+  if (records_) records_->allowance.Return(recipients - counted);
   if (limits.recipients_limited) window_.Stamp(counted, limits.recipient_period, now);
 }
 
@@ -91,7 +83,7 @@ void Budget::AddConnection(bool leaving, uint32_t recipients_in_flight) {
   ++connections_;
   if (leaving) ++leaving_;
   window_.Take(recipients_in_flight);
-  allowance_.Take(recipients_in_flight);
+  if (records_) records_->allowance.Take(recipients_in_flight);
 }
 
 void Budget::AddSeen(const Limits& limits, uint64_t recipients, Instant now) {
@@ -111,37 +103,64 @@ bool Budget::Idle(const Limits& limits, Instant now) {
 
 // Early enough, so that the next record is durable before this one is used up.
 void Budget::Want(const Limits& limits, uint32_t recipients, uint32_t room) {
-  looked_for_ = true;
-  if (!limits.recipients_limited || allowance_.asking()) return;
+  if (!limits.recipients_limited && !records_) return;
+  Records& records = this->records();
+  records.looked_for = true;
+  if (!limits.recipients_limited || records.allowance.asking()) return;
   const uint32_t enough = std::min(room, std::max(recipients, Chunk(limits) / 2));
-  if (allowance_.Left() < enough) asked_for_ = std::max(asked_for_, recipients);
+  if (records.allowance.Left() < enough) {
+    records.asked_for = std::max(records.asked_for, recipients);
+  }
 }
 
-uint32_t Budget::Covered(const Limits& limits) const {
-  if (!limits.recipients_limited) return UINT32_MAX;
-  return static_cast<uint32_t>(std::clamp<int64_t>(allowance_.Left(), 0, UINT32_MAX));
+Budget::Records& Budget::records() {
+  if (!records_) records_ = std::make_unique<Records>(window_.in_flight());
+  return *records_;
+}
+
+void Budget::EndLook() {
+  if (!records_) return;
+  records_->asked_for = 0;
+  records_->looked_for = false;
+}
+
+bool Budget::TellsOfAll(const Limits& limits) const {
+  if (!limits.recipients_limited) return true;
+  return records_ ? records_->allowance.Covered() >= 0 : window_.in_flight() == 0;
+}
+
+uint32_t Budget::CoveredByRecords() const {
+  if (!records_) return 0;
+  return static_cast<uint32_t>(std::clamp<int64_t>(records_->allowance.Left(), 0, UINT32_MAX));
 }
 
 Budget::Need Budget::Needs(const Limits& limits, uint32_t room, Instant now) const {
-  if (allowance_.asking()) return Need::kNothing;
-  if (!limits.recipients_limited) return allowance_.open() ? Need::kSettle : Need::kNothing;
-  // What was seen counts for another period than its record says.
-  const bool outdated = allowance_.recorded() && allowance_.period() != limits.recipient_period;
-  const bool unprepared = connections_ > 0 && allowance_.Left() <= 0 && !allowance_.open();
-  if (outdated || !TellsOfAll(limits) || (room > 0 && (asked_for_ > 0 || unprepared))) {
-    return now >= allowance_.refused_until() ? Need::kReserve : Need::kNothing;
+  if (!records_) {
+    const bool reserve = limits.recipients_limited && (connections_ > 0 || !TellsOfAll(limits));
+    return reserve && (room > 0 || !TellsOfAll(limits)) ? Need::kReserve : Need::kNothing;
   }
-  const bool over = connections_ == 0 && window_.in_flight() == 0 && !looked_for_;
-  return over && allowance_.open() ? Need::kSettle : Need::kNothing;
+  const Allowance& allowance = records_->allowance;
+  if (allowance.asking()) return Need::kNothing;
+  if (!limits.recipients_limited) return allowance.open() ? Need::kSettle : Need::kNothing;
+  // What was seen counts for another period than its record says.
+  const bool outdated = allowance.recorded() && allowance.period() != limits.recipient_period;
+  const bool unprepared = connections_ > 0 && allowance.Left() <= 0 && !allowance.open();
+  if (outdated || !TellsOfAll(limits) || (room > 0 && (records_->asked_for > 0 || unprepared))) {
+    return now >= allowance.refused_until() ? Need::kReserve : Need::kNothing;
+  }
+  const bool over = connections_ == 0 && window_.in_flight() == 0 && !records_->looked_for;
+  return over && allowance.open() ? Need::kSettle : Need::kNothing;
 }
 
 uint32_t Budget::Ahead(const Limits& limits, uint32_t room) const {
-  const uint64_t ahead = std::max<uint64_t>(Chunk(limits), uint64_t{asked_for_} * 2);
+  const uint64_t ahead =
+      std::max<uint64_t>(Chunk(limits), uint64_t{records_ ? records_->asked_for : 0} * 2);
   return static_cast<uint32_t>(std::min<uint64_t>(room, ahead));
 }
 
 Duration Budget::PeriodOf(const Limits& limits) const {
-  return limits.recipients_limited ? limits.recipient_period : allowance_.period();
+  if (limits.recipients_limited) return limits.recipient_period;
+  return records_ ? records_->allowance.period() : Duration::zero();
 }
 
 }  // namespace sluice::policy

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -68,15 +69,23 @@ class Budget {
   }
 
   // How many recipients more may be sent.
-  uint32_t Room(const Limits& limits, Instant now);
+  uint32_t Room(const Limits& limits, Instant now) {
+    return limits.recipients_limited ? RoomInWindow(limits, now) : UINT32_MAX;
+  }
   // When there is more room by itself; kNever also under a limit of 0: only a new table changes it.
   Instant NextRoom(const Limits& limits, Instant now);
 
   // Takes recipients out of the budget before the transaction starts, no more than Room.
-  void TransactionStarted(uint32_t recipients);
+  void TransactionStarted(uint32_t recipients) {
+    window_.Take(recipients);  // Without a limit too: one may be set before they end.
+    if (records_) records_->allowance.Take(recipients);
+  }
   // The transaction has ended: `seen` of them may have reached the receiver (RCPT was sent), the
   // rest were never sent and are given back. Every started recipient must end exactly once.
-  void TransactionEnded(const Limits& limits, uint32_t recipients, uint32_t seen, Instant now);
+  void TransactionEnded(const Limits& limits, uint32_t recipients, uint32_t seen, Instant now) {
+    if (limits.recipients_limited || records_) return EndCounted(limits, recipients, seen, now);
+    window_.Return(recipients);
+  }
 
   // Another scope counts these from now on.
   void AddConnection(bool leaving, uint32_t recipients_in_flight);
@@ -97,8 +106,12 @@ class Budget {
   // So many would be sent, if the limit's `room` allows: a record may be wanted for them.
   void Want(const Limits& limits, uint32_t recipients, uint32_t room);
   // What may be granted of what the limit leaves.
-  uint32_t Covered(const Limits& limits) const;
-  Instant refused_until() const { return allowance_.refused_until(); }
+  uint32_t Covered(const Limits& limits) const {
+    return limits.recipients_limited ? CoveredByRecords() : UINT32_MAX;
+  }
+  Instant refused_until() const {
+    return records_ ? records_->allowance.refused_until() : Instant{};
+  }
 
   // What a record of it should reserve ahead, beside those in flight, of the limit's `room`.
   enum class Need : uint8_t {
@@ -109,19 +122,19 @@ class Budget {
   Need Needs(const Limits& limits, uint32_t room, Instant now) const;
   uint32_t Ahead(const Limits& limits, uint32_t room) const;
   // The last look has been taken: who wants to send will say so again.
-  void EndLook() { asked_for_ = 0, looked_for_ = false; }
+  void EndLook();
   void Asked(uint64_t number, Duration period, uint32_t ahead, bool reserves) {
-    allowance_.Asked(number, period, ahead, reserves);
+    records().allowance.Asked(number, period, ahead, reserves);
   }
-  void Refused(Instant look_again) { allowance_.Refused(look_again); }
-  bool Kept(uint64_t number) { return allowance_.Kept(number); }
-  bool recorded() const { return allowance_.recorded(); }
+  void Refused(Instant look_again) { records().allowance.Refused(look_again); }
+  bool Kept(uint64_t number) { return records_ && records_->allowance.Kept(number); }
+  bool recorded() const { return records_ && records_->allowance.recorded(); }
   // A record is being written, or has reserved what it need not: there is more to come.
-  bool unsettled() const { return allowance_.asking() || allowance_.open(); }
-  // All in flight is told of by a durable record, where it must be.
-  bool TellsOfAll(const Limits& limits) const {
-    return !limits.recipients_limited || allowance_.Covered() >= 0;
+  bool unsettled() const {
+    return records_ && (records_->allowance.asking() || records_->allowance.open());
   }
+  // All in flight is told of by a durable record, where it must be.
+  bool TellsOfAll(const Limits& limits) const;
 
   // Of what its records speak: the limit's period, or the one that it had.
   Duration PeriodOf(const Limits& limits) const;
@@ -131,15 +144,28 @@ class Budget {
   void Restore(std::span<const WindowStamp> stamps, Duration period, Instant now) {
     window_.Restore(stamps, period, now);
   }
-  void Restored(Duration period) { allowance_.Restored(period); }
+  void Restored(Duration period) { records().allowance.Restored(period); }
 
  private:
+  // Made where there is a limit, so that the budgets of a destination without one are one line of
+  // the cache.
+  struct Records {
+    explicit Records(uint64_t in_flight) { allowance.TakeUntold(in_flight); }
+
+    uint32_t asked_for = 0;   // Recipients that wait for a record.
+    bool looked_for = false;  // Somebody wants to send.
+    Allowance allowance;
+  };
+  Records& records();
+  uint32_t RoomInWindow(const Limits& limits, Instant now);
+  uint32_t CoveredByRecords() const;
+  void EndCounted(const Limits& limits, uint32_t recipients, uint32_t seen, Instant now);
+
   uint32_t connections_ = 0;
   uint32_t leaving_ = 0;
-  uint32_t asked_for_ = 0;   // Recipients that wait for a record.
-  bool looked_for_ = false;  // Somebody wants to send.
   RecipientWindow window_;
-  Allowance allowance_;
+  std::unique_ptr<Records> records_;
 };
+static_assert(sizeof(Budget) == 32);
 
 }  // namespace sluice::policy

@@ -193,8 +193,7 @@ bool DestinationBudget::Idle(const Controls& controls, Instant now) {
 }
 
 // Null: nothing is counted in that scope.
-Budget* DestinationBudget::Find(const ScopeKey& key) {
-  if (key == ScopeKey{}) return &whole_;
+Budget* DestinationBudget::FindOther(const ScopeKey& key) {
   for (Scope& scope : scopes_) {
     if (scope.key == key) return &scope.budget;
   }

@@ -6,15 +6,6 @@
 
 namespace sluice::policy {
 
-void RecipientWindow::Take(uint32_t recipients) {
-  in_flight_ += recipients;
-}
-
-void RecipientWindow::Return(uint32_t recipients) {
-  CHECK(recipients <= in_flight_);
-  in_flight_ -= recipients;
-}
-
 void RecipientWindow::Stamp(uint32_t recipients, Duration period, Instant now) {
   Return(recipients);
   if (recipients > 0) Add(recipients, period, now);

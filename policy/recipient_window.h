@@ -19,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/base/check.h"
 #include "engine/base/time.h"
 
 namespace sluice::policy {
@@ -33,8 +34,12 @@ struct WindowStamp {
 
 class RecipientWindow {
  public:
-  void Take(uint32_t recipients);    // Into flight.
-  void Return(uint32_t recipients);  // Out of flight, not to be counted.
+  void Take(uint32_t recipients) { in_flight_ += recipients; }  // Into flight.
+  // Out of flight, not to be counted.
+  void Return(uint32_t recipients) {
+    CHECK(recipients <= in_flight_);
+    in_flight_ -= recipients;
+  }
   void Stamp(uint32_t recipients, Duration period, Instant now);  // Out of flight, seen by `now`.
   void Add(uint64_t recipients, Duration period, Instant now);    // Never in flight here.
 

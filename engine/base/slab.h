@@ -1,9 +1,11 @@
 // Slots of one type, at most `capacity` of them, named by slot and generation.
 //
 // The memory is reserved whole at the start and becomes resident only as slots are first used; a
-// slot never moves. A slot is constructed at its first use and is *not* destroyed when it is
-// released: the next user finds the buffers (strings, vectors) of the last one with their capacity,
-// so a busy slab stops allocating. Who takes a slot resets it.
+// slot never moves. That of a large slab comes in pages of 2 MiB where the system gives them: slots
+// are used at random, and with small pages most uses would also miss the table of pages. A slot is
+// constructed at its first use and is *not* destroyed when it is released: the next user finds the
+// buffers (strings, vectors) of the last one with their capacity, so a busy slab stops allocating.
+// Who takes a slot resets it.
 //
 // A handle names one use of a slot: after Release every older handle finds nothing. Generations are
 // 24 bits, since they travel in a completion's id (engine/io/io.h), and are never 0. Free slots are
@@ -35,6 +37,7 @@ template <class T>
 class Slab {
  public:
   static constexpr uint32_t kNoSlot = UINT32_MAX;
+  static constexpr size_t kLargeBytes = size_t{64} << 20;
 
   explicit Slab(uint32_t capacity) : capacity_(capacity), bytes_(size_t{capacity} * sizeof(Slot)) {
     CHECK(capacity > 0);
@@ -42,6 +45,7 @@ class Slab {
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(memory != MAP_FAILED);
     slots_ = static_cast<Slot*>(memory);
+    if (bytes_ >= kLargeBytes) madvise(memory, bytes_, MADV_HUGEPAGE);  // Only a wish.
   }
   ~Slab() {
     for (uint32_t i = 0; i < constructed_; ++i) slots_[i].~Slot();

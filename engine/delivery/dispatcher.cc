@@ -448,8 +448,7 @@ void Dispatcher::Turn(Now now) {
   DeliverSome(now);
   for (int i = 0; i < kLooksPerTurnMax && !to_look_at_.empty(); ++i) {
     Lane& lane = *to_look_at_.PopFront();
-    // Of a million destinations the next one is in no cache: its memory comes meanwhile.
-    if (const Lane* next = to_look_at_.Front()) __builtin_prefetch(&next->destination->budget);
+    if (const Lane* next = to_look_at_.Front()) next->destination->budget.Foresee();
     const Handle destination = destinations_.HandleOf(*lane.destination);
     Advance(lane, now);
     if (Destination* still = destinations_.Find(destination)) KeepWindows(*still, now);
