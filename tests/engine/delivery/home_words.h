@@ -41,6 +41,7 @@ struct Told {
   std::string sender;
   std::string recipient;
   std::string reply;
+  std::string source;
   uint32_t attempts = 0;
   uint64_t batch = 0;
 };
@@ -53,6 +54,7 @@ class Events : public EventSink {
                      .sender = std::string(event.sender),
                      .recipient = std::string(event.recipient),
                      .reply = event.reply == nullptr ? "" : event.reply->ToString(),
+                     .source = std::string(event.source),
                      .attempts = event.attempts,
                      .batch = batch});
   }
@@ -125,6 +127,7 @@ class HomeTest : public testing::Test {
     log_ = std::make_unique<spool::Log>(log_options_, disk_, std::move(recovered->segments),
                                         recovered->next_sequence);
     home_ = std::make_unique<Home>(options_, io_, *log_, *timers_, random_, events_);
+    if (controls_ != nullptr) home_->UseControls(*controls_);
     const absl::Status restored =
         home_->Restore(std::move(recovered->messages), recovered->greatest_id, now_);
     ASSERT_TRUE(restored.ok()) << restored;
@@ -327,6 +330,7 @@ class HomeTest : public testing::Test {
 
   Now now_ = {.instant = Instant(hours(1)), .wall = WallTime(seconds(1764041281))};
   std::string sender_ = std::string(kSender);
+  const policy::ControlsTable* controls_ = nullptr;  // From the next start on.
   spool::MemoryDisk disk_;
   HeldIo io_{disk_};
   Events events_;
