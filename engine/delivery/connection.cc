@@ -78,6 +78,7 @@ Connection* Connections::Open(Handle lane, Plan plan, Now now) {
   connection->leaving = false;
   connection->unneeded = false;
   connection->granted = 0;
+  connection->awaited = nullptr;
   connection->tried = false;
   connection->final = plan.whole_route;
   connection->our_fault = false;

@@ -123,7 +123,8 @@ struct Connection {
   bool unneeded = false;          // Nothing was waiting for it: its end says nothing of the hosts.
   uint64_t route_version = 0;     // Of the destination's route that its host was last found in.
   uint32_t granted = 0;           // Recipients taken out of the budget for it.
-  bool tried = false;             // The server may have seen them.
+  const Parcel* awaited = nullptr;  // Whose body it was granted for and waits for.
+  bool tried = false;               // The server may have seen them.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
 };

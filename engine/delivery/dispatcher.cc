@@ -111,6 +111,7 @@ Lane* Dispatcher::LaneFor(Destination& destination, uint32_t pool, Now now) {
   lane->pool = pool;
   lane->not_before = now.instant;
   lane->failures = 0;
+  lane->gave_way = false;
   lane->want = Want::kNothing;
   lane->failure = smtp::Reply{};
   lane->failure_tls = TlsOutcome{};
@@ -152,9 +153,9 @@ void Dispatcher::EndIfIdle(Lane& lane, Now now) {
 // Without lanes, and with nothing to be remembered, it is not needed.
 void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   if (!destination.lanes.empty()) return;
-  if (destination.route_state == RouteState::kAsked) return;
   RefreshControls(destination, now);
   KeepWindows(destination, now);
+  if (destination.route_state == RouteState::kAsked) return;
   Instant remembered =
       std::max(destination.health.remembered_until(), destination.alerts.remembered_until());
   if (!destination.budget.Idle(destination.controls, now.instant)) {
@@ -189,10 +190,15 @@ void Dispatcher::KeepWindows(Destination& destination, Now now) {
     const std::string& source = sources_.source(state.key.source).name;
     const uint64_t number =
         options_.windows->Keep(RecordOf(destination.domain, state, source, now), now);
-    if (number == 0) {
-      destination.budget.Refused(state, now.instant + WindowKeeper::kLookAgainAfter);
-    } else {
+    if (number != 0) {
       destination.budget.Asked(state, number);
+      continue;
+    }
+    const Instant again = now.instant + WindowKeeper::kLookAgainAfter;
+    destination.budget.Refused(state, again);
+    for (Lane* lane = destination.lanes.Front(); lane != nullptr;
+         lane = destination.lanes.Next(*lane)) {
+      LookAgainAt(*lane, again);
     }
   }
 }

@@ -218,6 +218,7 @@ class Dispatcher {
   void AwaitSources(Now now);
   void LookForSources();
   bool BlocksSource(const Lane& lane, const Connection& connection, Now now) const;
+  void TakeHandshake(Connection& connection);
   void GiveHandshake(Connection& connection);
   void Alert(Connection& connection, Now now);
   Lane& LaneOf(const Connection& connection);

@@ -132,6 +132,7 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
   destination.budget.TransactionEnded(destination.controls, connection.scope, connection.granted,
                                       seen, now.instant);
   connection.granted = 0;
+  connection.awaited = nullptr;
   LookAt(destination);
 }
 
@@ -173,6 +174,7 @@ void Dispatcher::OnBetween(Connection& connection, Now now) {
   if (connection.counted_ready) {  // It opens anew.
     connection.counted_ready = false;
     ++lane.opening;
+    TakeHandshake(connection);
   }
   const bool allowed = !destination.budget.Excess(destination.controls, connection.scope) &&
                        StillServes(destination, connection, now);
@@ -208,6 +210,7 @@ bool Dispatcher::MoveOn(Connection& connection, Now now) {
     }
     steps.erase(steps.begin() + static_cast<ptrdiff_t>(connection.step) + 1);
     passed_over = true;
+    connection.final = false;  // Not every address has refused.
   }
   connection.unneeded |= passed_over;
   return false;
@@ -257,6 +260,14 @@ bool Dispatcher::BlocksSource(const Lane& lane, const Connection& connection, No
   return connection.failure.permanent() && !connection.final &&
          AllAvoided(*lane.destination, connection.source, now) &&
          OtherSource(lane, connection.source, now);
+}
+
+// With the next host there is another. Without room for it the connection ends.
+void Dispatcher::TakeHandshake(Connection& connection) {
+  if (connection.tls == nullptr || options_.caps == nullptr) return;
+  CHECK(!connection.counts_handshake);
+  connection.counts_handshake = options_.caps->handshakes.Take();
+  connection.unneeded |= !connection.counts_handshake;
 }
 
 void Dispatcher::GiveHandshake(Connection& connection) {

@@ -79,7 +79,9 @@ void Dispatcher::AdvanceQueue(Lane& lane, Now now) {
   const Want want = WantOf(lane);
   if (want != Want::kNothing) return HoldFor(lane, want, now);
   EndHold(lane, now);
-  if (OthersFirst(lane)) return LookAt(lane);
+  // Once: those before it may be looked at again and again without taking anything.
+  lane.gave_way = !lane.gave_way && OthersFirst(lane);
+  if (lane.gave_way) return LookAt(lane);
   StartTransactions(lane, now);
   OpenConnections(lane, now);
 }

@@ -83,6 +83,7 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
   connection.granted = std::min(recipients, limits::kRecipientsPerTransactionMax);
   destination.budget.TransactionStarted(destination.controls, connection.scope, connection.granted,
                                         now.instant);
+  connection.awaited = &parcel;
   parcel.connection = connections_.HandleOf(connection);
   parcel.table_version = destination.table_version;
   parcel.stages.dns = destination.route_time;
@@ -94,7 +95,9 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
 void Dispatcher::OnBody(Parcel& parcel, Now now) {
   Connection* connection = connections_.Find(parcel.connection);
   parcel.connection = Handle{};
-  bool usable = connection != nullptr && connection->state == ConnectionState::kReady;
+  // It may have gone to another host meanwhile, and there have been given another parcel.
+  bool usable = connection != nullptr && connection->awaited == &parcel &&
+                connection->state == ConnectionState::kReady;
   // New tables may have come while the body was fetched.
   if (usable && !StillServes(DestinationOf(*connection, now), *connection, now)) {
     EndTransaction(*connection, now);
@@ -102,6 +105,7 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     usable = false;
   }
   if (usable && parcel.body_state == BodyState::kLent && !draining_) {
+    connection->awaited = nullptr;
     TagSender(parcel, DestinationOf(*connection, now), now);
     return connections_.Offer(*connection, parcel, connection->granted, now);
   }

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "engine/base/limits.h"
 #include "engine/base/message_id.h"
@@ -227,6 +228,8 @@ class Home {
   static constexpr int kSqueezedMax = 1024;
   // Slots of parcels that DeliverNow looks at in one turn.
   static constexpr uint32_t kDeliveredPerTurnMax = 4096;
+  // Destinations that it remembers while it looks; beyond, it takes all.
+  static constexpr size_t kDeliveredAtOnceMax = 10000;
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
@@ -282,8 +285,9 @@ class Home {
   std::deque<AwaitedMove> awaited_moves_;
   std::vector<Promise> decided_;
   CountedDestinations counted_;
-  uint32_t deliver_next_ = Slab<Parcel>::kNoSlot;  // DeliverNow goes on from here,
-  std::string deliver_destination_;                // for that destination.
+  uint32_t deliver_next_ = Slab<Parcel>::kNoSlot;          // DeliverNow goes on from here,
+  bool deliver_all_ = false;                               // with all,
+  absl::flat_hash_set<std::string> deliver_destinations_;  // or with these.
   std::vector<Handle>
       finished_before_;  // Restored with all recipients final: only their end is missing.
 

@@ -106,6 +106,7 @@ void Home::OnDurable(Now now) {
 // same, so a restart may deliver what its injector was told to keep: a duplicate, never a loss.
 void Home::OnLogFailed() {
   told_failed_ = true;
+  deliver_next_ = Slab<Parcel>::kNoSlot;
   std::fprintf(stderr, "sluice: the spool's log of shard %u has failed: %s\n", options_.shard,
                std::string(log_.failure().message()).c_str());
   for (const AwaitedPromise& promise : awaited_promises_) {

@@ -90,9 +90,12 @@ void Home::OnTimer(Timer& timer, Now now) {
 }
 
 void Home::DeliverNow(absl::string_view destination) {
-  const bool others = deliver_next_ != Slab<Parcel>::kNoSlot;
-  if (others && deliver_destination_ != destination) destination = "";
-  deliver_destination_.assign(destination.data(), destination.size());
+  if (deliver_next_ == Slab<Parcel>::kNoSlot) {
+    deliver_destinations_.clear();
+    deliver_all_ = false;
+  }
+  deliver_all_ |= destination.empty() || deliver_destinations_.size() == kDeliveredAtOnceMax;
+  if (!deliver_all_) deliver_destinations_.emplace(destination);
   deliver_next_ = 0;
 }
 
@@ -101,7 +104,7 @@ void Home::DeliverSome(Now now) {
   if (deliver_next_ == Slab<Parcel>::kNoSlot) return;
   deliver_next_ = parcels_.VisitSome(deliver_next_, kDeliveredPerTurnMax, [&](Parcel& parcel) {
     if (parcel.out || !parcel.timer.armed() || now.instant >= parcel.expires) return;
-    const bool meant = deliver_destination_.empty() || parcel.destination() == deliver_destination_;
+    const bool meant = deliver_all_ || deliver_destinations_.contains(parcel.destination());
     if (!meant) return;
     timers_.Disarm(parcel.timer);
     HandOut(parcel);

@@ -50,6 +50,7 @@ struct Lane {
   smtp::Reply failure;         // The last of them,
   TlsOutcome failure_tls;      // and what it had to do with TLS.
   absl::string_view binding;   // What binds now; a literal, empty: nothing.
+  bool gave_way = false;       // To the lanes before it, when it was last looked at.
   Instant binding_since{};     // It has been that since then.
 
   Timer timer;                // When to look again.

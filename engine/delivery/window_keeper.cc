@@ -100,6 +100,7 @@ void WindowKeeper::Inherit(InheritedWindow& inherited, Now now) {
 
 std::vector<spool::WindowRecord> WindowKeeper::TakeRestored(absl::string_view destination,
                                                             Now now) {
+  FollowWallClock(now);
   const auto found = restored_.find(std::string(destination));
   if (found == restored_.end()) return {};
   std::vector<spool::WindowRecord> records = std::move(found->second);
@@ -110,6 +111,7 @@ std::vector<spool::WindowRecord> WindowKeeper::TakeRestored(absl::string_view de
 
 uint64_t WindowKeeper::Keep(spool::WindowRecord record, Now now) {
   if (log_.failed()) return 0;
+  FollowWallClock(now);
   auto found = windows_.find(record.key);
   const bool known = found != windows_.end();
   if (!known && IsEnd(record)) {  // Of what has no record: it needs none.

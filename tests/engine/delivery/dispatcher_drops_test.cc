@@ -68,6 +68,21 @@ TEST_F(DroppingHosts, ThatCloseWhenReadyAreTriedAtIntervals) {
   EXPECT_EQ(CountVerdicts("d") + CountVerdicts("-"), 4u);
 }
 
+// The body comes when the connection is with the next host: it was asked for another session.
+TEST_F(DroppingHosts, GiveUpNoBodyThatWasAskedForBefore) {
+  UseTwoHosts();
+  bodies_held_ = true;
+  Mail& mail = Send();
+  network_.FinishesSending(network_.All().back());
+  Turn();
+  ASSERT_EQ(network_.All().size(), 2u);
+  bodies_held_ = false;
+  GiveBodies();
+  Turn();
+  EXPECT_EQ(mail.Verdicts(), "D");
+  EXPECT_EQ(network_.CountHeardByAll("MAIL"), 1u);
+}
+
 // A parcel that lost its session may be on its way home and back when the end of that session is
 // judged, and the pause begins: it does not wait in the queue like one that was never tried.
 TEST_F(DroppingHosts, HaveHadTheirAttemptAtAParcelThatComesBackIntoThePause) {
