@@ -30,6 +30,7 @@ ControlReply NoSuch(const ControlRequest& request) {
 }  // namespace
 
 ControlReply Control::Handle(const ControlRequest& request) {
+  CatchShardsUp();
   if (request.method == "GET") return Get(request);
   if (request.method == "POST") return Post(request);
   return NoSuch(request);

@@ -46,12 +46,14 @@ class Control {
   admin::ControlReply Suspend(const std::string& body);
   admin::ControlReply Resume(const std::string& body);
   admin::ControlReply ShowSuspensions();
+  void CatchShardsUp();
   admin::ControlReply TellSuspensions(const absl::Status& written, WallTime now);
   std::optional<delivery::DestinationCounters> CountersOf(const std::string& domain);
 
   Engine& engine_;
   const Config& config_;
   SuspensionList& suspensions_;
+  bool shards_behind_ = false;  // Not all have the suspensions of the list.
   ControlsStore store_;
   ControlsStore::Table used_;  // What the engine's controls were made of; null: another text.
   uint64_t table_version_ = 1;

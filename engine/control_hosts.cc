@@ -232,7 +232,8 @@ ControlReply Control::Resume(const std::string& body) {
 ControlReply Control::TellSuspensions(const absl::Status& written, WallTime now) {
   if (!written.ok() && !absl::IsDataLoss(written)) return ErrorReply(written);
   const std::vector<uint32_t> silent = engine_.UseSuspensions(suspensions_.ForShards(now));
-  if (!silent.empty()) {
+  shards_behind_ = !silent.empty();
+  if (shards_behind_) {
     return ErrorReply(503, absl::StrCat("shard ", silent.front(),
                                         " does not answer and may go on as before; the others, and "
                                         "the engine after a restart, do as you say: ask again"));
@@ -241,6 +242,12 @@ ControlReply Control::TellSuspensions(const absl::Status& written, WallTime now)
     return ErrorReply(500, absl::StrCat("done, but a crash may undo it: ", written.message()));
   }
   return ShowSuspensions();
+}
+
+void Control::CatchShardsUp() {
+  if (!shards_behind_) return;
+  const WallTime now = io::ReadClock().wall;
+  shards_behind_ = !engine_.UseSuspensions(suspensions_.ForShards(now)).empty();
 }
 
 ControlReply Control::ShowSuspensions() {

@@ -72,14 +72,17 @@ absl::StatusOr<ControlsStore::Table> ControlsStore::Parsed(const std::string& pa
       }));
 }
 
-// The identity is taken first: what is written while the file is read shows at the next look.
+// The identity is taken first: what is written while the file is read shows at the next look. What
+// could not be read is read again, since that says nothing of the file.
 const ControlsStore::Known& ControlsStore::KnownInUse() const {
-  if (!in_use_ || in_use_->identity != IdentityOf(file_.path)) in_use_ = ReadInUse();
+  const bool known = in_use_ && !in_use_->checksum.empty();
+  if (!known || in_use_->identity != IdentityOf(file_.path)) in_use_ = ReadInUse();
   return *in_use_;
 }
 
 const ControlsStore::Known& ControlsStore::KnownStaged() const {
-  if (!staged_ || staged_->identity != IdentityOf(StagedPath())) staged_ = ReadStaged();
+  const bool known = staged_ && !staged_->checksum.empty();
+  if (!known || staged_->identity != IdentityOf(StagedPath())) staged_ = ReadStaged();
   return *staged_;
 }
 
@@ -221,6 +224,10 @@ absl::StatusOr<uint32_t> ControlsStore::Commit() {
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::string> in_use = TextInUse();
   if (!in_use.ok()) return in_use.status();
+  if (ChecksumOf(*in_use) != KnownInUse().checksum) {  // Written within a tick of the file's clock.
+    return absl::FailedPreconditionError(
+        absl::StrCat(file_.path, " has just been written by somebody else: look again"));
+  }
   Known committed = KnownStaged();
   const absl::StatusOr<uint32_t> version = KeepVersion(*in_use);
   if (!version.ok()) return version.status();

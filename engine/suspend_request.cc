@@ -120,8 +120,8 @@ absl::StatusOr<SuspendRequest> ParseSuspendRequest(const std::string& body) {
   if (request.domains.empty()) request.domains.emplace_back();
   if (read->contains("for")) {
     const Json& text = (*read)["for"];
-    const absl::StatusOr<Duration> span =
-        ParseSpan(text.is_string() ? text.get<std::string>() : text.dump());
+    if (!text.is_string()) return absl::InvalidArgumentError("for: must be a string, as \"30m\"");
+    const absl::StatusOr<Duration> span = ParseSpan(text.get<std::string>());
     if (!span.ok()) return span.status();
     request.span = *span;
   }

@@ -81,9 +81,9 @@ LoadedTables WithControls(const Config& config, WallTime now,
   LoadedTables loaded = {.errors = std::move(names)};
   LoadedRoutes routes = LoadRoutes(config.routes, config.delivery_port);
   std::move(routes.errors.begin(), routes.errors.end(), std::back_inserter(loaded.errors));
-  if (!loaded.errors.empty()) return loaded;
   LoadedTls tls = LoadTls(config, controls->DistinctTls(), now);
-  loaded.errors = std::move(tls.errors);
+  std::move(tls.errors.begin(), tls.errors.end(), std::back_inserter(loaded.errors));
+  if (!loaded.errors.empty()) return loaded;
   loaded.tables = {.controls = std::move(controls),
                    .routes = std::move(routes.table),
                    .tls = std::move(tls.environment)};

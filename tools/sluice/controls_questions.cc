@@ -33,16 +33,16 @@ constexpr absl::string_view kDefaultProfile = "Default";
 
 // Adds what is not there.
 void Add(const std::string& name, std::vector<std::string>& names) {
-  const bool known = std::any_of(names.begin(), names.end(), [&](const std::string& each) {
-    return absl::EqualsIgnoreCase(each, name);
-  });
-  if (!known) names.push_back(name);
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
 }
 
 size_t PlaceOf(absl::string_view value, const std::vector<std::string>& values) {
-  const auto found = std::find_if(values.begin(), values.end(), [&](const std::string& each) {
-    return absl::EqualsIgnoreCase(each, value);
-  });
+  auto found = std::find(values.begin(), values.end(), value);
+  if (found == values.end()) {
+    found = std::find_if(values.begin(), values.end(), [&](const std::string& each) {
+      return absl::EqualsIgnoreCase(each, value);
+    });
+  }
   return found == values.end() ? 0 : static_cast<size_t>(found - values.begin());
 }
 
@@ -71,7 +71,7 @@ ControlsQuestions::Options ControlsQuestions::AskOfDomain(bool is_new) {
   if (recipients) AskRecipients();
   if (connections || recipients) {
     AskScope();
-  } else {
+  } else if (Said(kMaxHostConcurrency) || Said(kRecipientLimit)) {  // It goes with its limits.
     LeaveOut(kLimitType);
     LeaveOut(kLimitApply);
   }
@@ -204,8 +204,8 @@ void ControlsQuestions::AskCertificate() {
 uint32_t ControlsQuestions::AskNumber(ControlsKey key, absl::string_view question,
                                       std::optional<uint32_t> offered) {
   const policy::ControlsKeyRow& row = policy::RowOf(key);
-  const uint32_t number =
-      prompts_.Number(question, {.min = row.number_min, .max = row.number_max}, offered);
+  const uint32_t number = prompts_.Number(
+      question, {.min = row.number_min, .max = policy::NumberMax(row, names_.profile)}, offered);
   Set(key, absl::StrCat(number));
   return number;
 }
@@ -266,7 +266,8 @@ std::optional<uint32_t> ControlsQuestions::NumberSaid(ControlsKey key) const {
 void ControlsQuestions::Set(ControlsKey key, absl::string_view value) {
   const bool is_default = entry_.domain.empty();
   const std::string now = SaidOr(key, is_default ? policy::FactoryText(key) : "");
-  if (absl::EqualsIgnoreCase(now, value)) return;
+  const bool is_name = key == kBounceProfile || key == kCertificate;  // Told apart by case, too.
+  if (is_name ? now == value : absl::EqualsIgnoreCase(now, value)) return;
   options_.push_back(absl::StrCat(policy::RowOf(key).name, "=", value));
 }
 

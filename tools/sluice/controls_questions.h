@@ -23,6 +23,7 @@ namespace sluice::tools {
 struct ControlsNames {
   std::optional<std::vector<std::string>> bounce_profiles;  // "Default" is the first.
   std::optional<std::vector<std::string>> certificates;     // Without the demo one.
+  policy::ControlsProfile profile = policy::ControlsProfile::kCompatible;  // For the ranges.
 };
 
 class ControlsQuestions {

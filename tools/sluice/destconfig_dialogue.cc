@@ -116,7 +116,8 @@ Dialogue::Dialogue(DestconfigOptions options, Console& console)
   const LoadedConfig loaded = LoadConfig(options_.config_path);
   if (!loaded.errors.empty()) return;
   names_ = {.bounce_profiles = NamesOf(loaded.config.bounce_profiles),
-            .certificates = NamesOf(loaded.config.certificates)};
+            .certificates = NamesOf(loaded.config.certificates),
+            .profile = loaded.config.destinations.profile};
   machine_ = loaded.config.hostname;
 }
 
@@ -134,7 +135,8 @@ int Dialogue::Run() {
 bool Dialogue::Look() {
   const Told table = Ask({"export", "-"});
   const Told differences = Ask({"diff"});
-  const policy::ParsedControls parsed = policy::ParseControlsFile(table.text);
+  const policy::ParsedControls parsed = policy::ParseControlsFile(
+      table.text, {.profile = policy::ControlsProfile::kExtended});  // It has been judged already.
   prompts_.Say(table.errors);
   for (const policy::FileError& error : parsed.errors) {
     prompts_.Say(absl::StrCat("the table, line ", error.line, ": ", error.text));

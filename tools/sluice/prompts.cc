@@ -26,10 +26,14 @@ absl::StatusOr<uint32_t> ReadNumber(const std::string& answer, NumberRange range
       absl::StrCat("The answer must be a whole number from ", range.min, " to ", range.max, "."));
 }
 
+// As it is written, if one is; two may differ in case alone.
 std::optional<size_t> PlaceOf(const std::string& word, const std::vector<std::string>& words) {
-  const auto found = std::find_if(words.begin(), words.end(), [&](const std::string& each) {
-    return absl::EqualsIgnoreCase(each, word);
-  });
+  auto found = std::find(words.begin(), words.end(), word);
+  if (found == words.end()) {
+    found = std::find_if(words.begin(), words.end(), [&](const std::string& each) {
+      return absl::EqualsIgnoreCase(each, word);
+    });
+  }
   if (found == words.end()) return std::nullopt;
   return static_cast<size_t>(found - words.begin());
 }
@@ -80,9 +84,10 @@ size_t Prompts::Choice(const ChoiceQuestion& question) {
   return AskUntilRight<size_t>(
       above, prompt, question.offered, [&](const std::string& answer) -> absl::StatusOr<size_t> {
         if (answer.empty()) return question.offered;
-        if (const auto place = PlaceOf(answer, question.choices)) return *place;
+        // A number first: a choice may be called as another one's number.
         const absl::StatusOr<uint32_t> number = ReadNumber(answer, {.min = 1, .max = count});
         if (number.ok()) return *number - 1;
+        if (const auto place = PlaceOf(answer, question.choices)) return *place;
         return absl::InvalidArgumentError(absl::StrCat("The answer must be a number from 1 to ",
                                                        count, ", or the words beside it."));
       });
