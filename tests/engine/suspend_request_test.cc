@@ -84,7 +84,7 @@ TEST(SuspendRequest, IsRefusedWithASentence) {
       {R"({"reason": "x", "domains": "a.example"})", "no list"},
       {R"({"reason": "x", "domains": [1]})", "strings"},
       {R"({"reason": "x", "domains": ["a.example", "b..c"]})", "'b..c' is no domain"},
-      {R"({"reason": "x", "for": 3600})", "'3600' is no time"},
+      {R"({"reason": "x", "for": 3600})", "must be a string"},
       {R"({"reason": "x", "until": "1h"})", "'until' is no part"},
       {"[]", "no JSON object"},
       {"nonsense", "no JSON object"},
@@ -94,6 +94,14 @@ TEST(SuspendRequest, IsRefusedWithASentence) {
         << refused.body;
   }
   EXPECT_TRUE(ParseSuspendRequest(R"({"reason": ")" + std::string(400, 'x') + R"("})").ok());
+}
+
+// Whoever walks down into it needs a stack as deep.
+TEST(SuspendRequest, DeepNestingIsRefusedToo) {
+  const std::string deep(400000, '[');
+  const std::string body =
+      R"({"reason": "x", "for": )" + deep + std::string(deep.size(), ']') + "}";
+  EXPECT_FALSE(ParseSuspendRequest(body).ok());
 }
 
 TEST(ResumeRequest, NamesDomainsOrIsOfAllThatIsSuspended) {

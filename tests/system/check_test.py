@@ -8,7 +8,8 @@ import subprocess
 
 from engine_run import CONFIG, Run, build_folder, expect, expect_equal, run_scenarios
 
-VALID = CONFIG.format(shards=1, address="127.0.0.1:0", listener="", spool="spool", profile="")
+VALID = CONFIG.format(shards=1, address="127.0.0.1:0", listener="", spool="spool", profile="",
+                      destinations="")
 
 BROKEN = """\
 hostname = "mta.example.net"
