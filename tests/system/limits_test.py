@@ -4,8 +4,11 @@
 Usage: limits_test.py BUILD_DIR
 """
 
+import json
+
+from control_test import verb
 from engine_run import (Run, build_folder, expect, expect_equal, expect_once_and_intact,
-                        run_scenarios)
+                        run_scenarios, wait_until)
 
 SLOW_DOT = ["--fault", "stage=dot,action=delay,delay_ms=10,probability=0.3"]
 
@@ -81,6 +84,46 @@ def recipients_in_a_minute(build):
         return f"{most} recipients in any minute"
 
 
+def windows_outlive(end):
+    """What was sent before the engine ended counts after its start: nothing more goes out, and the
+    operator is told why. With another number of shards, too."""
+    def scenario(build):
+        limit, count = 20, 50
+        with Run(build) as run:
+            sink = run.sink()
+            engine = run.engine(routes=f"ALL 127.0.0.1:{sink.ports[0]}\n",
+                                table="[dest-0000.example]\nmax_host_concurrency = 3\n"
+                                      f"recipient_limit = {limit}\nrecipient_minutes = 60\n"
+                                      "limit_type = MXIP\nlimit_apply = system\n")
+            load = run.load(engine.address, "--messages", str(count), "--size", "2k")
+            load.end()
+
+            def held():
+                status = json.loads(verb(run, "hoststatus", "dest-0000.example", "--json")[1])
+                return status["binding_limit"] == "recipients" and status
+            wait_until(held, "the limit binds")
+            engine.wait_events(limit, "Delivery")
+            end(engine)
+            engine.shards = 3
+            expect_equal(engine.start(), count - limit, "messages in the spool")
+            wait_until(held, "the limit binds after the start")
+            expect_equal(len(engine.events("Delivery")), limit, "deliveries")
+            engine.drain()
+            sink.end()
+            expect_equal(sum(sink.received().values()), limit, "recipients at the sink")
+    scenario.__name__ = f"windows_outlive_a_{end.__name__}"
+    return scenario
+
+
+def restart(engine):
+    engine.drain()
+
+
+def crash(engine):
+    engine.kill()
+
+
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), one_connection, one_message_on_a_connection,
-                  messages_on_a_connection, limits_while_the_host_fails, recipients_in_a_minute)
+                  messages_on_a_connection, limits_while_the_host_fails, recipients_in_a_minute,
+                  windows_outlive(restart), windows_outlive(crash))
