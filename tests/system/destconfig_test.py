@@ -730,7 +730,7 @@ def edits_and_refusals_are_not_in_use(build):
 
 
 def commits_under_load_lose_and_duplicate_nothing(build):
-    """One every 10 ms, as long as the load lasts: 20 at least, 50 at most."""
+    """One every 10 ms, as long as the load lasts: 20 at least, 500 at most."""
     count = 20_000
     with Run(build) as run:
         sink = run.sink("--expect", str(count))
@@ -739,7 +739,7 @@ def commits_under_load_lose_and_duplicate_nothing(build):
                         "--size", "2k", "--domain-count", "20")
         desk.engine.wait_events(1, "Delivery")
         commits, pace = 0, threading.Event()
-        while commits < 50 and sink.program.running():
+        while commits < 500 and sink.program.running():
             limits = [f"concurrency_limit={1 + commits % 9}",
                       f"concurrency_limit_type={('host', 'MXIP')[commits // 2 % 2]}",
                       f"concurrency_limit_apply={('system', 'VG')[commits // 4 % 2]}",
