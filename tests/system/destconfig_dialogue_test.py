@@ -415,6 +415,27 @@ Please choose the certificate to apply: [{}]> """
             expect_equal(section(desk, "DEFAULT"), ["send_tls_req_alert = off"], "the default")
 
 
+@on_file_and_through_engine("", destinations='profile = "extended"')
+def extended_profile_takes_larger_numbers(desk):
+    with Dialogue(desk) as dialogue:
+        dialogue.answer("new", "a.example", "y")
+        said = dialogue.answer("1000001")
+        expect("from 1 to 1000000" in said, said)
+        dialogue.answer("2000", *[""] * 8)
+        dialogue.leave(LEFT_STAGED)
+    expect("max_host_concurrency = 2000" in section(desk, "a.example"), section(desk, "a.example"))
+    with Dialogue(desk) as dialogue:  # It is read again.
+        dialogue.leave(LEFT_STAGED)
+
+
+@on_file_and_through_engine("[a.example]\nlimit_type = MXIP\nlimit_apply = VG\n")
+def edit_that_takes_all_offers_changes_nothing(desk):
+    with Dialogue(desk) as dialogue:
+        dialogue.answer("edit", "a.example", *[""] * 7)
+        dialogue.leave()
+    expect_equal(desk.do("diff"), "", "the difference")
+
+
 @on_file_and_through_engine(TABLE)
 def delete_and_clear_leave_the_default(desk):
     which = "Enter the domain you wish to delete.\n[]> "
@@ -653,7 +674,8 @@ if __name__ == "__main__":
                   levels_have_a_word_each, numbers_are_taken_within_their_ranges,
                   wrong_words_are_told_the_right_ones, edit_offers_what_the_entry_says,
                   entry_that_is_there_is_not_new, default_has_a_value_of_each,
-                  setup_asks_for_certificate_and_alert, delete_and_clear_leave_the_default,
+                  setup_asks_for_certificate_and_alert, extended_profile_takes_larger_numbers,
+                  edit_that_takes_all_offers_changes_nothing, delete_and_clear_leave_the_default,
                   detail_is_of_one_or_of_all, files_are_imported_and_exported,
                   changes_are_committed_or_abandoned, what_others_changed_meanwhile_is_refused,
                   interrupted_dialogue_changes_nothing, what_was_staged_before_stays_staged,

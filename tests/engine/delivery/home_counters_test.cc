@@ -124,5 +124,18 @@ TEST(CountedDestinations, BeyondTheirSlotsAreCountedTogether) {
   EXPECT_EQ(copies[1].domain, "a");
 }
 
+// Both were asked for before the first look was over: neither makes it a look for all.
+TEST_F(HomeCounters, DeliverNowOfTwoDestinationsTakesNoThird) {
+  Start();
+  Accept(WireOf(1, 1000), {"x@a.example", "y@b.example", "z@c.example"});
+  for (const char* domain : {"a.example", "b.example", "c.example"}) Deferred(Out(domain));
+  home_->DeliverNow("a.example");
+  home_->DeliverNow("b.example");
+  Settle();
+  EXPECT_TRUE(IsOut("a.example"));
+  EXPECT_TRUE(IsOut("b.example"));
+  EXPECT_FALSE(IsOut("c.example"));
+}
+
 }  // namespace
 }  // namespace sluice::delivery
