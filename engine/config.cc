@@ -362,6 +362,7 @@ LoadedConfig ParseConfig(absl::string_view text, const std::string& path) {
     file.Fail(static_cast<int>(parsed.error().source().begin.line), std::string(description));
     return loaded;
   }
+  loaded.read = true;
   ReadRoot(file, parsed.table(), loaded.config);
   std::stable_sort(loaded.errors.begin(), loaded.errors.end(),
                    [](const ConfigError& a, const ConfigError& b) { return a.line < b.line; });

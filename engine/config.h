@@ -96,6 +96,7 @@ struct Config {
 struct LoadedConfig {
   Config config;
   std::vector<ConfigError> errors;  // By line. Not empty: the configuration is not to be used.
+  bool read = false;  // Its text is TOML, so that what it names may be judged beside it.
 };
 
 // Reads the file. Relative paths in it are made relative to its folder.

@@ -377,6 +377,13 @@ TEST(Config, AlertsGoToAnAddressOfMail) {
   }
 }
 
+// Tables named by nothing that could be read would be blamed for what the text leaves out.
+TEST(ConfigErrors, WhatIsNoTomlIsNotRead) {
+  EXPECT_FALSE(ParseConfig("hostname = \n", "sluice.toml").read);
+  EXPECT_FALSE(LoadConfig("/nowhere/sluice.toml").read);
+  EXPECT_TRUE(ParseConfig("hostname = 7\n", "sluice.toml").read);
+}
+
 TEST(ConfigErrors, OfCertificates) {
   const absl::string_view whole =
       "[[certificate]]\nname = \"a\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";

@@ -178,6 +178,7 @@ int Main(int argc, char** argv) {
 
   const LoadedConfig loaded = LoadConfig(path);
   Print(loaded.errors);
+  if (!loaded.read) return 1;
   Tables tables;  // Read even if the configuration has errors, so that all are told at once.
   const bool tables_valid = ReadTables(loaded.config, tables);
   if (!loaded.errors.empty() || !tables_valid) return 1;
