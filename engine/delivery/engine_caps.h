@@ -26,6 +26,7 @@ class EngineCap {
     const uint32_t before = taken_.fetch_sub(1, std::memory_order_relaxed);
     CHECK(before > 0);
   }
+  uint32_t taken() const { return taken_.load(std::memory_order_relaxed); }  // Without a cap 0.
 
  private:
   const uint32_t most_;

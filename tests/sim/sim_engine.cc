@@ -309,6 +309,8 @@ std::string EngineModel::Leftovers() const {
     say("operations", nodes_[number].io->operations() - 1);  // The accept.
     say("sockets", nodes_[number].io->sockets() - 1);        // The listener.
   }
+  const uint32_t counted = caps_->connections.taken() + caps_->handshakes.taken();
+  if (counted > 0) absl::StrAppend(&text, "the engine's caps: ", counted, " taken; ");
   return text;
 }
 
