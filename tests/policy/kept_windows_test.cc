@@ -14,6 +14,7 @@
 #include "engine/base/random.h"
 #include "gtest/gtest.h"
 #include "policy/destination_budget.h"
+#include "tests/policy/any_window.h"
 
 namespace sluice::policy {
 namespace {
@@ -116,16 +117,6 @@ class Keeper {
   size_t durable_ = 0;
   uint64_t number_ = 0;
 };
-
-size_t MostInAnyWindow(std::vector<Instant> seen, Duration period) {
-  std::sort(seen.begin(), seen.end());
-  size_t most = 0;
-  for (size_t first = 0, end = 0; first < seen.size(); ++first) {
-    while (end < seen.size() && seen[end] <= seen[first] + period) ++end;
-    most = std::max(most, end - first);
-  }
-  return most;
-}
 
 constexpr Instant kNow = Instant(hours(1000));
 constexpr ScopeKey kWhole;

@@ -12,6 +12,7 @@
 #include "engine/base/random.h"
 #include "gtest/gtest.h"
 #include "policy/destination_budget.h"
+#include "tests/policy/any_window.h"
 
 namespace sluice::policy {
 namespace {
@@ -88,16 +89,6 @@ class Sender {
   DestinationBudget budget_;
   std::vector<Transaction> in_flight_;
 };
-
-size_t MostInAnyWindow(std::vector<Instant> seen, Duration period) {
-  std::sort(seen.begin(), seen.end());
-  size_t most = 0;
-  for (size_t first = 0, end = 0; first < seen.size(); ++first) {
-    while (end < seen.size() && seen[end] <= seen[first] + period) ++end;
-    most = std::max(most, end - first);
-  }
-  return most;
-}
 
 class Receiver : public testing::TestWithParam<uint64_t> {};
 
