@@ -32,6 +32,23 @@ class IntrusiveList {
   // Null when the list is empty.
   T* Front() const { return empty() ? nullptr : MemberOf(head_.next); }
 
+  // For a walk whose members stay in the list meanwhile; who takes some out walks by Next.
+  class Iterator {
+   public:
+    explicit Iterator(const ListHook* hook) : hook_(hook) {}
+    T& operator*() const { return *MemberOf(const_cast<ListHook*>(hook_)); }
+    Iterator& operator++() {
+      hook_ = hook_->next;
+      return *this;
+    }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    const ListHook* hook_;
+  };
+  Iterator begin() const { return Iterator(head_.next); }
+  Iterator end() const { return Iterator(&head_); }
+
   // The one after `member`, or null at the end.
   T* Next(const T& member) const {
     ListHook* next = (member.*kHook).next;

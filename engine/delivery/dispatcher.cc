@@ -93,9 +93,8 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
 }
 
 Lane* Dispatcher::FindLane(Destination& destination, uint32_t pool) const {
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    if (lane->pool == pool) return lane;
+  for (Lane& lane : destination.lanes) {
+    if (lane.pool == pool) return &lane;
   }
   return nullptr;
 }
@@ -130,9 +129,8 @@ void Dispatcher::LookAt(Lane& lane) {
 
 // Something that its lanes share has changed.
 void Dispatcher::LookAt(Destination& destination) {
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    LookAt(*lane);
+  for (Lane& lane : destination.lanes) {
+    LookAt(lane);
   }
 }
 
@@ -196,9 +194,8 @@ void Dispatcher::KeepWindows(Destination& destination, Now now) {
     }
     const Instant again = now.instant + WindowKeeper::kLookAgainAfter;
     destination.budget.Refused(state, again);
-    for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-         lane = destination.lanes.Next(*lane)) {
-      LookAgainAt(*lane, again);
+    for (Lane& lane : destination.lanes) {
+      LookAgainAt(lane, again);
     }
   }
 }
@@ -259,10 +256,9 @@ void Dispatcher::DeliverNow(Destination& destination, bool resets_limits, Now no
   RefreshControls(destination, now);
   destination.health.Clear();
   if (resets_limits) destination.budget.ForgetSeen();
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    lane->not_before = now.instant;
-    lane->failures = 0;
+  for (Lane& lane : destination.lanes) {
+    lane.not_before = now.instant;
+    lane.failures = 0;
   }
   LookAt(destination);
 }
@@ -279,10 +275,9 @@ void Dispatcher::RefreshControls(Destination& destination, Now now) {
 // Other things have limits of their own now: what each connection holds counts there.
 void Dispatcher::Rescope(Destination& destination, const policy::Limits& before, Now now) {
   destination.budget.BeginRescope(before, destination.controls.limits, now.instant);
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    for (Connection* connection = lane->connections.Front(); connection != nullptr;
-         connection = lane->connections.Next(*connection)) {
+  for (Lane& lane : destination.lanes) {
+    for (Connection* connection = lane.connections.Front(); connection != nullptr;
+         connection = lane.connections.Next(*connection)) {
       connection->scope = policy::KeyOf(destination.controls.scope,
                                         connection->current_step().address.ip, connection->source);
       destination.budget.Recount(connection->scope, connection->leaving, connection->granted);
@@ -300,10 +295,9 @@ void Dispatcher::RefreshSome() {
 // New limits may be lower than what is up: connections that are idle leave at once, the others when
 // their transaction has ended (OnReady).
 void Dispatcher::EndExcess(Destination& destination, Now now) {
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    for (Connection* connection = lane->ready.Front(); connection != nullptr;) {
-      Connection* next = lane->ready.Next(*connection);
+  for (Lane& lane : destination.lanes) {
+    for (Connection* connection = lane.ready.Front(); connection != nullptr;) {
+      Connection* next = lane.ready.Next(*connection);
       if (destination.budget.Excess(destination.controls, connection->scope)) {
         Leave(*connection, now);
       }
@@ -314,10 +308,9 @@ void Dispatcher::EndExcess(Destination& destination, Now now) {
 
 // A new route may have left the hosts of some connections, and new controls may not allow them.
 void Dispatcher::EndStrayed(Destination& destination, Now now) {
-  for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-       lane = destination.lanes.Next(*lane)) {
-    for (Connection* connection = lane->ready.Front(); connection != nullptr;) {
-      Connection* next = lane->ready.Next(*connection);
+  for (Lane& lane : destination.lanes) {
+    for (Connection* connection = lane.ready.Front(); connection != nullptr;) {
+      Connection* next = lane.ready.Next(*connection);
       if (!StillServes(destination, *connection, now)) Leave(*connection, now);
       connection = next;
     }
@@ -438,9 +431,8 @@ void Dispatcher::OnRoute(dns::RouteAnswer answer, Now now) {
   if (destination->route.result != dns::RouteResult::kTemporary) return;
   destination->route_state = RouteState::kUnknown;
   const smtp::Reply why = RouteReply(destination->route);
-  for (Lane* lane = destination->lanes.Front(); lane != nullptr;
-       lane = destination->lanes.Next(*lane)) {
-    BackOff(*lane, why, /*final=*/false, now);
+  for (Lane& lane : destination->lanes) {
+    BackOff(lane, why, /*final=*/false, now);
   }
 }
 
@@ -497,9 +489,8 @@ std::optional<DestinationStatus> Dispatcher::Describe(absl::string_view domain, 
   DestinationStatus status = {.controls = destination->controls,
                               .table_version = destination->table_version,
                               .route = destination->route};
-  for (Lane* lane = destination->lanes.Front(); lane != nullptr;
-       lane = destination->lanes.Next(*lane)) {
-    status.lanes.push_back(StatusOf(*lane, now));
+  for (Lane& lane : destination->lanes) {
+    status.lanes.push_back(StatusOf(lane, now));
   }
   policy::DestinationBudget::Report report =
       destination->budget.Describe(destination->controls, kScopesToldMax, now.instant);
@@ -532,9 +523,8 @@ uint32_t Dispatcher::CopyGauges(uint32_t first, uint32_t count,
                                 std::vector<DestinationGauges>& copies) {
   const uint32_t next = destinations_.VisitSome(first, count, [&](Destination& destination) {
     DestinationGauges gauges = {.domain = {}, .connections = destination.budget.connections()};
-    for (Lane* lane = destination.lanes.Front(); lane != nullptr;
-         lane = destination.lanes.Next(*lane)) {
-      gauges.down |= lane->failures > 0 && lane->want == Want::kNothing;
+    for (Lane& lane : destination.lanes) {
+      gauges.down |= lane.failures > 0 && lane.want == Want::kNothing;
     }
     if (gauges.connections == 0 && !gauges.down) return;
     gauges.domain = destination.domain;
