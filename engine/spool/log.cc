@@ -16,11 +16,11 @@ namespace {
 // How often a full disk is asked again: each time is a blocking call of the loop.
 constexpr auto kSpareRetry = std::chrono::seconds(1);
 
-// What a segment's first record takes: header and 48 bytes.
-constexpr uint64_t kSegmentRecordBytes = kRecordHeaderBytes + 48;
-
 // A record's header and fields beside a body's bytes, and its padding.
 constexpr uint64_t kPieceOverheadBytes = kBodyPrefixBytes + 8;
+
+// A record's entry in the index is not longer than the record and this.
+constexpr uint64_t kIndexEntryOverheadBytes = 96;
 
 // The order in which segments came to be. The logs of one run take their sequence numbers above all
 // those of former runs, so that this holds over logs too.
@@ -89,7 +89,7 @@ Extent Log::AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes
   CHECK(bytes > 0);
   CHECK(bytes <= piece_bytes_max());
   const size_t padding = PaddingFor(bytes);
-  if (!MakeRoom(kBodyPrefixBytes + bytes + padding, now)) return {};
+  if (!MakeRoom(kBodyPrefixBytes + bytes + padding, 0, now)) return {};
 
   const RowSegment& newest = Newest();
   const Extent extent = {.segment = newest.segment.id,
@@ -104,59 +104,79 @@ Extent Log::AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes
   return extent;
 }
 
-void Log::AppendAccepted(const AcceptedRecord& record, WallTime now) {
-  Append([&](SegmentId segment, auto& out) { EncodeAccepted(segment, record, out); }, now);
+Extent Log::AppendAccepted(const AcceptedRecord& record, WallTime now, bool again) {
+  const Extent place =
+      Append([&](SegmentId segment, auto& out) { EncodeAccepted(segment, record, out); }, now);
+  if (place.bytes > 0) index_.AddAccepted(record, place, again);
+  return place;
+}
+
+Extent Log::AppendDeferred(const DeferredRecord& record, WallTime now) {
+  const Extent place =
+      Append([&](SegmentId segment, auto& out) { EncodeDeferred(segment, record, out); }, now);
+  if (place.bytes > 0) index_.AddDeferred(record, place);
+  return place;
 }
 
 void Log::AppendOutcome(const OutcomeRecord& record, WallTime now) {
-  Append([&](SegmentId segment, auto& out) { EncodeOutcome(segment, record, out); }, now);
-}
-
-void Log::AppendDeferred(const DeferredRecord& record, WallTime now) {
-  Append([&](SegmentId segment, auto& out) { EncodeDeferred(segment, record, out); }, now);
+  const Extent place =
+      Append([&](SegmentId segment, auto& out) { EncodeOutcome(segment, record, out); }, now);
+  if (place.bytes > 0) index_.AddOutcome(record);
 }
 
 void Log::AppendDone(MessageId id, WallTime now) {
-  Append([&](SegmentId segment, auto& out) { EncodeDone(segment, id, out); }, now);
+  const Extent place =
+      Append([&](SegmentId segment, auto& out) { EncodeDone(segment, id, out); }, now);
+  if (place.bytes > 0) index_.AddDone(id);
 }
 
 SegmentId Log::AppendWindow(const WindowRecord& record, WallTime now) {
-  const bool appended =
+  const Extent place =
       Append([&](SegmentId segment, auto& out) { EncodeWindow(segment, record, out); }, now);
-  return appended ? Newest().segment.id : SegmentId{};
+  if (place.bytes > 0) index_.AddWindow(record.key, place);
+  return place.segment;
 }
 
 // The checksum's seed is the segment's, so a record that turns out too long is encoded once more.
-// False: the log has failed.
+// Nowhere: the log has failed.
 template <class Encode>
-bool Log::Append(Encode encode, WallTime now) {
-  if (!MakeRoom(kRecordHeaderBytes, now)) return false;
+Extent Log::Append(Encode encode, WallTime now) {
+  if (!MakeRoom(kRecordHeaderBytes, kIndexEntryOverheadBytes, now)) return {};
   encode(Newest().segment.id, open_.arena());
-  const SegmentId first_choice = Newest().segment.id;
   const uint64_t bytes = open_.untaken_bytes();
-  if (bytes > Newest().segment.bytes - Newest().used_bytes) {
+  const uint64_t index_bytes = bytes + kIndexEntryOverheadBytes;
+  if (bytes + index_bytes > LeftInNewest()) {
     open_.Drop();
-    if (!MakeRoom(bytes, now)) return false;
-    CHECK(Newest().segment.id != first_choice);
+    if (!MakeRoom(bytes, index_bytes, now)) return {};
     encode(Newest().segment.id, open_.arena());
     CHECK(open_.untaken_bytes() == bytes);
   }
   open_.Take();
+  const Extent place = {.segment = Newest().segment.id,
+                        .offset = static_cast<uint32_t>(Newest().used_bytes),
+                        .bytes = static_cast<uint32_t>(bytes)};
   Advance(bytes);
-  return true;
+  return place;
 }
 
-// Makes the newest segment one that has `bytes` left, and the batch one that writes to it. What a
-// batch writes to a segment begins with a record that says so, unless it begins the segment.
-bool Log::MakeRoom(uint64_t bytes, WallTime now) {
+// What the newest segment has left for records, when its index is to fit behind them, each behind a
+// record that begins its batch.
+uint64_t Log::LeftInNewest() const {
+  const RowSegment& newest = row_.back();
+  const uint64_t taken = newest.used_bytes + 2 * kBatchRecordBytes + index_.bytes_max();
+  return newest.segment.bytes - std::min(newest.segment.bytes, taken);
+}
+
+// Makes the newest segment one that has `bytes` left, and `index_bytes` more for their index, and
+// the batch one that writes to it. One that was begun by this very call needs no room for an index:
+// without one, the start reads its records.
+bool Log::MakeRoom(uint64_t bytes, uint64_t index_bytes, WallTime now) {
   CHECK(begun_);
   CHECK(bytes <= options_.segment_bytes - kSegmentRecordBytes);
   if (failed()) return false;
-  const bool writes_there = open_.WritesTo(Newest().segment.id);
-  const uint64_t needed = bytes + (writes_there ? 0 : kBatchRecordBytes);
-  if (needed > Newest().segment.bytes - Newest().used_bytes) {
-    previous_ = Newest().segment.id;
-    previous_bytes_ = Newest().used_bytes;
+  const bool fresh = Newest().used_bytes == kSegmentRecordBytes;
+  if (!fresh && bytes + index_bytes > LeftInNewest()) {
+    Seal();
     if (absl::Status opened = OpenNext(now); !opened.ok()) {
       Fail(absl::Status(opened.code(), absl::StrCat("no space is left in the log, not even for "
                                                     "outcomes: ",
@@ -165,13 +185,37 @@ bool Log::MakeRoom(uint64_t bytes, WallTime now) {
     }
     return true;
   }
-  if (writes_there) return true;
+  WriteToNewest();
+  return true;
+}
+
+// What a batch writes to a segment begins with a record that says so, unless it begins the segment.
+void Log::WriteToNewest() {
+  if (open_.WritesTo(Newest().segment.id)) return;
   open_.WriteTo(Newest().segment.id, Newest().segment.descriptor, Newest().used_bytes);
   EncodeBatch(Newest().segment.id, open_batch_, open_.arena());
   CHECK(open_.untaken_bytes() == kBatchRecordBytes);
   open_.Take();
   Advance(kBatchRecordBytes);
-  return true;
+}
+
+// The newest segment is full: its index goes behind its records. Records that were longer than was
+// reckoned with (one in a segment of its own) may have left no room for it.
+void Log::Seal() {
+  previous_ = Newest().segment.id;
+  previous_ends_ = previous_begins_ = 0;
+  const uint64_t room = Newest().segment.bytes - Newest().used_bytes;
+  if (kBatchRecordBytes + index_.bytes_max() <= room) {
+    WriteToNewest();
+    previous_ends_ = Newest().used_bytes;
+    index_.EncodeEnds(previous_, open_.arena());
+    previous_begins_ = previous_ends_ + open_.untaken_bytes();
+    index_.EncodeBegins(previous_, open_.arena());
+    const uint64_t bytes = open_.untaken_bytes();
+    open_.Take();
+    Advance(bytes);
+  }
+  previous_bytes_ = Newest().used_bytes;
 }
 
 absl::Status Log::OpenNext(WallTime now) {
@@ -180,12 +224,17 @@ absl::Status Log::OpenNext(WallTime now) {
   }
   row_.push_back({.segment = spares_.front()});
   spares_.pop_front();
+  index_.Clear();
   const OpenSegment& segment = Newest().segment;
   log_bytes_ += segment.bytes;
   open_.WriteTo(segment.id, segment.descriptor, 0);
-  EncodeSegment(
-      {.id = segment.id, .created = now, .previous = previous_, .previous_bytes = previous_bytes_},
-      open_.arena());
+  EncodeSegment({.id = segment.id,
+                 .created = now,
+                 .previous = previous_,
+                 .previous_bytes = previous_bytes_,
+                 .previous_ends = previous_ends_,
+                 .previous_begins = previous_begins_},
+                open_.arena());
   CHECK(open_.untaken_bytes() == kSegmentRecordBytes);
   open_.Take();
   Advance(kSegmentRecordBytes);
@@ -200,7 +249,7 @@ void Log::Advance(uint64_t bytes) {
 }
 
 uint64_t Log::piece_bytes_max() const {
-  return std::min<uint64_t>(kRecordPayloadBytesMax, options_.segment_bytes / 4);
+  return std::min<uint64_t>(kBodyPieceBytesMax, options_.segment_bytes / 4);
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -229,8 +278,7 @@ bool Log::EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now) {
 uint64_t Log::SpaceFor(uint64_t bytes) const {
   const uint64_t piece = std::min(bytes, piece_bytes_max()) + kPieceOverheadBytes;
   const uint64_t pieces = bytes / piece_bytes_max() + 1;
-  const RowSegment& newest = row_.back();
-  const uint64_t left = newest.segment.bytes - newest.used_bytes;
+  const uint64_t left = LeftInNewest();
   uint64_t space = left > piece ? left - piece : 0;
   for (const OpenSegment& spare : spares_) space += spare.bytes - kSegmentRecordBytes - piece;
   const uint64_t needed = bytes + pieces * kPieceOverheadBytes;
@@ -319,7 +367,7 @@ void Log::Died(SegmentId first_segment, uint64_t bytes) {
 }
 
 std::optional<SegmentId> Log::MoveWanted() const {
-  if (failed() || row_.size() < 2) return std::nullopt;
+  if (failed() || held_ || row_.size() < 2) return std::nullopt;
   const RowSegment& oldest = row_.front();
   if (oldest.living_messages == 0) return std::nullopt;  // Reclaim has it.
   const uint64_t dead_bytes = log_bytes_ - std::min(log_bytes_, living_bytes_);
@@ -336,6 +384,7 @@ void Log::Reclaim() {
 
 // In order, so that of a message's records the last is the last to go.
 void Log::GiveBackDead() {
+  if (held_) return;
   const size_t kept = begun_ ? 1 : 0;  // The one that is written to.
   while (row_.size() > kept && !failed()) {
     const RowSegment& oldest = row_.front();

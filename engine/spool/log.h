@@ -17,6 +17,8 @@
 // body and their state are appended again, and the old segment dies. Space stays within about twice
 // the living bytes plus a few segments.
 //
+// A full segment gets its index behind its records (index.h), so that a start need not read them.
+//
 // A dead segment gets its next id at once, so that its old name and its dead messages are gone
 // together.
 //
@@ -40,16 +42,10 @@
 #include "absl/status/status.h"
 #include "engine/spool/batch.h"
 #include "engine/spool/disk.h"
+#include "engine/spool/index.h"
 #include "engine/spool/record.h"
 
 namespace sluice::spool {
-
-// Where a message's record lies: for reading a body back.
-struct Extent {
-  SegmentId segment;
-  uint32_t offset = 0;  // Of the body bytes themselves.
-  uint32_t bytes = 0;
-};
 
 class Log {
  public:
@@ -72,8 +68,11 @@ class Log {
       uint64_t next_sequence);
 
   // Opens the first segment. Must succeed before anything is appended. Lives() has been said of
-  // every recovered message: the segments in which none lives are given back here.
+  // every recovered message: the segments in which none lives are given back here. Unless the log
+  // is held: then messages are still being taken up, and nothing is given back until it is let go.
   absl::Status Begin(WallTime now);
+  void Hold() { held_ = true; }
+  void LetGo() { held_ = false; }
 
   // --- Appending, into open_batch(), whose durability makes it hold. Never refused; when no space
   // is left even so, failed() turns true and the batch never becomes durable.
@@ -87,16 +86,19 @@ class Log {
   bool MayMove(uint64_t bytes, WallTime now);
 
   // Bytes are lent until the batch is durable, or the log has failed and no step is in flight. A
-  // piece is at most piece_bytes_max(), and not empty; pieces of a message come in order.
+  // piece is at most piece_bytes_max(), and not empty; pieces of a message come in order. Returns
+  // where the bytes lie.
   Extent AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes> parts, WallTime now);
-  void AppendAccepted(const AcceptedRecord& record, WallTime now);
+  // These two return where the record lies; nowhere when the log has failed. `again`: the message
+  // has been moved, and stands in the log already.
+  Extent AppendAccepted(const AcceptedRecord& record, WallTime now, bool again = false);
+  Extent AppendDeferred(const DeferredRecord& record, WallTime now);
   void AppendOutcome(const OutcomeRecord& record, WallTime now);
-  void AppendDeferred(const DeferredRecord& record, WallTime now);
   void AppendDone(MessageId id, WallTime now);
   // Returns the segment that it went to; 0 when the log has failed. It takes WindowRecordBytes.
   SegmentId AppendWindow(const WindowRecord& record, WallTime now);
 
-  // kRecordPayloadBytesMax, or a quarter of a small segment.
+  // kBodyPieceBytesMax, or a quarter of a small segment.
   uint64_t piece_bytes_max() const;
 
   // The batch that appended records go into now. Numbers grow by one.
@@ -157,8 +159,11 @@ class Log {
   const RowSegment* Find(SegmentId segment) const;
 
   template <class Encode>
-  bool Append(Encode encode, WallTime now);
-  bool MakeRoom(uint64_t bytes, WallTime now);
+  Extent Append(Encode encode, WallTime now);
+  bool MakeRoom(uint64_t bytes, uint64_t index_bytes, WallTime now);
+  uint64_t LeftInNewest() const;
+  void WriteToNewest();
+  void Seal();
   absl::Status OpenNext(WallTime now);
   void Advance(uint64_t bytes);
 
@@ -180,9 +185,13 @@ class Log {
   std::deque<RowSegment> row_;      // Oldest first; the last is written to, once begun.
   std::deque<OpenSegment> spares_;  // Under their next ids, in the order of use.
   std::vector<OpenSegment> empty_;  // Recovered without records; until Begin.
+  Index index_;                     // Of the newest.
   SegmentId previous_;              // Of this log, before the newest.
   uint64_t previous_bytes_ = 0;
+  uint64_t previous_ends_ = 0;
+  uint64_t previous_begins_ = 0;
   bool begun_ = false;
+  bool held_ = false;
   uint64_t living_bytes_ = 0;
   uint64_t log_bytes_ = 0;
 

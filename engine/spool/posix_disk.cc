@@ -193,7 +193,7 @@ absl::Status PosixDisk::OpenFolder(const std::string& folder, uint16_t log,
     const std::string path = folder + "/" + name;
     const int descriptor = OpenRetrying(path, O_RDWR | O_NOFOLLOW);
     if (descriptor < 0) return Failure(errno, "open", path);
-    descriptors_.push_back(descriptor);
+    Keep(descriptor);
     struct stat status;
     if (fstat(descriptor, &status) != 0) return Failure(errno, "fstat", path);
     if (!S_ISREG(status.st_mode)) return Failure(EINVAL, "not a file:", path);
@@ -218,7 +218,7 @@ absl::StatusOr<OpenSegment> PosixDisk::Create(SegmentId id, uint64_t bytes) {
     unlink(path.c_str());  // What fails here is found empty by the next start.
     return allocated;
   }
-  descriptors_.push_back(descriptor);
+  Keep(descriptor);
   return OpenSegment{.id = id, .descriptor = descriptor, .bytes = bytes};
 }
 
@@ -248,12 +248,20 @@ absl::StatusOr<OpenSegment> PosixDisk::Recycle(const OpenSegment& dead, SegmentI
 
 absl::Status PosixDisk::Remove(const OpenSegment& dead) {
   const std::string path = PathOf(dead.id);
-  const auto known = std::find(descriptors_.begin(), descriptors_.end(), dead.descriptor);
-  CHECK(known != descriptors_.end());
   if (unlink(path.c_str()) != 0) return Failure(errno, "unlink", path);
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto known = std::find(descriptors_.begin(), descriptors_.end(), dead.descriptor);
+    CHECK(known != descriptors_.end());
+    descriptors_.erase(known);
+  }
   close(dead.descriptor);
-  descriptors_.erase(known);
   return SyncFolder(FolderOf(dead.id));
+}
+
+void PosixDisk::Keep(int descriptor) {
+  absl::MutexLock lock(&mutex_);
+  descriptors_.push_back(descriptor);
 }
 
 absl::StatusOr<size_t> PosixDisk::ReadAt(const OpenSegment& segment, std::span<std::byte> into,

@@ -3,8 +3,9 @@
 //   PATH/lock                              held exclusively (flock) while an engine runs
 //   PATH/shard-000/0000000000000001.log    log 0, segment 1 (the sequence number, 16 hex digits)
 //
-// Other files are left alone. Every error says which call on which path failed, and what to do
-// about it.
+// Other files are left alone. The shards share it: its calls may come from several threads, each
+// for segments of its own. Every error says which call on which path failed, and what to do about
+// it.
 
 #pragma once
 
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "engine/spool/disk.h"
 
 namespace sluice::spool {
@@ -39,9 +41,12 @@ class PosixDisk : public Disk {
   absl::Status OpenFolder(const std::string& folder, uint16_t log, std::vector<OpenSegment>& found);
   absl::Status Allocate(int descriptor, const std::string& path, uint64_t bytes);
 
+  void Keep(int descriptor);
+
   std::string path_;
   int lock_ = -1;
-  std::vector<int> descriptors_;
+  absl::Mutex mutex_;
+  std::vector<int> descriptors_;  // Guarded by it.
 };
 
 }  // namespace sluice::spool

@@ -4,27 +4,14 @@
 
 #include <algorithm>
 #include <array>
-#include <concepts>
 #include <cstring>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/check.h"
+#include "engine/spool/codec.h"
 
 namespace sluice::spool {
 namespace {
-
-// Where the header's fields lie. The checksum comes first, so that all it covers is one run of
-// bytes.
-constexpr size_t kChecksumAt = 0;
-constexpr size_t kLengthAt = 8;
-constexpr size_t kTypeAt = 12;  // And three zeros.
-constexpr size_t kSegmentAt = 16;
-constexpr size_t kCheckedFrom = kLengthAt;
-static_assert(kSegmentAt + 8 == kRecordHeaderBytes);
-
-constexpr size_t kBodyFieldsBytes = kBodyPrefixBytes - kRecordHeaderBytes;
-constexpr size_t kPayloadBytesMax = kRecordPayloadBytesMax + kBodyFieldsBytes;
-static_assert(kRecordHeaderBytes % 8 == 0 && kPayloadBytesMax % 8 == 0);
 
 // The first bytes of a segment record's payload, in every version of the format.
 constexpr absl::string_view kMagic = "SLUICELG";
@@ -44,128 +31,8 @@ constexpr size_t kSeenPairBytes = 8 + 4;
 // A recipient takes at least this much: what its four strings' lengths and its numbers take.
 constexpr size_t kRecipientBytesMin = 1 + 1 + 2 + 8 + 4 * 2;
 
-template <std::unsigned_integral T>
-void Put(T value, std::byte* at) {
-  for (size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::byte>(value >> (8 * i));
-}
-
-template <std::unsigned_integral T>
-T Get(const std::byte* at) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value = static_cast<T>(value | static_cast<T>(static_cast<T>(at[i]) << (8 * i)));
-  }
-  return value;
-}
-
-void PutHeader(SegmentId segment, RecordType type, size_t length, std::byte* at) {
-  CHECK(length <= kPayloadBytesMax);
-  Put<uint64_t>(0, at + kChecksumAt);
-  Put(static_cast<uint32_t>(length), at + kLengthAt);
-  Put<uint32_t>(static_cast<uint8_t>(type), at + kTypeAt);
-  Put(segment.value, at + kSegmentAt);
-}
-
-uint64_t Checksum(SegmentId segment, const std::byte* record, size_t length) {
-  return XXH3_64bits_withSeed(record + kCheckedFrom, kRecordHeaderBytes - kCheckedFrom + length,
-                              segment.value);
-}
-
-// Writes one record behind what `out` holds. The header is filled in by Finish.
-class Encoder {
- public:
-  Encoder(SegmentId segment, RecordType type, std::vector<std::byte>& out)
-      : segment_(segment), type_(type), out_(out), begin_(out.size()) {
-    out_.resize(begin_ + kRecordHeaderBytes);
-  }
-
-  template <std::unsigned_integral T>
-  void Number(T value) {
-    Put(value, Grow(sizeof(T)));
-  }
-
-  void Time(WallTime time) { Number(static_cast<uint64_t>(time.time_since_epoch().count())); }
-
-  void Text(absl::string_view text) {
-    CHECK(text.size() <= UINT16_MAX);
-    Number(static_cast<uint16_t>(text.size()));
-    if (!text.empty()) std::memcpy(Grow(text.size()), text.data(), text.size());
-  }
-
-  void Indexes(const std::vector<uint32_t>& indexes) {
-    Number(static_cast<uint32_t>(indexes.size()));
-    for (const uint32_t index : indexes) Number(index);
-  }
-
-  void Finish() {
-    const size_t length = out_.size() - begin_ - kRecordHeaderBytes;
-    std::byte* record = out_.data() + begin_;
-    PutHeader(segment_, type_, length, record);
-    Put<uint64_t>(Checksum(segment_, record, length), record + kChecksumAt);
-    out_.resize(out_.size() + PaddingFor(length));
-  }
-
- private:
-  std::byte* Grow(size_t bytes) {
-    out_.resize(out_.size() + bytes);
-    return out_.data() + out_.size() - bytes;
-  }
-
-  SegmentId segment_;
-  RecordType type_;
-  std::vector<std::byte>& out_;
-  size_t begin_;
-};
-
-// Reads a payload from its front. After the first thing that is not there, all else is zero and
-// Finished() is false.
-class Decoder {
- public:
-  explicit Decoder(Bytes payload) : rest_(payload) {}
-
-  template <std::unsigned_integral T>
-  T Number() {
-    const std::byte* at = Take(sizeof(T));
-    return at == nullptr ? T{0} : Get<T>(at);
-  }
-
-  WallTime Time() { return WallTime(Wall::duration(static_cast<int64_t>(Number<uint64_t>()))); }
-
-  void Text(std::string& text) {
-    const size_t size = Number<uint16_t>();
-    const std::byte* at = Take(size);
-    if (at != nullptr) text.assign(reinterpret_cast<const char*>(at), size);
-  }
-
-  bool Indexes(std::vector<uint32_t>& indexes) {
-    const size_t count = Number<uint32_t>();
-    if (count > rest_.size() / sizeof(uint32_t)) return good_ = false;
-    indexes.reserve(count);
-    for (size_t i = 0; i < count; ++i) indexes.push_back(Number<uint32_t>());
-    return good_;
-  }
-
-  void Zero(uint64_t value) { Must(value == 0); }
-  void Must(bool holds) { good_ = good_ && holds; }
-
-  size_t left() const { return rest_.size(); }
-  bool good() const { return good_; }
-  bool Finished() const { return good_ && rest_.empty(); }
-
- private:
-  const std::byte* Take(size_t bytes) {
-    if (!good_ || bytes > rest_.size()) {
-      good_ = false;
-      return nullptr;
-    }
-    const std::byte* at = rest_.data();
-    rest_ = rest_.subspan(bytes);
-    return at;
-  }
-
-  Bytes rest_;
-  bool good_ = true;
-};
+// A piece of a body: segment, offset, bytes.
+constexpr size_t kExtentBytes = 8 + 4 + 4;
 
 bool AllZero(Bytes bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
@@ -173,12 +40,13 @@ bool AllZero(Bytes bytes) {
 
 bool KnownType(uint32_t type) {
   return type >= static_cast<uint32_t>(RecordType::kSegment) &&
-         type <= static_cast<uint32_t>(RecordType::kWindow);
+         type <= static_cast<uint32_t>(RecordType::kIndex);
 }
 
 // What each recipient's last reply may take so that the record fits.
 size_t ReplyBytesMax(const AcceptedRecord& record) {
-  size_t fixed = 48 + 4 + record.sender.size() + record.envelope_id.size();
+  size_t fixed =
+      52 + 4 + record.body.size() * kExtentBytes + record.sender.size() + record.envelope_id.size();
   if (!record.source_pool.empty()) fixed += 2 + record.source_pool.size();
   for (const RecipientRecord& recipient : record.recipients) {
     fixed += kRecipientBytesMin + recipient.address.size() + recipient.destination.size() +
@@ -211,6 +79,20 @@ bool DecodeRecipient(Decoder& decoder, RecipientRecord& recipient) {
   decoder.Text(recipient.destination);
   decoder.Text(recipient.original_recipient);
   decoder.Text(recipient.last_reply);
+  return decoder.good();
+}
+
+bool DecodeExtents(Decoder& decoder, std::vector<Extent>& extents) {
+  const size_t count = decoder.Number<uint32_t>();
+  if (!decoder.good() || count > decoder.left() / kExtentBytes) return false;
+  extents.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    Extent extent;
+    extent.segment.value = decoder.Number<uint64_t>();
+    extent.offset = decoder.Number<uint32_t>();
+    extent.bytes = decoder.Number<uint32_t>();
+    extents.push_back(extent);
+  }
   return decoder.good();
 }
 
@@ -264,6 +146,8 @@ void EncodeSegment(const SegmentRecord& record, std::vector<std::byte>& out) {
   encoder.Time(record.created);
   encoder.Number(record.previous.value);
   encoder.Number(record.previous_bytes);
+  encoder.Number(record.previous_ends);
+  encoder.Number(record.previous_begins);
   encoder.Finish();
 }
 
@@ -285,6 +169,12 @@ void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector
   encoder.Text(record.sender);
   encoder.Text(record.envelope_id);
   if (!record.source_pool.empty()) encoder.Text(record.source_pool);
+  encoder.Number(static_cast<uint32_t>(record.body.size()));
+  for (const Extent& piece : record.body) {
+    encoder.Number(piece.segment.value);
+    encoder.Number(piece.offset);
+    encoder.Number(piece.bytes);
+  }
   for (const RecipientRecord& recipient : record.recipients) {
     EncodeRecipient(recipient, reply_bytes_max, encoder);
   }
@@ -307,6 +197,8 @@ void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector
   encoder.Number(static_cast<uint32_t>(record.attempts));
   encoder.Indexes(record.recipients);
   encoder.Text(absl::string_view(record.last_reply).substr(0, kLastReplyBytesMax));
+  encoder.Text(record.peer_name);
+  encoder.Text(record.command);
   encoder.Finish();
 }
 
@@ -357,7 +249,7 @@ void EncodeBodyPrefix(SegmentId segment, MessageId id, uint64_t body_offset,
                       std::span<const Bytes> parts, std::vector<std::byte>& out) {
   size_t bytes = 0;
   for (const Bytes part : parts) bytes += part.size();
-  CHECK(bytes <= kRecordPayloadBytesMax);
+  CHECK(bytes <= kBodyPieceBytesMax);
   const size_t begin = out.size();
   out.resize(begin + kBodyPrefixBytes);
   std::byte* record = out.data() + begin;
@@ -414,6 +306,8 @@ std::optional<SegmentRecord> DecodeSegment(Bytes payload) {
   record.created = decoder.Time();
   record.previous.value = decoder.Number<uint64_t>();
   record.previous_bytes = decoder.Number<uint64_t>();
+  record.previous_ends = decoder.Number<uint64_t>();
+  record.previous_begins = decoder.Number<uint64_t>();
   if (!decoder.Finished()) return std::nullopt;
   return record;
 }
@@ -447,6 +341,7 @@ std::optional<AcceptedRecord> DecodeAccepted(Bytes payload) {
     decoder.Text(record.source_pool);
     decoder.Must(!record.source_pool.empty());
   }
+  if (!DecodeExtents(decoder, record.body)) return std::nullopt;
   if (!decoder.good() || recipients > decoder.left() / kRecipientBytesMin) return std::nullopt;
   record.recipients.resize(recipients);
   for (RecipientRecord& recipient : record.recipients) {
@@ -480,6 +375,8 @@ std::optional<DeferredRecord> DecodeDeferred(Bytes payload) {
   record.attempts = static_cast<uint16_t>(attempts);
   if (!decoder.Indexes(record.recipients)) return std::nullopt;
   decoder.Text(record.last_reply);
+  decoder.Text(record.peer_name);
+  decoder.Text(record.command);
   if (!decoder.Finished()) return std::nullopt;
   return record;
 }

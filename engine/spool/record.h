@@ -47,14 +47,27 @@ enum class RecordType : uint8_t {
   kDone = 6,      // All recipients are final: the message is dead.
   kBatch = 7,     // A batch begins: all before it in this segment is on the disk.
   kWindow = 8,    // What counts against a recipient limit, and what may come to.
+  kIndex = 9,     // What the records of a full segment say (index.h).
 };
 
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 inline constexpr size_t kRecordHeaderBytes = 24;
 
-// The bytes of a body's piece, and the payload of any other record. 1,000 recipients (limits.h)
-// with the longest addresses, domains and ORCPTs that SMTP allows fit.
-inline constexpr uint32_t kRecordPayloadBytesMax = 1 << 20;
+// The bytes of a body's piece.
+inline constexpr uint32_t kBodyPieceBytesMax = 1 << 20;
+
+// The payload of a record. An accepted record of 1,000 recipients (limits.h) with the longest
+// addresses, domains and ORCPTs that SMTP allows fits, and the places of 6,000 pieces of a body.
+inline constexpr uint32_t kRecordPayloadBytesMax = (1 << 20) + (1 << 17);
+
+// Where a record lies, or the bytes of a body within one.
+struct Extent {
+  SegmentId segment;  // 0: nowhere.
+  uint32_t offset = 0;
+  uint32_t bytes = 0;
+
+  bool operator==(const Extent&) const = default;
+};
 
 // Of a reply that is kept for the DSN which may come: a longer one is cut when it is encoded, and
 // cut further where 1,000 of them would not fit into one accepted record.
@@ -90,6 +103,7 @@ struct AcceptedRecord {
   uint64_t message_bytes = 0;  // Without stuffing and the final dot.
   uint64_t wire_bytes = 0;     // With both: what the kBody records add up to.
   uint64_t body_checksum = 0;  // XXH3 of the wire form.
+  std::vector<Extent> body;    // Where the wire form lies, in order.
   std::vector<RecipientRecord> recipients;
 };
 
@@ -104,6 +118,8 @@ struct DeferredRecord {
   uint16_t attempts = 0;
   WallTime next_attempt{};
   std::string last_reply;
+  std::string peer_name;  // Who said that,
+  std::string command;    // and to what. Both for the DSN that may come.
   std::vector<uint32_t> recipients;
 };
 
@@ -164,6 +180,10 @@ struct SegmentRecord {
   // the disk before this record was written: what does not check there is damage, not the end.
   SegmentId previous;  // 0: none.
   uint64_t previous_bytes = 0;
+  // Where its index begins, with what ends and changes messages, and where the part that begins
+  // them does. 0: it has none.
+  uint64_t previous_ends = 0;
+  uint64_t previous_begins = 0;
 };
 
 // Each appends one whole record, header and padding included, to `out`. No string may be longer
@@ -175,6 +195,7 @@ void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector
 void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out);
 void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out);
 inline constexpr size_t kBatchRecordBytes = kRecordHeaderBytes + 8;
+inline constexpr size_t kSegmentRecordBytes = kRecordHeaderBytes + 64;
 void EncodeWindow(SegmentId segment, const WindowRecord& record, std::vector<std::byte>& out);
 // What EncodeWindow appends for it.
 size_t WindowRecordBytes(const WindowRecord& record);
@@ -200,7 +221,7 @@ std::optional<RecordView> DecodeRecord(SegmentId segment, Bytes input);
 std::optional<size_t> ClaimedBytes(SegmentId segment, Bytes input);
 
 // The longest record there can be.
-inline constexpr size_t kRecordBytesMax = kBodyPrefixBytes + kRecordPayloadBytesMax;
+inline constexpr size_t kRecordBytesMax = kRecordHeaderBytes + kRecordPayloadBytesMax;
 
 // The format version of the segment whose first bytes are `input`, whether or not that record
 // checks: a later format may check otherwise, and must be left alone. Nothing: no segment begins

@@ -10,6 +10,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/spool/beginning.h"
+#include "engine/spool/index.h"
 #include "engine/spool/segment_reader.h"
 
 namespace sluice::spool {
@@ -126,6 +128,8 @@ bool Replay::Apply(const OpenSegment& segment, const PlacedRecord& record) {
       return DecodeBatch(record.view.payload).has_value();
     case RecordType::kWindow:
       return ApplyWindow(segment.id, record.view.payload);
+    case RecordType::kIndex:
+      return IndexPart(record.view.payload).has_value();
   }
   return false;
 }
@@ -262,56 +266,9 @@ void Replay::Finish(Recovered& recovered) {
   recovered.greatest_id = greatest_;
 }
 
-// How a segment begins, before its records are read.
-struct Beginning {
-  OpenSegment segment;
-  std::optional<SegmentRecord> record;
-  bool blank = false;                    // Never begun, or cut off in its first record.
-  std::optional<uint64_t> sealed_bytes;  // As the next segment of its log says.
-};
-
-absl::StatusOr<Beginning> ReadBeginning(Disk& disk, const OpenSegment& segment) {
-  std::vector<std::byte> bytes(std::min<uint64_t>(segment.bytes, 128));
-  const absl::StatusOr<size_t> read = disk.ReadAt(segment, bytes, 0);
-  if (!read.ok()) return read.status();
-  bytes.resize(*read);
-  const std::optional<uint32_t> version = ShownVersion(bytes);
-  if (version && *version != kFormatVersion && *version != kVersionCutOff) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "segment ", segment.id.sequence(), " of log ", segment.id.log(), " has format version ",
-        *version, ", and this program reads version ", kFormatVersion,
-        ". Start the program that wrote it, let it deliver what it holds, then change over. "
-        "Nothing has been touched"));
-  }
-  Beginning beginning;
-  beginning.segment = segment;
-  if (const std::optional<RecordView> view = DecodeRecord(segment.id, bytes);
-      view && view->type == RecordType::kSegment) {
-    beginning.record = DecodeSegment(view->payload);
-  }
-  // Zeros or the front of a former life, with as much of its first record as was written before the
-  // cut: where that reaches as far as the magic, it shows; before that, what is behind is as it
-  // was.
-  const Bytes behind = Bytes(bytes).subspan(std::min<size_t>(kShownBytes, bytes.size()));
-  beginning.blank = version || std::all_of(behind.begin(), behind.end(),
-                                           [](std::byte b) { return b == std::byte{0}; });
-  return beginning;
-}
-
-// A segment's first record was written when all of the one before was on the disk.
-void Seal(std::vector<Beginning>& beginnings) {
-  absl::flat_hash_map<uint64_t, Beginning*> by_id;
-  for (Beginning& beginning : beginnings) by_id[beginning.segment.id.value] = &beginning;
-  for (const Beginning& next : beginnings) {
-    if (!next.record || next.record->previous.value == 0) continue;
-    const auto found = by_id.find(next.record->previous.value);
-    if (found != by_id.end()) found->second->sealed_bytes = next.record->previous_bytes;
-  }
-}
-
 absl::Status ReadSegment(Disk& disk, const Beginning& beginning, std::vector<std::byte>& buffer,
                          Replay& replay, Recovered& recovered) {
-  SegmentReader reader(disk, beginning.segment, beginning.sealed_bytes, buffer);
+  SegmentReader reader(disk, beginning.segment, beginning.records_end(), buffer);
   while (true) {
     const absl::StatusOr<std::optional<PlacedRecord>> record = reader.Next();
     if (!record.ok()) return record.status();
@@ -320,7 +277,7 @@ absl::Status ReadSegment(Disk& disk, const Beginning& beginning, std::vector<std
     if (!replay.Apply(beginning.segment, **record)) ++recovered.damaged_records;
   }
   recovered.damaged_records += reader.damaged();
-  uint64_t used_bytes = std::max(reader.used_bytes(), beginning.sealed_bytes.value_or(0));
+  uint64_t used_bytes = std::max(reader.used_bytes(), beginning.records_end().value_or(0));
   if (used_bytes == 0 && !beginning.blank) {
     // Something was here, and nothing of it checks. It is not taken for a segment that is free.
     ++recovered.damaged_records;
@@ -333,24 +290,12 @@ absl::Status ReadSegment(Disk& disk, const Beginning& beginning, std::vector<std
 }  // namespace
 
 absl::StatusOr<Recovered> Recover(Disk& disk) {
-  absl::StatusOr<std::vector<OpenSegment>> opened = disk.OpenAll();
-  if (!opened.ok()) return opened.status();
-  std::sort(opened->begin(), opened->end(), [](const OpenSegment& a, const OpenSegment& b) {
-    return std::tuple(a.id.sequence(), a.id.log()) < std::tuple(b.id.sequence(), b.id.log());
-  });
-
-  std::vector<Beginning> beginnings;
-  for (const OpenSegment& segment : *opened) {
-    absl::StatusOr<Beginning> beginning = ReadBeginning(disk, segment);
-    if (!beginning.ok()) return beginning.status();
-    beginnings.push_back(*std::move(beginning));
-  }
-  Seal(beginnings);
-
+  absl::StatusOr<std::vector<Beginning>> beginnings = ReadBeginnings(disk);
+  if (!beginnings.ok()) return beginnings.status();
   Recovered recovered;
   Replay replay;
   std::vector<std::byte> buffer;
-  for (const Beginning& beginning : beginnings) {
+  for (const Beginning& beginning : *beginnings) {
     recovered.next_sequence =
         std::max(recovered.next_sequence, beginning.segment.id.sequence() + 1);
     if (absl::Status read = ReadSegment(disk, beginning, buffer, replay, recovered); !read.ok()) {

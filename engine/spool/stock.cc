@@ -1,0 +1,299 @@
+#include "engine/spool/stock.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/spool/segment_reader.h"
+
+namespace sluice::spool {
+namespace {
+
+constexpr size_t kLogs = size_t{1} << 16;
+constexpr uint32_t kShards = 256;  // A message id has 8 bits for them.
+
+// Which logs must stay with one shard (recovery.h), told from the shards that made the messages:
+// that is coarser, and asks for nothing but which ids occur in a log.
+class Keepers {
+ public:
+  Keepers() : nearer_(kLogs) { std::iota(nearer_.begin(), nearer_.end(), uint16_t{0}); }
+
+  uint16_t Of(uint16_t log) const {
+    while (nearer_[log] != log) log = nearer_[log];
+    return log;
+  }
+  void Join(uint16_t a, uint16_t b) {
+    a = Of(a);
+    b = Of(b);
+    nearer_[std::max(a, b)] = std::min(a, b);
+  }
+
+ private:
+  std::vector<uint16_t> nearer_;  // The smallest of them leads to itself.
+};
+
+// Fills in a Stock, segment by segment, oldest first.
+class StockTaker {
+ public:
+  explicit StockTaker(Disk& disk) : disk_(disk), changes_(std::make_shared<Changes>()) {}
+
+  absl::Status Take(const Beginning& beginning);
+  Stock Finish();
+
+ private:
+  absl::StatusOr<bool> TakeIndexed(const Beginning& beginning);
+  absl::Status TakeRecords(const Beginning& beginning);
+  absl::StatusOr<bool> TakeEnds(const OpenSegment& segment, Bytes ends);
+  absl::Status TakeWindow(const OpenSegment& segment, const Extent& place);
+
+  Disk& disk_;
+  Stock stock_;
+  std::shared_ptr<Changes> changes_;
+  Keepers keepers_;
+  absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
+  std::vector<std::byte> buffer_;
+  EndEntry entry_;
+};
+
+absl::Status StockTaker::Take(const Beginning& beginning) {
+  stock_.next_sequence = std::max(stock_.next_sequence, beginning.segment.id.sequence() + 1);
+  absl::StatusOr<bool> taken = TakeIndexed(beginning);
+  if (!taken.ok()) return taken.status();
+  return *taken ? absl::OkStatus() : TakeRecords(beginning);
+}
+
+// False: it has no index, or one that does not check.
+absl::StatusOr<bool> StockTaker::TakeIndexed(const Beginning& beginning) {
+  if (!beginning.next || beginning.next->previous_ends == 0) return false;
+  const SegmentRecord& next = *beginning.next;
+  const bool sound = next.previous_ends < next.previous_begins &&
+                     next.previous_begins <= next.previous_bytes &&
+                     next.previous_bytes <= beginning.segment.bytes;
+  if (!sound) return false;
+  absl::StatusOr<std::optional<std::vector<std::byte>>> ends =
+      ReadIndexPart(disk_, beginning.segment, next.previous_ends, next.previous_begins);
+  if (!ends.ok()) return ends.status();
+  if (!*ends) return false;
+  absl::StatusOr<bool> taken = TakeEnds(beginning.segment, **ends);
+  if (!taken.ok() || !*taken) return taken;
+  stock_.segments.push_back(
+      {.live = {.segment = beginning.segment, .used_bytes = next.previous_bytes},
+       .begins_at = next.previous_begins,
+       .begins_end = next.previous_bytes});
+  return true;
+}
+
+absl::Status StockTaker::TakeRecords(const Beginning& beginning) {
+  Index index;
+  absl::StatusOr<uint64_t> used_bytes =
+      ReadRecords(disk_, beginning, buffer_, index, stock_.damaged_records);
+  if (!used_bytes.ok()) return used_bytes.status();
+  const absl::StatusOr<bool> taken = TakeEnds(beginning.segment, index.TakeEnds());
+  if (!taken.ok()) return taken.status();
+  CHECK(*taken);
+  stock_.segments.push_back({.live = {.segment = beginning.segment, .used_bytes = *used_bytes},
+                             .begins = index.TakeBegins()});
+  return absl::OkStatus();
+}
+
+// False: it is damaged. What has been taken until then is true all the same, and is met again.
+absl::StatusOr<bool> StockTaker::TakeEnds(const OpenSegment& segment, Bytes ends) {
+  EndsReader reader(ends, segment.id);
+  while (reader.Next(entry_)) {
+    if (entry_.kind == EndKind::kWindow) {
+      if (absl::Status taken = TakeWindow(segment, entry_.place); !taken.ok()) return taken;
+    } else if (entry_.kind == EndKind::kOrigins) {
+      stock_.greatest_id = std::max(stock_.greatest_id, entry_.id);
+      for (uint32_t shard = 0; shard < kShards; ++shard) {
+        if ((entry_.origins[shard / 64] >> shard % 64 & 1) == 0) continue;
+        keepers_.Join(static_cast<uint16_t>(shard), segment.id.log());
+      }
+    } else {
+      changes_->Add(entry_);
+    }
+  }
+  return !reader.damaged();
+}
+
+absl::Status StockTaker::TakeWindow(const OpenSegment& segment, const Extent& place) {
+  std::vector<std::byte> bytes(place.bytes);
+  const absl::StatusOr<size_t> read = disk_.ReadAt(segment, bytes, place.offset);
+  if (!read.ok()) return read.status();
+  const std::optional<RecordView> view = DecodeRecord(segment.id, Bytes(bytes).first(*read));
+  std::optional<WindowRecord> record;
+  if (view && view->type == RecordType::kWindow) record = DecodeWindow(view->payload);
+  if (!record) {
+    ++stock_.damaged_records;
+    return absl::OkStatus();
+  }
+  const auto [found, is_new] = windows_.try_emplace(record->key);
+  RecoveredWindow& window = found->second;
+  if (!is_new && record->number < window.record.number) return absl::OkStatus();
+  window.record = *std::move(record);
+  window.segment = segment.id;
+  return absl::OkStatus();
+}
+
+Stock StockTaker::Finish() {
+  for (StockSegment& segment : stock_.segments) {
+    segment.live.keeper = keepers_.Of(segment.live.segment.id.log());
+  }
+  for (auto& [key, window] : windows_) {
+    window.keeper = keepers_.Of(window.segment.log());
+    stock_.greatest_window = std::max(stock_.greatest_window, window.record.number);
+    stock_.windows.push_back(std::move(window));
+  }
+  std::sort(stock_.windows.begin(), stock_.windows.end(),
+            [](const RecoveredWindow& a, const RecoveredWindow& b) {
+              return std::tuple(a.record.number, a.segment, a.record.key.destination) <
+                     std::tuple(b.record.number, b.segment, b.record.key.destination);
+            });
+  stock_.changes = std::move(changes_);
+  return std::move(stock_);
+}
+
+// Whether its payload is what its type says; gathers what it says.
+bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& index) {
+  const Bytes payload = record.view.payload;
+  const Extent place = {.segment = segment.id,
+                        .offset = static_cast<uint32_t>(record.offset),
+                        .bytes = static_cast<uint32_t>(record.view.whole_bytes)};
+  switch (record.view.type) {
+    case RecordType::kSegment: {
+      const std::optional<SegmentRecord> begins = DecodeSegment(payload);
+      return begins && begins->id == segment.id && record.offset == 0;
+    }
+    case RecordType::kBody: {
+      const std::optional<BodyRecord> piece = DecodeBody(payload);
+      return piece && !piece->bytes.empty();
+    }
+    case RecordType::kAccepted: {
+      const std::optional<AcceptedRecord> accepted = DecodeAccepted(payload);
+      if (!accepted) return false;
+      // Whether the message stands in the log already is not known here: to say so of one that does
+      // not does no harm.
+      index.AddAccepted(*accepted, place, /*again=*/true);
+      return true;
+    }
+    case RecordType::kOutcome: {
+      const std::optional<OutcomeRecord> outcome = DecodeOutcome(payload);
+      if (outcome) index.AddOutcome(*outcome);
+      return outcome.has_value();
+    }
+    case RecordType::kDeferred: {
+      const std::optional<DeferredRecord> deferred = DecodeDeferred(payload);
+      if (deferred) index.AddDeferred(*deferred, place);
+      return deferred.has_value();
+    }
+    case RecordType::kDone: {
+      const std::optional<MessageId> id = DecodeDone(payload);
+      if (id) index.AddDone(*id);
+      return id.has_value();
+    }
+    case RecordType::kBatch:
+      return DecodeBatch(payload).has_value();
+    case RecordType::kWindow: {
+      const std::optional<WindowRecord> window = DecodeWindow(payload);
+      if (window) index.AddWindow(window->key, place);
+      return window.has_value();
+    }
+    case RecordType::kIndex:
+      return IndexPart(payload).has_value();
+  }
+  return false;
+}
+
+}  // namespace
+
+void Changes::Add(const EndEntry& entry) {
+  uint32_t& last = last_.try_emplace(entry.id.value, 0).first->second;
+  if (last == kDone) return;
+  if (entry.kind == EndKind::kDone) {
+    last = kDone;
+    return;
+  }
+  changes_.push_back({.kind = entry.kind,
+                      .state = entry.state,
+                      .attempts = entry.attempts,
+                      .before = last,
+                      .first_recipient = static_cast<uint32_t>(recipients_.size()),
+                      .recipients = static_cast<uint32_t>(entry.recipients.size()),
+                      .place = entry.place,
+                      .next_attempt = entry.next_attempt});
+  recipients_.insert(recipients_.end(), entry.recipients.begin(), entry.recipients.end());
+  last = static_cast<uint32_t>(changes_.size() - 1);
+}
+
+bool Changes::Done(MessageId id) const {
+  const auto found = last_.find(id.value);
+  return found != last_.end() && found->second == kDone;
+}
+
+const Changes::Change* Changes::Last(MessageId id) const {
+  const auto found = last_.find(id.value);
+  if (found == last_.end() || found->second == 0 || found->second == kDone) return nullptr;
+  return &changes_[found->second];
+}
+
+const Changes::Change* Changes::Before(const Change& change) const {
+  return change.before == 0 ? nullptr : &changes_[change.before];
+}
+
+std::span<const uint32_t> Changes::RecipientsOf(const Change& change) const {
+  return std::span(recipients_).subspan(change.first_recipient, change.recipients);
+}
+
+absl::StatusOr<uint64_t> ReadRecords(Disk& disk, const Beginning& beginning,
+                                     std::vector<std::byte>& buffer, Index& index,
+                                     uint64_t& damaged_records) {
+  SegmentReader reader(disk, beginning.segment, beginning.records_end(), buffer);
+  while (true) {
+    const absl::StatusOr<std::optional<PlacedRecord>> record = reader.Next();
+    if (!record.ok()) return record.status();
+    if (!*record) break;
+    if (!AddToIndex(beginning.segment, **record, index)) ++damaged_records;
+  }
+  damaged_records += reader.damaged();
+  const uint64_t used_bytes = std::max(reader.used_bytes(), beginning.records_end().value_or(0));
+  if (used_bytes > 0 || beginning.blank) return used_bytes;
+  // Something was here, and nothing of it checks. It is not taken for a segment that is free.
+  ++damaged_records;
+  return beginning.segment.bytes;
+}
+
+absl::StatusOr<std::optional<std::vector<std::byte>>> ReadIndexPart(Disk& disk,
+                                                                    const OpenSegment& segment,
+                                                                    uint64_t from, uint64_t to) {
+  std::optional<std::vector<std::byte>> entries(std::in_place);
+  std::vector<std::byte> bytes(to - from);
+  const absl::StatusOr<size_t> read = disk.ReadAt(segment, bytes, from);
+  if (!read.ok()) return read.status();
+  Bytes rest = Bytes(bytes).first(*read);
+  std::optional<uint8_t> part;
+  while (!rest.empty()) {
+    const std::optional<RecordView> view = DecodeRecord(segment.id, rest);
+    if (!view || view->type != RecordType::kIndex) return std::optional<std::vector<std::byte>>();
+    const std::optional<uint8_t> of = IndexPart(view->payload);
+    if (!of || (part && *part != *of)) return std::optional<std::vector<std::byte>>();
+    part = of;
+    entries->insert(entries->end(), view->payload.begin() + 1, view->payload.end());
+    rest = rest.subspan(view->whole_bytes);
+  }
+  if (*read < bytes.size()) return std::optional<std::vector<std::byte>>();
+  return entries;
+}
+
+absl::StatusOr<Stock> TakeStock(Disk& disk) {
+  const absl::StatusOr<std::vector<Beginning>> beginnings = ReadBeginnings(disk);
+  if (!beginnings.ok()) return beginnings.status();
+  StockTaker taker(disk);
+  for (const Beginning& beginning : *beginnings) {
+    if (absl::Status taken = taker.Take(beginning); !taken.ok()) return taken;
+  }
+  return taker.Finish();
+}
+
+}  // namespace sluice::spool
