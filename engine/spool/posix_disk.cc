@@ -250,7 +250,7 @@ absl::Status PosixDisk::Remove(const OpenSegment& dead) {
   const std::string path = PathOf(dead.id);
   if (unlink(path.c_str()) != 0) return Failure(errno, "unlink", path);
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const auto known = std::find(descriptors_.begin(), descriptors_.end(), dead.descriptor);
     CHECK(known != descriptors_.end());
     descriptors_.erase(known);
@@ -260,7 +260,7 @@ absl::Status PosixDisk::Remove(const OpenSegment& dead) {
 }
 
 void PosixDisk::Keep(int descriptor) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   descriptors_.push_back(descriptor);
 }
 

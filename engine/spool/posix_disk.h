@@ -10,11 +10,11 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "engine/spool/disk.h"
 
 namespace sluice::spool {
@@ -45,7 +45,7 @@ class PosixDisk : public Disk {
 
   std::string path_;
   int lock_ = -1;
-  absl::Mutex mutex_;
+  std::mutex mutex_;
   std::vector<int> descriptors_;  // Guarded by it.
 };
 
