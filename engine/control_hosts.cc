@@ -63,7 +63,7 @@ bool AddShard(Engine& engine, uint32_t shard, TopHosts& hosts) {
   return CopyAll<DestinationCounters>(
              engine, shard,
              [](shard::Shard& asked, uint32_t first, std::vector<DestinationCounters>& copies) {
-               return asked.home().counted().CopySome(first, kSliceSlots, copies);
+               return asked.home().destinations().CopySome(first, kSliceSlots, copies);
              },
              add) &&
          CopyAll<DestinationGauges>(
@@ -127,7 +127,7 @@ std::optional<DestinationCounters> Control::CountersOf(const std::string& domain
   sum.domain = domain;
   for (uint32_t number = 0; number < engine_.shards(); ++number) {
     const auto counted = engine_.Ask<DestinationCounters>(number, [domain](shard::Shard& of, Now) {
-      const DestinationCounters* found = of.home().counted().Find(domain);
+      const DestinationCounters* found = of.home().destinations().Find(domain);
       return found == nullptr ? DestinationCounters{} : *found;
     });
     if (!counted) return std::nullopt;

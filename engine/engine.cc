@@ -11,7 +11,7 @@
 #include "engine/base/limits.h"
 #include "engine/io/clock.h"
 #include "engine/resolver_options.h"
-#include "engine/spool/recovery.h"
+#include "engine/spool/stock.h"
 
 namespace sluice {
 namespace {
@@ -55,9 +55,8 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
       spool::PosixDisk::Open(config_.spool_path);
   if (!disk.ok()) return disk.status();
   disk_ = std::move(*disk);
-  absl::StatusOr<spool::Recovered> recovered = spool::Recover(*disk_);
-  if (!recovered.ok()) return recovered.status();
-  recovered_messages_ = recovered->messages.size();
+  absl::StatusOr<spool::Stock> stock = spool::TakeStock(*disk_);
+  if (!stock.ok()) return stock.status();
 
   absl::StatusOr<std::unique_ptr<admin::DeliveryLogWriter>> log_writer =
       admin::DeliveryLogWriter::Open({.path = config_.delivery_log, .shards = shards_});
@@ -76,7 +75,7 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
   tls_ = std::move(tables.tls);
 
   std::vector<shard::Shard::Inheritance> inheritances =
-      shard::Shard::Divide(std::move(*recovered), shards_);
+      shard::Shard::Divide(std::move(*stock), shards_);
   for (uint32_t number = 0; number < shards_; ++number) {
     logs_.push_back(std::make_unique<admin::ShardLog>(number, *log_writer_));
     shard::Runner::Options options = RunnerOptions(number);
@@ -227,6 +226,16 @@ bool Engine::Failed() {
       return true;
   }
   return false;
+}
+
+std::optional<uint64_t> Engine::TakenUp() {
+  uint64_t messages = 0;
+  for (uint32_t number = 0; number < shards_; ++number) {
+    const int64_t taken_up = post_->taken_up(number).load(std::memory_order_acquire);
+    if (taken_up < 0) return std::nullopt;
+    messages += static_cast<uint64_t>(taken_up);
+  }
+  return messages;
 }
 
 void Engine::BeginDrain() {

@@ -89,7 +89,9 @@ class Engine {
 
   const std::vector<SocketAddress>& listening() const { return runners_.front()->listening(); }
   uint32_t shards() const { return shards_; }
-  uint64_t recovered_messages() const { return recovered_messages_; }
+  // How many messages were in the spool at the start; nullopt: they are still being taken up, while
+  // mail flows.
+  std::optional<uint64_t> TakenUp();
 
  private:
   void StartHandshakes();
@@ -104,7 +106,6 @@ class Engine {
   delivery::EngineCaps caps_;
   std::optional<policy::BounceTagger> tagger_;
   uint32_t shards_ = 0;
-  uint64_t recovered_messages_ = 0;
   uint64_t next_version_ = 1;
   std::unique_ptr<policy::ControlsTable> controls_;
   std::shared_ptr<const tls::Environment> tls_;

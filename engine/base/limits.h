@@ -13,12 +13,21 @@ namespace sluice::limits {
 // Message ids keep the shard in 8 bits.
 inline constexpr int kShardsMax = 256;
 
-// Messages that a shard keeps, delivered or not: a slot of about 400 bytes and its strings. Beyond:
-// 452 to the injector.
-inline constexpr uint32_t kMessagesPerShardMax = 1 << 20;
+// Messages that a shard keeps: a slot of 80 bytes (delivery/kept.h). Beyond: 452 to the injector.
+inline constexpr uint32_t kMessagesPerShardMax = 1 << 24;
 
-// One for each destination of a message; more than messages, since a message has many recipients.
-inline constexpr uint32_t kParcelsPerShardMax = 1 << 21;
+// One for each destination of a message, of 104 bytes; more than messages, since a message has many
+// recipients.
+inline constexpr uint32_t kParcelsPerShardMax = 1 << 25;
+
+// Messages that are in memory with their envelope, some 600 bytes and its strings: those being
+// tried, and others for as long as there is room. Beyond: what is due waits, and 452 to the injector
+// when what arrives during one sync fills all of it.
+inline constexpr uint32_t kResidentMessagesPerShardMax = 1 << 16;
+
+// Parcels that are out at their destinations' shards: more than connections can carry, so that none
+// runs dry.
+inline constexpr uint32_t kParcelsOutPerShardMax = 1 << 16;
 
 // Of both, one in so many is kept for bounces: a shard that is full of mail to be bounced could
 // otherwise never end any of it.

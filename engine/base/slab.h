@@ -65,16 +65,16 @@ class Slab {
     } else {
       return nullptr;
     }
-    CHECK(!slot->taken);
-    slot->taken = true;
+    CHECK(slot->taken == 0);
+    slot->taken = 1;
     ++taken_;
     return &slot->value;
   }
 
   void Release(T& value) {
     Slot& slot = SlotOf(value);
-    CHECK(slot.taken);
-    slot.taken = false;
+    CHECK(slot.taken != 0);
+    slot.taken = 0;
     slot.generation = slot.generation == kGenerationMax ? 1 : slot.generation + 1;
     slot.next_free = first_free_;
     first_free_ = static_cast<uint32_t>(&slot - slots_);
@@ -85,13 +85,13 @@ class Slab {
   T* Find(Handle handle) {
     if (handle.slot >= constructed_) return nullptr;
     Slot& slot = slots_[handle.slot];
-    if (!slot.taken || slot.generation != handle.generation) return nullptr;
+    if (slot.taken == 0 || slot.generation != handle.generation) return nullptr;
     return &slot.value;
   }
 
   Handle HandleOf(const T& value) {
     Slot& slot = SlotOf(value);
-    CHECK(slot.taken);
+    CHECK(slot.taken != 0);
     return {static_cast<uint32_t>(&slot - slots_), slot.generation};
   }
 
@@ -99,7 +99,7 @@ class Slab {
   template <class Visit>
   void ForEach(Visit visit) {
     for (uint32_t i = 0; i < constructed_; ++i) {
-      if (slots_[i].taken) visit(slots_[i].value);
+      if (slots_[i].taken != 0) visit(slots_[i].value);
     }
   }
 
@@ -109,7 +109,7 @@ class Slab {
   uint32_t VisitSome(uint32_t first, uint32_t slots, Visit visit) {
     const uint32_t end = constructed_ - first > slots ? first + slots : constructed_;
     for (uint32_t i = first; i < end; ++i) {
-      if (slots_[i].taken) visit(slots_[i].value);
+      if (slots_[i].taken != 0) visit(slots_[i].value);
     }
     return end < constructed_ ? end : kNoSlot;
   }
@@ -123,9 +123,9 @@ class Slab {
 
   struct Slot {
     T value{};
-    uint32_t generation = 1;
+    uint32_t generation : 24 = 1;
+    uint32_t taken : 8 = 0;
     uint32_t next_free = kNoSlot;
-    bool taken = false;
   };
 
   Slot& SlotOf(const T& value) {

@@ -125,14 +125,19 @@ smtp::Reply Shortened(const smtp::Reply& reply) {
   return kept;
 }
 
-smtp::Reply OwnReply(absl::string_view line) {
+smtp::Reply StoredReply(absl::string_view line) {
   smtp::ReplyParser parser;
   std::string text(line);
   text += "\r\n";
   absl::string_view input = text;
-  const smtp::ReplyParser::Status status = parser.Take(input);
-  CHECK(status == smtp::ReplyParser::Status::kReply);
+  if (parser.Take(input) != smtp::ReplyParser::Status::kReply) return {};
   return parser.reply();
+}
+
+smtp::Reply OwnReply(absl::string_view line) {
+  const smtp::Reply reply = StoredReply(line);
+  CHECK(reply.code != 0);
+  return reply;
 }
 
 }  // namespace sluice::delivery

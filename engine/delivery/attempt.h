@@ -63,4 +63,7 @@ smtp::Reply Shortened(const smtp::Reply& reply);
 // A reply of our own making, from a line such as "451 4.4.1 no address answered".
 smtp::Reply OwnReply(absl::string_view line);
 
+// A reply as it was kept (smtp::Reply::ToString); none if the line is none.
+smtp::Reply StoredReply(absl::string_view line);
+
 }  // namespace sluice::delivery

@@ -224,6 +224,7 @@ void Connections::OnCompletion(const io::Completion& completion, Now now) {
       return OnSent(*connection, completion.result, now);
     case Tag::kLogStep:
     case Tag::kBodyRead:
+    case Tag::kRecordRead:
     case Tag::kIntakeAccept:
     case Tag::kIntakeReceive:
     case Tag::kIntakeSend:

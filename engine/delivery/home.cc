@@ -16,6 +16,12 @@ using smtp::EnvelopeRecipient;
 constexpr uint64_t kBodyPieceBytes = 32 * limits::kBodyBlockBytes;
 static_assert(kBodyPieceBytes + 64 < spool::kRecordPayloadBytesMax);
 
+// What may be out, or be read to go out. The rest of the slots is for what arrives, is moved, or is
+// bounced.
+uint32_t ActiveMax(const Home::Options& options) {
+  return std::max<uint32_t>(1, std::min(options.residents_max, options.out_max) / 4 * 3);
+}
+
 io::Bytes AsBytes(absl::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
@@ -33,9 +39,13 @@ Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& time
       ids_(static_cast<uint8_t>(options.shard)),
       pool_(options.body_blocks),
       incoming_(options.incoming_max),
-      messages_(options.messages_max),
-      parcels_(options.parcels_max),
-      reader_(io, log, pool_) {}
+      kept_messages_(options.messages_max),
+      kept_parcels_(options.parcels_max),
+      messages_(options.residents_max),
+      parcels_(options.out_max),
+      reader_(io, log, pool_),
+      records_(io, log),
+      active_max_(ActiveMax(options)) {}
 
 // A bounce ends the recipients that it reports, and they may be all that a full shard is waiting
 // for: some slots, and half of the log's reserve, are kept for bounces.
@@ -43,16 +53,16 @@ bool Home::HasRoom(Origin origin, uint32_t messages, uint32_t parcels, uint64_t 
                    Now now) {
   const bool bounce = origin == Origin::kBounce;
   const uint32_t share = limits::kShareKeptForBounces;
-  const uint32_t messages_kept = bounce ? 0 : messages_.capacity() / share;
-  const uint32_t parcels_kept = bounce ? 0 : parcels_.capacity() / share;
-  if (messages + messages_kept > messages_.capacity()) return false;
-  if (parcels + parcels_kept > parcels_.capacity()) return false;
+  const uint32_t messages_kept = bounce ? 0 : kept_messages_.capacity() / share;
+  const uint32_t parcels_kept = bounce ? 0 : kept_parcels_.capacity() / share;
+  if (messages + messages_kept > kept_messages_.capacity()) return false;
+  if (parcels + parcels_kept > kept_parcels_.capacity()) return false;
   return bounce ? log_.MayMove(log_bytes, now.wall) : log_.MayAccept(log_bytes, now.wall);
 }
 
 Incoming* Home::Begin(Origin origin, Now now) {
   if (pool_.taken() == pool_.capacity() && !Squeeze()) return nullptr;
-  const uint32_t messages = messages_.taken() + incoming_.taken() + 1;
+  const uint32_t messages = kept_messages_.taken() + incoming_.taken() + 1;
   if (!HasRoom(origin, messages, 0, limits::kBodyBlockBytes, now)) return nullptr;
   Incoming* incoming = incoming_.Take();
   if (incoming == nullptr) return nullptr;
@@ -133,28 +143,30 @@ void Home::Commit(Incoming& incoming, smtp::Envelope& envelope, const IncomingSu
   const uint32_t destinations = CountDestinations(envelope);
   const uint64_t bytes =
       incoming.body.bytes() + kRecordOverheadBytes * (1 + envelope.recipients.size());
-  const uint32_t parcels = parcels_.taken() + parcels_promised_ + destinations;
-  if (incoming.failed || messages_.full() || !HasRoom(incoming.origin, 0, parcels, bytes, now)) {
+  const uint32_t parcels = kept_parcels_.taken() + parcels_promised_ + destinations;
+  if (incoming.failed || kept_messages_.full() || !MakeResidentRoom() ||
+      !HasRoom(incoming.origin, 0, parcels, bytes, now)) {
     return Refuse(incoming, session);
   }
   Message& message = MakeMessage(incoming, envelope, summary, now);
-  message.parcels = destinations;
+  message.kept->parcels = destinations;
   parcels_promised_ += destinations;
-  AppendAccepted(message, now);
-  if (incoming.logged_bytes > 0) log_.Died(message.first_segment, 0);  // It lives as a message now.
-  awaited_promises_.push_back({log_.open_batch(), messages_.HandleOf(message), session});
+  AppendAccepted(message, now, /*again=*/false);
+  // It lives as a message now.
+  if (incoming.logged_bytes > 0) log_.Died(message.kept->first_segment, 0);
+  awaited_promises_.push_back({log_.open_batch(), &message, session});
   EmitReception(message, summary, log_.open_batch());
   incoming_.Release(incoming);
 }
 
 Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
                            const IncomingSummary& summary, Now now) {
-  Message& message = *messages_.Take();
-  CHECK(message.body.empty());
-  CHECK(message.body_waiters.empty());
+  Message& message = *TakeResident();
+  KeptMessage& kept = *kept_messages_.Take();
+  kept = KeptMessage{.id = incoming.id, .kept_since = now.instant, .resident = &message};
+  message.kept = &kept;
   message.id = incoming.id;
   message.accepted_at = now.wall;
-  message.kept_since = now.instant;
   std::swap(message.envelope, envelope);
   message.pool = 0;
   if (options_.sources != nullptr) {
@@ -164,20 +176,14 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
   message.outcomes.resize(message.envelope.recipients.size());
   message.bounce = incoming.origin == Origin::kBounce;
   message.eight_bit = summary.eight_bit;
-  message.promised = false;
   message.message_bytes = summary.message_bytes;
   message.wire_bytes = incoming.logged_bytes + incoming.body.bytes();
   message.body_checksum = XXH3_64bits_digest(&incoming.checksum);
-  message.lends = 0;
-  message.reading = false;
-  message.moving = false;
-  message.failed_reads = 0;
-  message.move_not_before = Instant::min();
 
   LogBody(message.id, incoming.body, incoming.logged_bytes, incoming.log_bytes, incoming.extents,
           now);
   std::swap(message.extents, incoming.extents);
-  message.log_bytes = incoming.log_bytes;
+  kept.log_bytes = static_cast<uint32_t>(incoming.log_bytes);
   const bool whole = incoming.logged_bytes == 0;
   if (whole) {
     std::swap(message.body, incoming.body);
@@ -186,8 +192,8 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
     awaited_blocks_.push_back({log_.open_batch(), std::move(incoming.body)});
     incoming.body = Body();
   }
-  message.first_segment = message.extents.front().segment;
-  JoinSegment(message);
+  kept.first_segment = message.extents.front().segment;
+  JoinSegment(kept);
   return message;
 }
 
@@ -204,7 +210,7 @@ void Home::LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_
   }
 }
 
-void Home::AppendAccepted(Message& message, Now now) {
+void Home::AppendAccepted(Message& message, Now now, bool again) {
   spool::AcceptedRecord& record = accepted_record_;
   record.id = message.id;
   record.accepted_at = message.accepted_at;
@@ -218,6 +224,7 @@ void Home::AppendAccepted(Message& message, Now now) {
   record.message_bytes = message.message_bytes;
   record.wire_bytes = message.wire_bytes;
   record.body_checksum = message.body_checksum;
+  record.body = message.extents;
   record.recipients.resize(message.envelope.recipients.size());
   for (size_t i = 0; i < record.recipients.size(); ++i) {
     const EnvelopeRecipient& from = message.envelope.recipients[i];
@@ -229,14 +236,12 @@ void Home::AppendAccepted(Message& message, Now now) {
     to.state = message.outcomes[i].state;
     to.attempts = message.outcomes[i].attempts;
     to.next_attempt = message.outcomes[i].next_attempt;
-    to.last_reply.clear();
+    to.last_reply = message.outcomes[i].attempts > 0 ? message.outcomes[i].reply.ToString() : "";
   }
-  log_.AppendAccepted(record, now.wall);
-  for (const EnvelopeRecipient& recipient : message.envelope.recipients) {
-    message.log_bytes += recipient.address.size() + recipient.destination.size() + 32;
-  }
-  message.log_bytes += kRecordOverheadBytes;
-  log_.Lives(message.first_segment, message.log_bytes);
+  KeptMessage& kept = *message.kept;
+  kept.accepted = log_.AppendAccepted(record, now.wall, again);
+  kept.log_bytes += kept.accepted.bytes;
+  log_.Lives(kept.first_segment, kept.log_bytes);
 }
 
 void Home::EmitReception(const Message& message, const IncomingSummary& summary, uint64_t batch) {

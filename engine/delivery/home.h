@@ -11,8 +11,17 @@
 //   outcome appended when the parcel comes back; the bounce that it makes stands before it
 //   event emitted when the batch of its record is durable
 //
+// Of every message little is kept in memory (kept.h); envelopes and outcomes only of those that are
+// being tried, and of as many others as there is room for. A parcel that is due waits in the queue
+// of its destination (home_destinations.h) until its shard may have another one; then its message
+// is read back from the log, if it is not in memory, and the parcel handed out:
+//
+//   kScheduled ─due─► kWaiting ─its turn─► kWaking ─read─► kOut ─round over─► kScheduled, or final
+//                         └────── expiry ─────► kDoomed ───┴─ bounced: final
+//
 // One shard owns it. It asks Io for the log's writes and syncs; their completions come to
-// OnCompletion. Bodies that are not in memory are read back by body_reader.h.
+// OnCompletion. Bodies that are not in memory are read back by body_reader.h, promises by
+// record_reader.h.
 
 #pragma once
 
@@ -37,13 +46,16 @@
 #include "engine/delivery/body.h"
 #include "engine/delivery/body_reader.h"
 #include "engine/delivery/event.h"
+#include "engine/delivery/home_destinations.h"
+#include "engine/delivery/kept.h"
 #include "engine/delivery/message.h"
 #include "engine/delivery/parcel.h"
+#include "engine/delivery/record_reader.h"
 #include "engine/io/io.h"
 #include "engine/smtp/address.h"
 #include "engine/smtp/envelope.h"
 #include "engine/spool/log.h"
-#include "engine/spool/recovery.h"
+#include "engine/spool/takeover.h"
 #include "policy/bounce_profile.h"
 #include "policy/controls_table.h"
 #include "policy/sources.h"
@@ -88,6 +100,8 @@ class Home {
     bool sync = true;            // False: promises are given after the write (measurements only).
     uint32_t messages_max = limits::kMessagesPerShardMax;
     uint32_t parcels_max = limits::kParcelsPerShardMax;
+    uint32_t residents_max = limits::kResidentMessagesPerShardMax;
+    uint32_t out_max = limits::kParcelsOutPerShardMax;
     uint32_t incoming_max = limits::kIntakeSessionsPerShardMax;
     uint32_t body_blocks = limits::kBodyBlocksPerShard;
     policy::BounceProfiles bounce_profiles;
@@ -100,8 +114,9 @@ class Home {
   Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& timers, Random& random,
        EventSink& events);
 
-  // Messages from before the start, before the first turn. An error: more than there are slots for.
-  absl::Status Restore(std::vector<spool::RecoveredMessage> messages, MessageId greatest, Now now);
+  // Messages from before the start, said before the first turn: some of them are taken up each
+  // turn. Until all are, nothing of the log is given back.
+  void TakeUp(std::unique_ptr<spool::Takeover> takeover, MessageId greatest);
 
   // --- Arriving messages.
 
@@ -145,7 +160,7 @@ class Home {
   // What waits here for its next attempt is tried now, of one destination or of all (empty), some
   // of it each turn.
   void DeliverNow(absl::string_view destination);
-  CountedDestinations& counted() { return counted_; }
+  HomeDestinations& destinations() { return destinations_; }
   // The engine stops: parcels stay here from now on.
   void BeginDrain() { draining_ = true; }
 
@@ -155,14 +170,22 @@ class Home {
   // There is more to do at once.
   bool busy() const {
     return !outgoing_.empty() || !bodies_.empty() || !decided_.empty() ||
-           deliver_next_ != Slab<Parcel>::kNoSlot || log_.durable() != seen_durable_;
+           deliver_next_ != Slab<KeptParcel>::kNoSlot || log_.durable() != seen_durable_ ||
+           records_.has_results() || !given_up_.empty() || (wakes_more_ && !draining_) ||
+           (takeover_ != nullptr && !takeover_waits_);
   }
 
-  bool log_failed() const { return log_.failed(); }
-  // All that was appended is durable (or never will be) and no parcel is out.
+  // The log has failed, or cannot be read: the process is to end for recovery.
+  bool log_failed() const { return log_.failed() || !takeover_failure_.ok(); }
+  // All that was appended is durable (or never will be), no parcel is out and nothing is being
+  // read.
   bool AtRest() const;
-  uint32_t messages() const { return messages_.taken(); }
-  uint32_t parcels() const { return parcels_.taken(); }
+  // Messages from before the start are still being taken up; so many have been.
+  bool taking_up() const { return takeover_ != nullptr; }
+  uint64_t taken_up() const { return taken_up_; }
+  uint32_t messages() const { return kept_messages_.taken(); }
+  uint32_t parcels() const { return kept_parcels_.taken(); }
+  uint32_t residents() const { return messages_.taken(); }
   uint32_t blocks_taken() const { return pool_.taken(); }
 
  private:
@@ -176,16 +199,46 @@ class Home {
   void Refuse(Incoming& incoming, Handle session);
   Message& MakeMessage(Incoming& incoming, smtp::Envelope& envelope, const IncomingSummary& summary,
                        Now now);
-  void AppendAccepted(Message& message, Now now);
+  void AppendAccepted(Message& message, Now now, bool again);
   void EmitReception(const Message& message, const IncomingSummary& summary, uint64_t batch);
 
-  // Parcels.
-  const policy::BounceProfile& ProfileOf(const Parcel& parcel) const;
-  Parcel& MakeParcel(Message& message, uint32_t first, uint32_t count);
+  // Parcels at home.
+  const policy::BounceProfile& ProfileOf(const KeptParcel& kept) const;
+  Instant ExpiryOf(const KeptParcel& kept) const;
+  KeptParcel& MakeKeptParcel(KeptMessage& message, absl::string_view destination, uint32_t first,
+                             uint32_t count);
   void PlaceNew(Message& message, Now now);
-  void Schedule(Parcel& parcel, Instant due, Now now);
-  void HandOut(Parcel& parcel);
+  void Place(KeptParcel& kept, Now now);
+  void Schedule(KeptParcel& kept, Instant due, Now now);
+  void Wait(KeptParcel& kept, Now now);
+  void LeaveQueue(KeptParcel& kept);
+  void Doom(KeptParcel& kept);
   void DeliverSome(Now now);
+
+  // Parcels out.
+  bool RoomForMore() const;
+  bool MayHandOut(const HomeDestination& destination) const;
+  Parcel& MakeParcel(KeptParcel& kept);
+  void HandOut(Parcel& parcel);
+  void Retire(Parcel& parcel);
+  void LeaveOut(KeptParcel& kept);
+
+  // Messages in memory.
+  void WakeSome(Now now);
+  bool Wake(KeptParcel& kept, Now now);
+  void OnAwake(KeptParcel& kept, Now now);
+  Message* TakeResident();
+  bool Load(KeptMessage& kept);
+  void OnRecordsRead(Now now);
+  void OnPromiseRead(KeptMessage& kept, spool::Bytes bytes, Now now);
+  bool Fill(Message& message, spool::Bytes bytes) const;
+  void OnPromiseUnreadable(KeptMessage& kept, bool read, Now now);
+  void SetAside(KeptMessage& kept, Now now);
+  void OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now);
+  static bool MayLeave(const Message& message);
+  void Settle(Message& message);
+  void Leave(Message& message);
+  bool MakeResidentRoom();
 
   // Outcomes.
   void RecordAttempt(Parcel& parcel, Now now);
@@ -194,12 +247,14 @@ class Home {
   bool MakeBounce(Parcel& parcel, bool expired, Now now);
   std::optional<smtp::Mailbox> MailboxOf(const std::string& address) const;
   bool SendOwn(Incoming& own, const smtp::Mailbox& to, const std::string& text, Now now);
+  void RecordDeferral(Parcel& parcel, Duration delay, Now now);
   void RecordState(Parcel& parcel, spool::RecipientState state, Now now);
   void EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type, Now now);
   static void Count(DestinationCounters& counters, EventType type, WallTime now);
-  void FinishIfFinal(Parcel& parcel, Now now);
-  void Bury(Message& message, Now now);
-  void Forget(Message& message);
+  void Finish(Parcel& parcel, Now now);
+  void ReleaseKept(KeptParcel& kept);
+  void Bury(KeptMessage& kept, Now now);
+  void Forget(KeptMessage& kept);
   void ReleaseBody(Message& message);
   void DropBody(Message& message);
   bool Squeeze();
@@ -207,18 +262,21 @@ class Home {
   // The log.
   void OnDurable(Now now);
   void OnLogFailed();
-  void JoinSegment(Message& message);
-  void LeaveSegment(Message& message);
+  void JoinSegment(KeptMessage& kept);
+  void LeaveSegment(KeptMessage& kept);
   void MoveSome(Now now);
+  bool BeginMove(KeptMessage& kept, Now now);
   void FailIncomingOf(spool::SegmentId segment);
   void MoveMessage(Message& message, Now now);
   void OnBodiesRead(Now now);
 
   // After a restart.
-  void RestoreMessage(spool::RecoveredMessage& recovered, Now now);
-  void PlaceRestored(Message& message, Now now);
+  void TakeUpSome(Now now);
+  void FailTakeover(const absl::Status& failure);
+  void TakeUpMessage(const spool::TakenMessage& taken, Now now);
+  Instant DueAfterRestart(const spool::TakenMessage::Group& group,
+                          const policy::BounceProfile& profile, Now now);
   uint32_t PoolNamed(const std::string& name) const;
-  uint32_t CountWaiting(const spool::AcceptedRecord& accepted) const;
 
   // What a message's other records take in the log, roughly, beside its body and addresses.
   static constexpr uint64_t kRecordOverheadBytes = 256;
@@ -230,6 +288,18 @@ class Home {
   static constexpr uint32_t kDeliveredPerTurnMax = 4096;
   // Destinations that it remembers while it looks; beyond, it takes all.
   static constexpr size_t kDeliveredAtOnceMax = 10000;
+  // Messages that are woken, and that are taken up after a start, in one turn.
+  static constexpr int kWokenPerTurnMax = 1024;
+  static constexpr int kTakenUpPerTurnMax = 4096;
+  // A destination's share of what may be out: this part of what is left of it. Whoever has much
+  // mail for a destination that does not move cannot take the room of the others.
+  static constexpr uint32_t kShareOfDestination = 8;
+  // And so many at most.
+  static constexpr uint32_t kOutOfDestinationMax = 8192;
+  // When a message whose promise could not be read is tried again; later, when that has failed
+  // kFailedReadsMax times.
+  static constexpr Duration kReadAgainAfter = std::chrono::seconds(60);
+  static constexpr Duration kReadSeldom = std::chrono::minutes(30);
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
@@ -248,19 +318,42 @@ class Home {
   MessageIdSource ids_;
   BlockPool pool_;
   Slab<Incoming> incoming_;
-  Slab<Message> messages_;
-  Slab<Parcel> parcels_;
+  Slab<KeptMessage> kept_messages_;
+  Slab<KeptParcel> kept_parcels_;
+  Slab<Message> messages_;  // Those in memory.
+  Slab<Parcel> parcels_;    // Those that are out, or being bounced.
   BodyReader reader_;
+  RecordReader records_;
   uint32_t parcels_promised_ = 0;  // Of committed messages that are not placed yet.
-  uint32_t parcels_out_ = 0;
+  uint32_t active_ = 0;            // Kept parcels that are kOut or kWaking.
+  const uint32_t active_max_;
   bool draining_ = false;
 
-  using SegmentMessages = IntrusiveList<Message, &Message::segment_hook>;
+  IntrusiveList<HomeDestination, &HomeDestination::hook> ready_;  // Have waiting parcels, and room.
+  IntrusiveList<KeptParcel, &KeptParcel::hook> doomed_;
+  IntrusiveList<Message, &Message::idle_hook> idle_;  // May leave memory; longest idle first.
+  std::vector<Parcel*> given_up_;  // Awake, and to be bounced without looking for the last answer.
+  bool wakes_more_ = false;        // WakeSome had its fill of this turn.
+
+  std::unique_ptr<spool::Takeover> takeover_;  // Of what a start found; null: all are taken up.
+  const spool::TakenMessage* next_taken_ = nullptr;  // Of it, the next one.
+  bool takeover_waits_ = false;                      // For slots.
+  uint64_t taken_up_ = 0;
+  absl::Status takeover_failure_;
+  // Recipients that became final before the start, after the promise was written: by message.
+  struct FinalRecipients {
+    std::vector<uint32_t> delivered;
+    std::vector<uint32_t> bounced;
+  };
+  absl::flat_hash_map<const KeptMessage*, FinalRecipients> final_;
+
+  using SegmentMessages = IntrusiveList<KeptMessage, &KeptMessage::segment_hook>;
   absl::flat_hash_map<uint64_t, std::unique_ptr<SegmentMessages>> by_segment_;
 
   IntrusiveList<Message, &Message::memory_hook> in_memory_;  // Oldest first.
 
-  Instant turned_at_{};  // When the last turn was.
+  Instant moves_not_before_{};  // After a promise that could not be read.
+  Instant turned_at_{};         // When the last turn was.
   Instant next_squeeze_{};
   bool step_in_flight_ = false;
   uint64_t seen_durable_ = 0;  // Up to here OnDurable has done its work.
@@ -269,7 +362,7 @@ class Home {
   // What waits for a batch to be durable, oldest first.
   struct AwaitedPromise {
     uint64_t batch = 0;
-    Handle message;
+    Message* message = nullptr;
     Handle session;  // None for a bounce of our own.
   };
   std::deque<AwaitedPromise> awaited_promises_;
@@ -284,12 +377,10 @@ class Home {
   };
   std::deque<AwaitedMove> awaited_moves_;
   std::vector<Promise> decided_;
-  CountedDestinations counted_;
-  uint32_t deliver_next_ = Slab<Parcel>::kNoSlot;          // DeliverNow goes on from here,
+  HomeDestinations destinations_;
+  uint32_t deliver_next_ = Slab<KeptParcel>::kNoSlot;      // DeliverNow goes on from here,
   bool deliver_all_ = false;                               // with all,
   absl::flat_hash_set<std::string> deliver_destinations_;  // or with these.
-  std::vector<Handle>
-      finished_before_;  // Restored with all recipients final: only their end is missing.
 
   IntrusiveList<Parcel, &Parcel::hook> outgoing_;
   IntrusiveList<Parcel, &Parcel::hook> bodies_;
@@ -298,6 +389,7 @@ class Home {
   spool::AcceptedRecord accepted_record_;
   spool::OutcomeRecord outcome_record_;
   spool::DeferredRecord deferred_record_;
+  std::vector<uint32_t> unrecorded_;
 };
 
 }  // namespace sluice::delivery

@@ -15,16 +15,16 @@ constexpr int kMovesPerTurnMax = 16;
 
 }  // namespace
 
-void Home::JoinSegment(Message& message) {
-  std::unique_ptr<SegmentMessages>& list = by_segment_[message.first_segment.value];
+void Home::JoinSegment(KeptMessage& kept) {
+  std::unique_ptr<SegmentMessages>& list = by_segment_[kept.first_segment.value];
   if (list == nullptr) list = std::make_unique<SegmentMessages>();
-  list->PushBack(message);
+  list->PushBack(kept);
 }
 
-void Home::LeaveSegment(Message& message) {
-  const auto found = by_segment_.find(message.first_segment.value);
+void Home::LeaveSegment(KeptMessage& kept) {
+  const auto found = by_segment_.find(kept.first_segment.value);
   CHECK(found != by_segment_.end());
-  found->second->Remove(message);
+  found->second->Remove(kept);
   if (found->second->empty()) by_segment_.erase(found);
 }
 
@@ -62,6 +62,9 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
     case Tag::kBodyRead:
       reader_.OnCompletion(completion);
       return;
+    case Tag::kRecordRead:
+      records_.OnCompletion(completion);
+      return;
     case Tag::kConnect:
     case Tag::kReceive:
     case Tag::kSend:
@@ -78,15 +81,14 @@ void Home::OnDurable(Now now) {
   while (!awaited_promises_.empty() && awaited_promises_.front().batch <= durable) {
     const AwaitedPromise promise = awaited_promises_.front();
     awaited_promises_.pop_front();
-    Message* message = messages_.Find(promise.message);
-    CHECK(message != nullptr);
-    message->promised = true;
+    Message& message = *promise.message;
+    message.promised = true;
     if (promise.session) {
-      decided_.push_back({.session = promise.session, .id = message->id, .kept = true});
+      decided_.push_back({.session = promise.session, .id = message.id, .kept = true});
     }
-    PlaceNew(*message, now);
+    PlaceNew(message, now);
     // Past three quarters of the memory, new bodies are read back when their turn comes.
-    if (pool_.taken() > pool_.capacity() / 4 * 3) ReleaseBody(*message);
+    if (pool_.taken() > pool_.capacity() / 4 * 3) ReleaseBody(message);
   }
   while (!awaited_blocks_.empty() && awaited_blocks_.front().batch <= durable) {
     awaited_blocks_.front().body.Release(pool_);
@@ -98,6 +100,7 @@ void Home::OnDurable(Now now) {
     if (message == nullptr) continue;
     message->moving = false;
     ReleaseBody(*message);
+    Settle(*message);
   }
   events_.Release(durable);
 }
@@ -106,19 +109,19 @@ void Home::OnDurable(Now now) {
 // same, so a restart may deliver what its injector was told to keep: a duplicate, never a loss.
 void Home::OnLogFailed() {
   told_failed_ = true;
-  deliver_next_ = Slab<Parcel>::kNoSlot;
+  deliver_next_ = Slab<KeptParcel>::kNoSlot;
   std::fprintf(stderr, "sluice: the spool's log of shard %u has failed: %s\n", options_.shard,
                std::string(log_.failure().message()).c_str());
   for (const AwaitedPromise& promise : awaited_promises_) {
-    Message* message = messages_.Find(promise.message);
-    CHECK(message != nullptr);
+    Message& message = *promise.message;
     if (promise.session) {
-      decided_.push_back({.session = promise.session, .id = message->id, .kept = false});
+      decided_.push_back({.session = promise.session, .id = message.id, .kept = false});
     }
-    parcels_promised_ -= message->parcels;
-    LeaveSegment(*message);
-    DropBody(*message);
-    messages_.Release(*message);
+    parcels_promised_ -= message.kept->parcels;
+    LeaveSegment(*message.kept);
+    kept_messages_.Release(*message.kept);
+    DropBody(message);
+    messages_.Release(message);
   }
   awaited_promises_.clear();
   for (AwaitedBlocks& awaited : awaited_blocks_) awaited.body.Release(pool_);
@@ -129,21 +132,24 @@ void Home::OnLogFailed() {
 void Home::Turn(Now now) {
   turned_at_ = now.instant;
   OnBodiesRead(now);
+  OnRecordsRead(now);
   OnDurable(now);
   if (log_.failed()) {
     // The kernel may still be reading what the log had lent it.
     if (!step_in_flight_ && !told_failed_) OnLogFailed();
     return;
   }
-  for (const Handle handle : finished_before_) Bury(*messages_.Find(handle), now);
-  finished_before_.clear();
+  TakeUpSome(now);
   DeliverSome(now);
+  WakeSome(now);
   log_.Reclaim();
   MoveSome(now);
 }
 
 bool Home::AtRest() const {
-  if (parcels_out_ > 0 || step_in_flight_ || reader_.reading() > 0) return false;
+  if (active_ > 0 || step_in_flight_ || reader_.reading() > 0 || records_.reading() > 0) {
+    return false;
+  }
   return log_.failed() || (awaited_promises_.empty() && log_.open_batch() == log_.durable() + 1);
 }
 
@@ -156,24 +162,37 @@ void Home::MoveSome(Now now) {
   if (found == by_segment_.end()) return;
   SegmentMessages& list = *found->second;
   int moved = 0;
-  for (Message* message = list.Front(); message != nullptr && moved < kMovesPerTurnMax;) {
-    Message* next = list.Next(*message);
+  for (KeptMessage* kept = list.Front(); kept != nullptr && moved < kMovesPerTurnMax;) {
+    KeptMessage* next = list.Next(*kept);
     const bool last = next == nullptr;  // Then moving it frees the list.
-    const bool may_move = message->promised && !message->moving && !message->move_wanted &&
-                          !message->dead && now.instant >= message->move_not_before;
-    if (may_move) {
-      if (!message->body.empty() && !message->reading) {
-        MoveMessage(*message, now);
-      } else if (message->reading || reader_.Start(*message)) {
-        message->move_wanted = true;
-      } else {
-        return;
-      }
+    const Message* message = kept->resident;
+    const bool under_way =
+        message != nullptr && (!message->promised || message->moving || message->move_wanted ||
+                               message->dead || now.instant < message->move_not_before);
+    if (!under_way) {
+      if (!BeginMove(*kept, now)) return;
       ++moved;
     }
     if (last) return;
-    message = next;
+    kept = next;
   }
+}
+
+// Moves it, or has read what that takes: its promise, its body. False: no room for that now.
+bool Home::BeginMove(KeptMessage& kept, Now now) {
+  if (kept.resident == nullptr && (now.instant < moves_not_before_ || !Load(kept))) return false;
+  Message& message = *kept.resident;
+  if (message.loading || message.reading) {
+    message.move_wanted = true;
+  } else if (!message.body.empty()) {
+    MoveMessage(message, now);
+  } else if (reader_.Start(message)) {
+    message.move_wanted = true;
+  } else {
+    return false;
+  }
+  Settle(message);
+  return true;
 }
 
 // A message that has been arriving since the oldest segment was new would keep the log from being
@@ -187,17 +206,19 @@ void Home::FailIncomingOf(spool::SegmentId segment) {
 
 void Home::MoveMessage(Message& message, Now now) {
   if (message.dead) return;
+  KeptMessage& kept = *message.kept;
   const uint64_t recipients = message.envelope.recipients.size();
   if (!log_.MayMove(message.wire_bytes + kRecordOverheadBytes * (1 + recipients), now.wall)) return;
   CHECK(!message.body.empty());
-  log_.Died(message.first_segment, message.log_bytes);
-  LeaveSegment(message);
+  log_.Died(kept.first_segment, kept.log_bytes);
+  LeaveSegment(kept);
   message.extents.clear();
-  message.log_bytes = 0;
-  LogBody(message.id, message.body, 0, message.log_bytes, message.extents, now);
-  message.first_segment = message.extents.front().segment;
-  JoinSegment(message);
-  AppendAccepted(message, now);
+  uint64_t log_bytes = 0;
+  LogBody(message.id, message.body, 0, log_bytes, message.extents, now);
+  kept.log_bytes = static_cast<uint32_t>(log_bytes);
+  kept.first_segment = message.extents.front().segment;
+  JoinSegment(kept);
+  AppendAccepted(message, now, /*again=*/true);
   message.moving = true;
   awaited_moves_.push_back({log_.open_batch(), messages_.HandleOf(message)});
 }

@@ -51,7 +51,6 @@ void Home::RecordAttempt(Parcel& parcel, Now now) {
     return HandOut(parcel);
   }
   EndRound(parcel, now);
-  FinishIfFinal(parcel, now);
 }
 
 // Appends the final state of every recipient whose verdict is new, and tells of it.
@@ -81,39 +80,69 @@ void Home::EndRound(Parcel& parcel, Now now) {
   for (uint32_t i = 0; i < parcel.recipients; ++i) {
     waits |= parcel.outcome(i).state == RecipientState::kWaiting;
   }
-  if (!waits) return;
+  if (!waits) return Finish(parcel, now);
   ++parcel.attempts;
+  KeptParcel& kept = *parcel.kept;
   // By the monotonic clock: a wall clock that jumps must not bounce the queue.
-  const policy::BounceProfile& profile = ProfileOf(parcel);  // New tables may name another.
-  parcel.expires = parcel.kept_since + profile.max_queue;
-  if (profile.Expired(parcel.attempts, now.instant - parcel.kept_since)) {
+  const policy::BounceProfile& profile = ProfileOf(kept);  // New tables may name another.
+  parcel.expires = ExpiryOf(kept);
+  if (profile.Expired(parcel.attempts, now.instant - kept.message->kept_since)) {
     return GiveUp(parcel, now);
   }
   const Duration delay = profile.RetryDelay(parcel.attempts, random_);
-  deferred_record_.id = parcel.message->id;
-  deferred_record_.attempts =
-      static_cast<uint16_t>(std::min<uint32_t>(parcel.attempts, UINT16_MAX));
-  deferred_record_.next_attempt = now.wall + delay;
-  deferred_record_.last_reply = parcel.reply.ToString();
-  deferred_record_.recipients.clear();
+  RecordDeferral(parcel, delay, now);
+  ReleaseBody(*parcel.message);  // It may be long: the log has it.
+  const Instant expires = std::max(parcel.expires, now.instant);
+  Retire(parcel);
+  Schedule(kept, std::min(now.instant + delay, expires), now);
+}
+
+// One record for those that share the parcel's reply, and one for each reply of their own.
+void Home::RecordDeferral(Parcel& parcel, Duration delay, Now now) {
+  spool::DeferredRecord& record = deferred_record_;
+  record.id = parcel.message->id;
+  record.attempts = static_cast<uint16_t>(std::min<uint32_t>(parcel.attempts, UINT16_MAX));
+  record.next_attempt = now.wall + delay;
+  record.peer_name = parcel.peer_name;
+  unrecorded_.clear();
   for (uint32_t i = 0; i < parcel.recipients; ++i) {
     RecipientOutcome& outcome = parcel.outcome(i);
     if (outcome.state != RecipientState::kWaiting) continue;
     outcome.verdict = Verdict::kUntried;
     outcome.told = false;
-    outcome.attempts = deferred_record_.attempts;
-    outcome.next_attempt = deferred_record_.next_attempt;
-    deferred_record_.recipients.push_back(parcel.first_recipient + i);
+    outcome.attempts = record.attempts;
+    outcome.next_attempt = record.next_attempt;
+    if (!outcome.own_reply) outcome.reply = parcel.reply;
+    unrecorded_.push_back(i);
   }
-  log_.AppendDeferred(deferred_record_, now.wall);
-  parcel.continues = false;
-  parcel.host_failures = 0;
-  ReleaseBody(*parcel.message);  // It may be long: the log has it.
-  Schedule(parcel, std::min(now.instant + delay, std::max(parcel.expires, now.instant)), now);
+  spool::Extent& deferred = parcel.kept->deferred;
+  deferred = {};
+  while (!unrecorded_.empty()) {
+    const RecipientOutcome& first = parcel.outcome(unrecorded_.front());
+    record.last_reply = first.reply.ToString();
+    record.command = first.own_reply ? std::string(kRecipientCommand) : parcel.command;
+    record.recipients.clear();
+    std::erase_if(unrecorded_, [&](uint32_t i) {
+      const RecipientOutcome& outcome = parcel.outcome(i);
+      if (outcome.own_reply != first.own_reply || outcome.reply != first.reply) return false;
+      record.recipients.push_back(parcel.first_recipient + i);
+      return true;
+    });
+    const spool::Extent place = log_.AppendDeferred(record, now.wall);
+    // They stand one behind the other, unless a segment ended between them.
+    const bool follows = place.segment == deferred.segment && place.bytes > 0 &&
+                         place.offset == deferred.offset + deferred.bytes;
+    if (follows) {
+      deferred.bytes += place.bytes;
+    } else {
+      deferred = place;
+    }
+  }
 }
 
 // The parcel's time is up: all of its recipients that wait are bounced.
 void Home::GiveUp(Parcel& parcel, Now now) {
+  KeptParcel& kept = *parcel.kept;
   for (uint32_t i = 0; i < parcel.recipients; ++i) {
     RecipientOutcome& outcome = parcel.outcome(i);
     if (outcome.state == RecipientState::kWaiting) outcome.verdict = Verdict::kBounced;
@@ -123,12 +152,10 @@ void Home::GiveUp(Parcel& parcel, Now now) {
       parcel.outcome(i).verdict = Verdict::kUntried;
       parcel.outcome(i).told = false;
     }
-    parcel.continues = false;
-    parcel.host_failures = 0;
     // What was given up is not tried again: only its bounce is.
-    parcel.expires = std::min(parcel.expires, now.instant);
-    if (!draining_) timers_.Arm(parcel.timer, now.instant + kRecalledDelay);
-    return;
+    kept.given_up = 1;
+    Retire(parcel);
+    return Schedule(kept, now.instant + kRecalledDelay, now);
   }
   outcome_record_.id = parcel.message->id;
   outcome_record_.state = RecipientState::kBounced;
@@ -143,6 +170,7 @@ void Home::GiveUp(Parcel& parcel, Now now) {
   for (const uint32_t index : outcome_record_.recipients) {
     EmitOutcome(parcel, index - parcel.first_recipient, EventType::kExpiration, now);
   }
+  Finish(parcel, now);
 }
 
 // Appends the message that tells the sender of this parcel's bounced recipients. True if it is in
@@ -156,12 +184,12 @@ bool Home::MakeBounce(Parcel& parcel, bool expired, Now now) {
     if (outcome.state != RecipientState::kWaiting || outcome.verdict != Verdict::kBounced) continue;
     const EnvelopeRecipient& recipient = parcel.recipient(i);
     if (recipient.notify != 0 && (recipient.notify & smtp::kNotifyFailure) == 0) continue;
-    facts.failed.push_back({.address = recipient.address,
-                            .reply = outcome.own_reply ? &outcome.reply : &parcel.reply,
-                            .command = outcome.own_reply ? absl::string_view("RCPT TO")
-                                                         : absl::string_view(parcel.command),
-                            .peer_name = parcel.peer_name,
-                            .expired = expired});
+    facts.failed.push_back(
+        {.address = recipient.address,
+         .reply = outcome.own_reply ? &outcome.reply : &parcel.reply,
+         .command = outcome.own_reply ? kRecipientCommand : absl::string_view(parcel.command),
+         .peer_name = parcel.peer_name,
+         .expired = expired});
   }
   if (facts.failed.empty()) return true;
 
@@ -228,8 +256,7 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
   event.message_bytes = message.message_bytes;
   event.reply = outcome.own_reply ? &outcome.reply : &parcel.reply;
   if (event.reply->code == 0) event.reply = nullptr;
-  event.command =
-      outcome.own_reply ? absl::string_view("RCPT TO") : absl::string_view(parcel.command);
+  event.command = outcome.own_reply ? kRecipientCommand : absl::string_view(parcel.command);
   event.peer_name = parcel.peer_name;
   event.peer_address = parcel.peer_address;
   if (options_.sources != nullptr) event.source = options_.sources->source(parcel.source).name;
@@ -243,7 +270,7 @@ void Home::EmitOutcome(const Parcel& parcel, uint32_t recipient, EventType type,
   event.tls = &parcel.tls;
   event.stages = parcel.stages;
   events_.Emit(event, log_.open_batch());
-  Count(*parcel.counters, type, now.wall);
+  Count(parcel.kept->destination->counters, type, now.wall);
 }
 
 void Home::Count(DestinationCounters& counters, EventType type, WallTime now) {
@@ -268,42 +295,60 @@ void Home::Count(DestinationCounters& counters, EventType type, WallTime now) {
   --counters.active;
 }
 
-// Frees the parcel when all of its recipients are final, and the message when all of its parcels
-// are.
-void Home::FinishIfFinal(Parcel& parcel, Now now) {
+// All of its recipients are final. Frees the parcel, and the message when all of its parcels are.
+void Home::Finish(Parcel& parcel, Now now) {
   for (uint32_t i = 0; i < parcel.recipients; ++i) {
-    if (parcel.outcome(i).state == RecipientState::kWaiting) return;
+    CHECK(parcel.outcome(i).state != RecipientState::kWaiting);
   }
-  CHECK(!parcel.timer.armed());
-  CHECK(!parcel.hook.linked());
-  Message& message = *parcel.message;
-  parcels_.Release(parcel);
+  KeptParcel& kept = *parcel.kept;
+  KeptMessage& message = *kept.message;
+  Retire(parcel);
+  ReleaseKept(kept);
+  if (message.parcels == 0) Bury(message, now);
+}
+
+void Home::ReleaseKept(KeptParcel& kept) {
+  CHECK(!kept.timer.armed());
+  CHECK(!kept.hook.linked());
+  KeptMessage& message = *kept.message;
+  KeptParcel** link = &message.first_parcel;
+  while (*link != &kept) link = &(*link)->next;
+  *link = kept.next;
   CHECK(message.parcels > 0);
-  if (--message.parcels == 0) Bury(message, now);
+  --message.parcels;
+  kept_parcels_.Release(kept);
 }
 
-void Home::Bury(Message& message, Now now) {
-  log_.AppendDone(message.id, now.wall);
-  if (message.reading) {
-    message.dead = true;  // The read has its memory: forgotten when that is over.
-    return;
+void Home::Bury(KeptMessage& kept, Now now) {
+  log_.AppendDone(kept.id, now.wall);
+  Message* message = kept.resident;
+  if (message != nullptr && (message->reading || message->loading)) {
+    message->dead = true;  // The read has its memory: forgotten when that is over.
+    return Settle(*message);
   }
-  Forget(message);
+  Forget(kept);
 }
 
-void Home::Forget(Message& message) {
-  CHECK(message.lends == 0);
-  CHECK(message.body_waiters.empty());
-  log_.Died(message.first_segment, message.log_bytes);
-  LeaveSegment(message);
-  if (message.moving && !message.body.empty()) {
-    awaited_blocks_.push_back({log_.open_batch(), std::move(message.body)});
-    message.body = Body();
+void Home::Forget(KeptMessage& kept) {
+  log_.Died(kept.first_segment, kept.log_bytes);
+  LeaveSegment(kept);
+  final_.erase(&kept);
+  if (Message* message = kept.resident; message != nullptr) {
+    CHECK(message->lends == 0);
+    CHECK(message->users == 0);
+    CHECK(message->body_waiters.empty());
+    if (message->idle_hook.linked()) idle_.Remove(*message);
+    if (message->moving && !message->body.empty()) {
+      awaited_blocks_.push_back({log_.open_batch(), std::move(message->body)});
+      message->body = Body();
+    }
+    DropBody(*message);
+    message->dead = false;
+    message->move_wanted = false;
+    messages_.Release(*message);
   }
-  DropBody(message);
-  message.dead = false;
-  message.move_wanted = false;
-  messages_.Release(message);
+  kept.resident = nullptr;
+  kept_messages_.Release(kept);
 }
 
 // Memory has run out: bodies that are kept for later make room for those that are wanted now.

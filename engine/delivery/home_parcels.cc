@@ -1,8 +1,9 @@
-// Parcels: placing them, lending their bodies, taking them back; and after a restart.
+// Parcels: placed, scheduled, handed out; their bodies lent; taken back.
 
 #include "engine/delivery/home.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/delivery/tags.h"
@@ -12,29 +13,153 @@ namespace sluice::delivery {
 using smtp::EnvelopeRecipient;
 using spool::RecipientState;
 
-const policy::BounceProfile& Home::ProfileOf(const Parcel& parcel) const {
+const policy::BounceProfile& Home::ProfileOf(const KeptParcel& kept) const {
   if (controls_ == nullptr) return options_.bounce_profiles.by_default;
-  const policy::Controls& controls = controls_->Lookup(parcel.destination());
+  const policy::Controls& controls = controls_->Lookup(kept.destination->counters.domain);
   return options_.bounce_profiles.Named(controls.bounce_profile.str());
 }
 
-Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
+Instant Home::ExpiryOf(const KeptParcel& kept) const {
+  return kept.message->kept_since + ProfileOf(kept).max_queue;
+}
+
+// -------------------------------------------------------------------------------------------------
+// At home.
+
+KeptParcel& Home::MakeKeptParcel(KeptMessage& message, absl::string_view destination,
+                                 uint32_t first, uint32_t count) {
+  KeptParcel* kept = kept_parcels_.Take();
+  CHECK(kept != nullptr);
+  *kept = KeptParcel{};
+  kept->timer.owner = kept;
+  kept->timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
+  kept->message = &message;
+  kept->next = std::exchange(message.first_parcel, kept);
+  kept->destination = &destinations_.At(destination);
+  kept->first_recipient = static_cast<uint16_t>(first);
+  kept->recipients = static_cast<uint16_t>(count);
+  return *kept;
+}
+
+void Home::PlaceNew(Message& message, Now now) {
+  const std::vector<EnvelopeRecipient>& recipients = message.envelope.recipients;
+  for (uint32_t first = 0; first < recipients.size();) {
+    uint32_t end = first + 1;
+    while (end < recipients.size() && recipients[end].destination == recipients[first].destination)
+      ++end;
+    CHECK(parcels_promised_ > 0);
+    --parcels_promised_;
+    KeptParcel& kept =
+        MakeKeptParcel(*message.kept, recipients[first].destination, first, end - first);
+    kept.destination->counters.active += end - first;
+    Place(kept, now);
+    first = end;
+  }
+  Settle(message);
+}
+
+// It is due: at once if it is its destination's turn, else in its queue.
+void Home::Place(KeptParcel& kept, Now now) {
+  if (draining_) return;  // It stays in the log; the next start goes on.
+  HomeDestination& destination = *kept.destination;
+  if (!destination.waiting.empty() || !MayHandOut(destination) || !Wake(kept, now)) {
+    Wait(kept, now);
+  }
+}
+
+void Home::Wait(KeptParcel& kept, Now now) {
+  kept.state = ParcelState::kWaiting;
+  HomeDestination& destination = *kept.destination;
+  destination.waiting.PushBack(kept);
+  timers_.Arm(kept.timer, ExpiryOf(kept));
+  if (!destination.hook.linked()) ready_.PushBack(destination);
+  wakes_more_ = true;
+}
+
+void Home::LeaveQueue(KeptParcel& kept) {
+  HomeDestination& destination = *kept.destination;
+  destination.waiting.Remove(kept);
+  if (destination.waiting.empty() && destination.hook.linked()) ready_.Remove(destination);
+}
+
+void Home::Schedule(KeptParcel& kept, Instant due, Now now) {
+  kept.state = ParcelState::kScheduled;
+  if (!draining_) timers_.Arm(kept.timer, due);
+}
+
+// Its time is up: it is to be bounced, which takes its message.
+void Home::Doom(KeptParcel& kept) {
+  kept.state = ParcelState::kDoomed;
+  doomed_.PushBack(kept);
+  wakes_more_ = true;
+}
+
+void Home::OnTimer(Timer& timer, Now now) {
+  CHECK(timer.kind == static_cast<uint8_t>(TimerKind::kParcelDue));
+  KeptParcel& kept = *static_cast<KeptParcel*>(timer.owner);
+  if (kept.state == ParcelState::kWaiting) {
+    // New tables may have given it more time.
+    const Instant expiry = ExpiryOf(kept);
+    if (now.instant < expiry) return timers_.Arm(kept.timer, expiry);
+    LeaveQueue(kept);
+    return Doom(kept);
+  }
+  CHECK(kept.state == ParcelState::kScheduled);
+  if (kept.given_up || now.instant >= ExpiryOf(kept)) return Doom(kept);
+  Place(kept, now);
+}
+
+void Home::DeliverNow(absl::string_view destination) {
+  if (deliver_next_ == Slab<KeptParcel>::kNoSlot) {
+    deliver_destinations_.clear();
+    deliver_all_ = false;
+  }
+  deliver_all_ |= destination.empty() || deliver_destinations_.size() == kDeliveredAtOnceMax;
+  if (!deliver_all_) deliver_destinations_.emplace(destination);
+  deliver_next_ = 0;
+}
+
+// Those that are scheduled. What has been given up is not tried again.
+void Home::DeliverSome(Now now) {
+  if (deliver_next_ == Slab<KeptParcel>::kNoSlot) return;
+  deliver_next_ =
+      kept_parcels_.VisitSome(deliver_next_, kDeliveredPerTurnMax, [&](KeptParcel& kept) {
+        if (kept.state != ParcelState::kScheduled || kept.given_up) return;
+        if (!kept.timer.armed() || now.instant >= ExpiryOf(kept)) return;
+        const bool meant =
+            deliver_all_ || deliver_destinations_.contains(kept.destination->counters.domain);
+        if (!meant) return;
+        timers_.Disarm(kept.timer);
+        Place(kept, now);
+      });
+}
+
+// -------------------------------------------------------------------------------------------------
+// Out.
+
+bool Home::RoomForMore() const {
+  return active_ < active_max_ && !parcels_.full();
+}
+
+bool Home::MayHandOut(const HomeDestination& destination) const {
+  if (!RoomForMore()) return false;
+  const uint32_t share = std::max<uint32_t>(1, (active_max_ - active_) / kShareOfDestination);
+  return destination.out < std::min(share, kOutOfDestinationMax);
+}
+
+// Of a kept parcel that is awake.
+Parcel& Home::MakeParcel(KeptParcel& kept) {
+  CHECK(kept.state == ParcelState::kWaking);
   Parcel* parcel = parcels_.Take();
   CHECK(parcel != nullptr);
-  CHECK(parcels_promised_ > 0);
-  --parcels_promised_;
-  parcel->message = &message;
-  parcel->out = false;
+  kept.state = ParcelState::kOut;
+  parcel->kept = &kept;
+  parcel->message = kept.message->resident;
   parcel->home = options_.shard;
-  parcel->first_recipient = first;
-  parcel->recipients = count;
-  parcel->counters = &counted_.At(parcel->destination());
-  for (uint32_t i = 0; i < count; ++i) {
-    parcel->counters->active += parcel->outcome(i).state == RecipientState::kWaiting ? 1 : 0;
-  }
-  parcel->attempts = message.outcomes[first].attempts;
-  parcel->kept_since = message.kept_since;
-  parcel->expires = parcel->kept_since + ProfileOf(*parcel).max_queue;
+  parcel->first_recipient = kept.first_recipient;
+  parcel->recipients = kept.recipients;
+  parcel->attempts = kept.attempts;
+  parcel->expires = ExpiryOf(kept);
   parcel->continues = false;
   parcel->host_failures = 0;
   parcel->reply = smtp::Reply{};
@@ -44,71 +169,54 @@ Parcel& Home::MakeParcel(Message& message, uint32_t first, uint32_t count) {
   parcel->source = 0;
   parcel->tls = TlsOutcome{};
   parcel->table_version = 0;
+  parcel->result = ParcelResult::kNothing;
+  parcel->in_doubt = false;
+  parcel->binding_limit.clear();
+  parcel->stages = StageTimes{};
   parcel->timer.owner = parcel;
-  parcel->timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
+  for (uint32_t i = 0; i < parcel->recipients; ++i) {
+    parcel->outcome(i).verdict = Verdict::kUntried;
+    parcel->outcome(i).told = false;
+  }
   return *parcel;
 }
 
-void Home::PlaceNew(Message& message, Now now) {
-  const std::vector<EnvelopeRecipient>& recipients = message.envelope.recipients;
-  for (uint32_t first = 0; first < recipients.size();) {
-    uint32_t end = first + 1;
-    while (end < recipients.size() && recipients[end].destination == recipients[first].destination)
-      ++end;
-    HandOut(MakeParcel(message, first, end - first));
-    first = end;
-  }
-}
-
 void Home::HandOut(Parcel& parcel) {
-  if (draining_) return;  // It stays in the log; the next start goes on.
-  parcel.timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
+  if (draining_) return Retire(parcel);
   parcel.body_state = BodyState::kNotAsked;
   parcel.result = ParcelResult::kNothing;
   parcel.in_doubt = false;
   parcel.stages = StageTimes{};
   parcel.tls = TlsOutcome{};
   parcel.binding_limit.clear();
-  ++parcels_out_;
-  parcel.out = true;
   outgoing_.PushBack(parcel);
 }
 
-void Home::Schedule(Parcel& parcel, Instant due, Now now) {
-  if (due <= now.instant) return HandOut(parcel);
-  timers_.Arm(parcel.timer, due);
+// Its round is over. What becomes of the kept parcel is the caller's to say.
+void Home::Retire(Parcel& parcel) {
+  CHECK(!parcel.timer.armed());
+  CHECK(!parcel.hook.linked());
+  KeptParcel& kept = *parcel.kept;
+  CHECK(kept.state == ParcelState::kOut);
+  kept.state = ParcelState::kScheduled;
+  kept.attempts = static_cast<uint16_t>(std::min<uint32_t>(parcel.attempts, UINT16_MAX));
+  parcels_.Release(parcel);
+  LeaveOut(kept);
 }
 
-void Home::OnTimer(Timer& timer, Now now) {
-  CHECK(timer.kind == static_cast<uint8_t>(TimerKind::kParcelDue));
-  Parcel& parcel = *static_cast<Parcel*>(timer.owner);
-  if (now.instant >= parcel.expires) {
-    GiveUp(parcel, now);
-    return FinishIfFinal(parcel, now);
-  }
-  HandOut(parcel);
-}
-
-void Home::DeliverNow(absl::string_view destination) {
-  if (deliver_next_ == Slab<Parcel>::kNoSlot) {
-    deliver_destinations_.clear();
-    deliver_all_ = false;
-  }
-  deliver_all_ |= destination.empty() || deliver_destinations_.size() == kDeliveredAtOnceMax;
-  if (!deliver_all_) deliver_destinations_.emplace(destination);
-  deliver_next_ = 0;
-}
-
-// Those that are here with their timer armed wait. What has been given up is not tried again.
-void Home::DeliverSome(Now now) {
-  if (deliver_next_ == Slab<Parcel>::kNoSlot) return;
-  deliver_next_ = parcels_.VisitSome(deliver_next_, kDeliveredPerTurnMax, [&](Parcel& parcel) {
-    if (parcel.out || !parcel.timer.armed() || now.instant >= parcel.expires) return;
-    const bool meant = deliver_all_ || deliver_destinations_.contains(parcel.destination());
-    if (!meant) return;
-    timers_.Disarm(parcel.timer);
-    HandOut(parcel);
-  });
+// It is not out, nor on its way, any more: another one of its destination may be.
+void Home::LeaveOut(KeptParcel& kept) {
+  HomeDestination& destination = *kept.destination;
+  CHECK(destination.out > 0);
+  CHECK(active_ > 0);
+  --destination.out;
+  --active_;
+  if (!destination.waiting.empty() && !destination.hook.linked()) ready_.PushBack(destination);
+  if (!ready_.empty()) wakes_more_ = true;
+  Message& message = *kept.message->resident;
+  CHECK(message.users > 0);
+  --message.users;
+  Settle(message);
 }
 
 void Home::WantBody(Parcel& parcel) {
@@ -151,24 +259,21 @@ void Home::OnBodiesRead(Now now) {
     }
     message.body_waiters.clear();
     if (message.dead) {
-      Forget(message);
+      Forget(*message.kept);
       continue;
     }
     if (!message.moving && message.move_wanted) {
       message.move_wanted = false;
       if (result.good) MoveMessage(message, now);
     }
+    Settle(message);
   }
 }
 
 void Home::OnReturned(Parcel& parcel, Now now) {
-  CHECK(parcels_out_ > 0);
   CHECK(!parcel.hook.linked());
   CHECK(!parcel.timer.armed());
   CHECK(parcel.body_state != BodyState::kAsked);
-  --parcels_out_;
-  parcel.out = false;
-  parcel.timer.kind = static_cast<uint8_t>(TimerKind::kParcelDue);
   if (parcel.body_state == BodyState::kLent) {
     CHECK(parcel.message->lends > 0);
     --parcel.message->lends;
@@ -178,130 +283,25 @@ void Home::OnReturned(Parcel& parcel, Now now) {
     case ParcelResult::kNothing:
       CHECK(parcel.result != ParcelResult::kNothing);
       break;
-    case ParcelResult::kRecalled:
-      if (!draining_) Schedule(parcel, now.instant + kRecalledDelay, now);
-      return;
+    case ParcelResult::kRecalled: {
+      KeptParcel& kept = *parcel.kept;
+      Retire(parcel);
+      return Schedule(kept, now.instant + kRecalledDelay, now);
+    }
     case ParcelResult::kAgain:
       parcel.continues = true;
       return HandOut(parcel);
-    case ParcelResult::kExpired:
-      GiveUp(parcel, now);
-      return FinishIfFinal(parcel, now);
+    case ParcelResult::kExpired: {
+      // If nothing was answered this time, the bounce is to say what was answered before.
+      const RecordReader::Purpose purpose = {.parcel = &parcel};
+      const spool::Extent& deferred = parcel.kept->deferred;
+      const bool tells = parcel.reply.code != 0 || deferred.bytes == 0;
+      if (!tells && records_.Start(purpose, deferred)) return;
+      return GiveUp(parcel, now);
+    }
     case ParcelResult::kAttempted:
       return RecordAttempt(parcel, now);
   }
-}
-
-// -------------------------------------------------------------------------------------------------
-// After a restart.
-
-absl::Status Home::Restore(std::vector<spool::RecoveredMessage> messages, MessageId greatest,
-                           Now now) {
-  ids_.Seen(greatest);
-  for (spool::RecoveredMessage& recovered : messages) {
-    if (messages_.full() ||
-        parcels_.capacity() - parcels_.taken() < CountWaiting(recovered.accepted)) {
-      return absl::ResourceExhaustedError(
-          "the spool holds more messages than a shard keeps: start with more shards");
-    }
-    RestoreMessage(recovered, now);
-  }
-  return absl::OkStatus();
-}
-
-// Destinations with a recipient that waits: as many parcels. The recipients are sorted by
-// destination.
-uint32_t Home::CountWaiting(const spool::AcceptedRecord& accepted) const {
-  uint32_t count = 0;
-  const std::string* last = nullptr;
-  for (const spool::RecipientRecord& recipient : accepted.recipients) {
-    if (recipient.state != RecipientState::kWaiting) continue;
-    if (last == nullptr || recipient.destination != *last) ++count;
-    last = &recipient.destination;
-  }
-  return count;
-}
-
-// A pool that the configuration does not name any more gives its mail to the default.
-uint32_t Home::PoolNamed(const std::string& name) const {
-  if (options_.sources == nullptr || name.empty()) return 0;
-  return options_.sources->FindPool(name).value_or(options_.sources->default_pool());
-}
-
-void Home::RestoreMessage(spool::RecoveredMessage& recovered, Now now) {
-  spool::AcceptedRecord& accepted = recovered.accepted;
-  Message& message = *messages_.Take();
-  message.id = accepted.id;
-  message.parcels = 0;
-  message.lends = 0;
-  message.failed_reads = 0;
-  message.move_not_before = Instant::min();
-  message.accepted_at = accepted.accepted_at;
-  message.kept_since = now.instant + (accepted.accepted_at - now.wall);
-  message.envelope.sender = accepted.sender;
-  message.envelope.body_type = static_cast<smtp::BodyType>(accepted.body_type);
-  message.envelope.ret = static_cast<smtp::Return>(accepted.ret);
-  message.envelope.envelope_id = accepted.envelope_id;
-  message.envelope.recipients.clear();
-  message.outcomes.clear();
-  for (const spool::RecipientRecord& recipient : accepted.recipients) {
-    message.envelope.recipients.push_back({.address = recipient.address,
-                                           .destination = recipient.destination,
-                                           .original_recipient = recipient.original_recipient,
-                                           .notify = recipient.notify});
-    message.outcomes.push_back({.state = recipient.state,
-                                .attempts = recipient.attempts,
-                                .next_attempt = recipient.next_attempt});
-  }
-  message.pool = PoolNamed(accepted.source_pool);
-  message.bounce = accepted.bounce;
-  message.eight_bit = accepted.eight_bit;
-  message.promised = true;
-  message.message_bytes = accepted.message_bytes;
-  message.wire_bytes = accepted.wire_bytes;
-  message.body_checksum = accepted.body_checksum;
-  message.extents = std::move(recovered.body);
-  message.first_segment = recovered.first_segment;
-  message.log_bytes = recovered.log_bytes;
-  JoinSegment(message);
-  log_.Lives(message.first_segment, message.log_bytes);
-  PlaceRestored(message, now);
-}
-
-// Each destination's recipients get their next attempt when the log says; what is overdue, perhaps
-// for hours, is spread over the first retry's delay so that it does not all come at once (case
-// R21).
-void Home::PlaceRestored(Message& message, Now now) {
-  const std::vector<EnvelopeRecipient>& recipients = message.envelope.recipients;
-  for (uint32_t first = 0; first < recipients.size();) {
-    uint32_t end = first + 1;
-    while (end < recipients.size() && recipients[end].destination == recipients[first].destination)
-      ++end;
-    uint32_t waiting = first;
-    while (waiting < end && message.outcomes[waiting].state != RecipientState::kWaiting) ++waiting;
-    if (waiting < end) {
-      ++message.parcels;
-      ++parcels_promised_;
-      Parcel& parcel = MakeParcel(message, first, end - first);
-      const policy::BounceProfile& profile = ProfileOf(parcel);
-      parcel.attempts = message.outcomes[waiting].attempts;
-      Instant due = now.instant;
-      if (parcel.attempts > 0) {
-        due = now.instant + (message.outcomes[waiting].next_attempt - now.wall);
-        const auto spread = static_cast<uint64_t>(profile.initial_retry.count());
-        if (due < now.instant) due = now.instant + Duration(random_.Below(spread + 1));
-        // A clock that was set back does not make mail sleep for as long.
-        due = std::min(due, now.instant + profile.max_retry / 4 * 5);
-      }
-      // Nor does one that is ahead bounce it: it gets a try, and a while for that.
-      parcel.expires = std::max(parcel.expires, due + profile.initial_retry);
-      parcel.kept_since = parcel.expires - profile.max_queue;
-      Schedule(parcel, due, now);
-    }
-    first = end;
-  }
-  // A crash came between the last outcome and the end: the log takes that once it has begun.
-  if (message.parcels == 0) finished_before_.push_back(messages_.HandleOf(message));
 }
 
 }  // namespace sluice::delivery

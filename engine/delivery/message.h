@@ -1,6 +1,9 @@
 // A message as its home shard keeps it: the envelope, where its body is, and what became of each
 // recipient.
 //
+// It is in memory while one of its parcels is out, and for as long as there is room; what is kept
+// of every message, in memory or not, is its KeptMessage (kept.h).
+//
 // The envelope does not change after acceptance. Its recipients are sorted by destination, so that
 // the recipients of one destination are a range: a parcel. While a parcel is out, the destination's
 // shard alone writes the outcomes of that range (parcel.h); everything else is the home's.
@@ -11,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "engine/base/intrusive_list.h"
 #include "engine/base/message_id.h"
 #include "engine/base/time.h"
@@ -23,6 +27,8 @@
 namespace sluice::delivery {
 
 struct Parcel;
+struct KeptParcel;
+struct KeptMessage;
 
 // What an attempt made of a recipient.
 enum class Verdict : uint8_t {
@@ -31,6 +37,9 @@ enum class Verdict : uint8_t {
   kDeferred,
   kBounced,
 };
+
+// What a recipient's own reply answers.
+inline constexpr absl::string_view kRecipientCommand = "RCPT TO";
 
 struct RecipientOutcome {
   spool::RecipientState state = spool::RecipientState::kWaiting;
@@ -44,24 +53,20 @@ struct RecipientOutcome {
 
 struct Message {
   MessageId id;
+  KeptMessage* kept = nullptr;
   WallTime accepted_at{};
-  Instant
-      kept_since{};  // The same by the monotonic clock: a wall clock that jumps bounces nothing.
   smtp::Envelope envelope;
   uint32_t pool = 0;                       // Of sources, by which it leaves (policy/sources.h).
   std::vector<RecipientOutcome> outcomes;  // One for each recipient of the envelope.
   bool bounce = false;
   bool eight_bit = false;
   bool promised = false;  // Its batch is durable: it may be attempted.
+  bool loading = false;   // Its promise is being read: nothing else here is known yet.
   uint64_t message_bytes = 0;
   uint64_t wire_bytes = 0;
   uint64_t body_checksum = 0;
 
-  // In the log.
-  std::vector<spool::Extent> extents;
-  spool::SegmentId first_segment;
-  uint64_t log_bytes = 0;
-  ListHook segment_hook;  // Among the messages whose first record is in that segment.
+  std::vector<spool::Extent> extents;  // Where its body lies in the log.
 
   // In memory, perhaps.
   Body body;
@@ -75,7 +80,9 @@ struct Message {
   bool dead = false;                  // To be forgotten when the read is over.
   std::vector<Parcel*> body_waiters;  // That asked for it meanwhile.
 
-  uint32_t parcels = 0;  // That are not finished.
+  uint32_t users = 0;               // Parcels that are out, or wait for it to be loaded.
+  std::vector<KeptParcel*> wakers;  // The latter.
+  ListHook idle_hook;               // Among those that may leave memory.
 };
 
 }  // namespace sluice::delivery

@@ -1,10 +1,11 @@
 // A parcel: one message's recipients at one destination, and what goes from shard to shard.
 //
-// It lives in a slab of the home shard and is handed over by pointer, through the mailbox. Whoever
-// has it owns it, with the outcomes of its range of recipients; the message and envelope behind it
-// may be read meanwhile, since the home does not change them. It comes home after every
-// transaction, with its outcome written in, so that the home records what is final before anything
-// else happens.
+// It exists from when it is handed out until its round is over; before and after, the home has a
+// KeptParcel (kept.h). It lives in a slab of the home shard and is handed over by pointer, through
+// the mailbox. Whoever has it owns it, with the outcomes of its range of recipients; the message
+// and envelope behind it may be read meanwhile, since the home does not change them. It comes home
+// after every transaction, with its outcome written in, so that the home records what is final
+// before anything else happens.
 //
 //   home (due) ── kParcelOut ──► destination's queue ──► transaction ── kParcelHome ──► home
 //                                         │ kBodyWanted ▲ kBodyDecided
@@ -19,8 +20,8 @@
 #include "engine/base/intrusive_list.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
-#include "engine/delivery/destination_counters.h"
 #include "engine/delivery/event.h"
+#include "engine/delivery/kept.h"
 #include "engine/delivery/message.h"
 #include "engine/delivery/tls_intent.h"
 #include "engine/smtp/reply.h"
@@ -46,8 +47,8 @@ enum class ParcelResult : uint8_t {
 };
 
 struct Parcel {
-  // --- The home's alone, also while it is out.
-  bool out = false;
+  // --- The home's alone.
+  KeptParcel* kept = nullptr;
 
   // --- Fixed from the home's hand.
   Message* message = nullptr;
@@ -55,14 +56,12 @@ struct Parcel {
   uint32_t first_recipient = 0;
   uint32_t recipients = 0;
   uint32_t attempts = 0;  // Finished rounds.
-  Instant kept_since{};   // From when its time in the queue is counted.
   Instant expires = kNever;
-  DestinationCounters* counters = nullptr;  // The home's.
   bool continues = false;  // Recipients are left over from a transaction: to the queue's front.
 
   // --- Whoever has it.
   ListHook hook;
-  Timer timer;  // At home: the next attempt. Out: its expiry in the queue.
+  Timer timer;  // Its expiry in the queue.
 
   // --- Written out there, read at home.
   std::string tagged_sender;  // As it goes on the wire; empty: as it is.

@@ -10,6 +10,7 @@ namespace sluice::delivery {
 enum class Tag : uint8_t {
   kLogStep,
   kBodyRead,
+  kRecordRead,
   kConnect,
   kReceive,
   kSend,

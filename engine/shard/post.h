@@ -81,6 +81,8 @@ class Post {
   // --- Said by the shards, read by the control thread.
   std::atomic<uint64_t>& table_version(uint32_t shard) { return states_[shard].table_version; }
   std::atomic<bool>& failed(uint32_t shard) { return states_[shard].failed; }
+  // How many messages it has taken up after the start; -1: it is not done.
+  std::atomic<int64_t>& taken_up(uint32_t shard) { return states_[shard].taken_up; }
 
  private:
   struct alignas(64) State {
@@ -89,6 +91,7 @@ class Post {
     std::atomic<uint64_t> table_version{0};
     std::atomic<bool> at_rest{false};
     std::atomic<bool> failed{false};
+    std::atomic<int64_t> taken_up{-1};
   };
 
   uint32_t shards_;

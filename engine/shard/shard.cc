@@ -44,7 +44,9 @@ Shard::Shard(Options options, const World& world, delivery::Dispatcher::Tables t
       unsent_(world.post->shards()) {}
 
 absl::Status Shard::Start(Inheritance inheritance, Now now) {
-  log_ = std::make_unique<spool::Log>(options_.log, *world_.disk, std::move(inheritance.segments),
+  std::vector<spool::Log::LiveSegment> segments;
+  for (const spool::StockSegment& segment : inheritance.segments) segments.push_back(segment.live);
+  log_ = std::make_unique<spool::Log>(options_.log, *world_.disk, std::move(segments),
                                       inheritance.next_sequence);
   windows_ = std::make_unique<delivery::WindowKeeper>(
       options_.windows, *log_, std::move(inheritance.windows), inheritance.greatest_window, now);
@@ -53,9 +55,9 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   home_ =
       std::make_unique<delivery::Home>(home, *world_.io, *log_, timers_, random_, *world_.events);
   home_->UseControls(*tables_.controls);
-  absl::Status restored =
-      home_->Restore(std::move(inheritance.messages), inheritance.greatest_id, now);
-  if (!restored.ok()) return restored;
+  home_->TakeUp(std::make_unique<spool::Takeover>(*world_.disk, std::move(inheritance.segments),
+                                                  std::move(inheritance.changes)),
+                inheritance.greatest_id);
   absl::Status begun = log_->Begin(now.wall);
   if (!begun.ok()) return begun;
   delivery::Dispatcher::Options dispatcher = options_.dispatcher;
@@ -92,6 +94,11 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
   home_->WriteBatch();
   FlushMail();
 
+  if (!told_taken_up_ && !home_->taking_up()) {
+    told_taken_up_ = true;
+    world_.post->taken_up(options_.number)
+        .store(static_cast<int64_t>(home_->taken_up()), std::memory_order_release);
+  }
   if (home_->log_failed()) {
     world_.post->failed(options_.number).store(true, std::memory_order_release);
     if (!draining_) BeginDrain(now);
@@ -105,6 +112,7 @@ void Shard::Dispatch(const io::Completion& completion, Now now) {
   switch (static_cast<Tag>(completion.op.tag)) {
     case Tag::kLogStep:
     case Tag::kBodyRead:
+    case Tag::kRecordRead:
       return home_->OnCompletion(completion, now);
     case Tag::kConnect:
     case Tag::kReceive:
@@ -167,15 +175,12 @@ uint32_t Shard::OwnerOf(absl::string_view destination, uint32_t shards) {
   return static_cast<uint32_t>(HashDomain(destination) % shards);
 }
 
-std::vector<Shard::Inheritance> Shard::Divide(spool::Recovered recovered, uint32_t shards) {
+std::vector<Shard::Inheritance> Shard::Divide(spool::Stock stock, uint32_t shards) {
   std::vector<Inheritance> inheritances(shards);
-  for (spool::RecoveredMessage& message : recovered.messages) {
-    inheritances[message.keeper % shards].messages.push_back(std::move(message));
+  for (spool::StockSegment& segment : stock.segments) {
+    inheritances[segment.live.keeper % shards].segments.push_back(std::move(segment));
   }
-  for (spool::Log::LiveSegment& segment : recovered.segments) {
-    inheritances[segment.keeper % shards].segments.push_back(std::move(segment));
-  }
-  for (spool::RecoveredWindow& window : recovered.windows) {
+  for (spool::RecoveredWindow& window : stock.windows) {
     const uint32_t owner = OwnerOf(window.record.key.destination, shards);
     const uint32_t keeper = window.keeper % shards;
     if (keeper != owner) {
@@ -186,9 +191,10 @@ std::vector<Shard::Inheritance> Shard::Divide(spool::Recovered recovered, uint32
         {.record = std::move(window.record), .segment = window.segment, .owned = true});
   }
   for (Inheritance& inheritance : inheritances) {
-    inheritance.next_sequence = recovered.next_sequence;
-    inheritance.greatest_id = recovered.greatest_id;
-    inheritance.greatest_window = recovered.greatest_window;
+    inheritance.changes = stock.changes;
+    inheritance.next_sequence = stock.next_sequence;
+    inheritance.greatest_id = stock.greatest_id;
+    inheritance.greatest_window = stock.greatest_window;
   }
   return inheritances;
 }

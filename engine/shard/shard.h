@@ -28,7 +28,7 @@
 #include "engine/io/io.h"
 #include "engine/shard/post.h"
 #include "engine/spool/log.h"
-#include "engine/spool/recovery.h"
+#include "engine/spool/stock.h"
 #include "policy/bounce_profile.h"
 #include "tls/handshaker.h"
 
@@ -61,18 +61,19 @@ class Shard {
     const policy::BounceTagger* tagger = nullptr;  // Null: no sender is tagged.
     Post* post = nullptr;
   };
-  // What recovery found for this shard.
+  // What the start found for this shard.
   struct Inheritance {
-    std::vector<spool::RecoveredMessage> messages;
-    std::vector<spool::Log::LiveSegment> segments;
+    std::vector<spool::StockSegment> segments;
+    std::shared_ptr<const spool::Changes> changes;
     std::vector<delivery::InheritedWindow> windows;
     uint64_t next_sequence = 1;
     MessageId greatest_id;
     uint64_t greatest_window = 0;
   };
-  // What each of so many shards takes on from the spool, whoever wrote it: messages and segments go
-  // by their keeper, windows to who owns the destination and to who keeps their segment.
-  static std::vector<Inheritance> Divide(spool::Recovered recovered, uint32_t shards);
+  // What each of so many shards takes on from the spool, whoever wrote it: segments, and the
+  // messages in them, go by their keeper, windows to who owns the destination and to who keeps
+  // their segment.
+  static std::vector<Inheritance> Divide(spool::Stock stock, uint32_t shards);
 
   Shard(Options options, const World& world, delivery::Dispatcher::Tables tables, Now now);
 
@@ -128,6 +129,7 @@ class Shard {
   std::vector<std::deque<Mail>> unsent_;  // By shard: what its mailbox had no room for.
   bool unsent_any_ = false;
   bool draining_ = false;
+  bool told_taken_up_ = false;
 };
 
 }  // namespace sluice::shard

@@ -37,6 +37,8 @@ struct Reply {
 
   void Reset();  // To no reply, for another connection; a usual text's capacity is kept.
 
+  bool operator==(const Reply&) const = default;
+
   // On one line: "550 5.1.1 no such user / try another". Controls become '?', as a remote text must
   // not write to a terminal (F26). "" for no reply.
   std::string ToString() const;

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,6 +25,7 @@ struct OpenSegment {
   SegmentId id;
   int32_t descriptor = -1;  // For engine/io.
   uint64_t bytes = 0;
+  bool set_aside = false;  // Somebody is to look at it: it is never written again.
 };
 
 class Disk {
@@ -44,6 +46,12 @@ class Disk {
 
   // Closes the descriptor too.
   virtual absl::Status Remove(const OpenSegment& dead) = 0;
+
+  // Gives what a segment holds a second name, where it stays when the segment is removed; says
+  // where. For people to look at.
+  virtual absl::StatusOr<std::string> SetAside(const OpenSegment& segment) {
+    return absl::UnimplementedError("nothing can be set aside here");
+  }
 
   // Blocking read for recovery; returns what was read, less only at the end.
   virtual absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,

@@ -405,7 +405,8 @@ void Log::GiveBackEmpty() {
 
 // A name that could not be changed for certain is a disk that cannot be relied upon: no second try.
 void Log::GiveBack(const OpenSegment& dead) {
-  if (spares_.size() < options_.free_segments_kept && dead.bytes == options_.segment_bytes) {
+  const bool reusable = dead.bytes == options_.segment_bytes && !dead.set_aside;
+  if (reusable && spares_.size() < options_.free_segments_kept) {
     const SegmentId id = SegmentId::Of(options_.number, next_sequence_++);
     absl::StatusOr<OpenSegment> spare = disk_.Recycle(dead, id);
     if (!spare.ok()) return Fail(spare.status());
@@ -413,6 +414,14 @@ void Log::GiveBack(const OpenSegment& dead) {
     return;
   }
   if (absl::Status removed = disk_.Remove(dead); !removed.ok()) Fail(removed);
+}
+
+absl::StatusOr<std::string> Log::SetAside(SegmentId segment) {
+  RowSegment* row = Find(segment);
+  CHECK(row != nullptr);
+  absl::StatusOr<std::string> where = disk_.SetAside(row->segment);
+  if (where.ok()) row->segment.set_aside = true;
+  return where;
 }
 
 Log::RowSegment* Log::Find(SegmentId segment) {

@@ -142,7 +142,10 @@ class Log {
   uint64_t log_bytes() const { return log_bytes_; }  // Of all segments that are not free.
   size_t segments() const { return row_.size(); }    // The same.
 
-  // For reading a body back.
+  // Keeps the bytes of a segment under a second name, for people to look at; says where.
+  absl::StatusOr<std::string> SetAside(SegmentId segment);
+
+  // For reading back.
   int32_t DescriptorOf(SegmentId segment) const;  // -1: not here any more.
 
  private:

@@ -201,7 +201,8 @@ absl::Status PosixDisk::OpenFolder(const std::string& folder, uint16_t log,
     if (fdatasync(descriptor) != 0) return Failure(errno, "fdatasync", path);
     found.push_back({.id = SegmentId::Of(log, *sequence),
                      .descriptor = descriptor,
-                     .bytes = static_cast<uint64_t>(status.st_size)});
+                     .bytes = static_cast<uint64_t>(status.st_size),
+                     .set_aside = status.st_nlink > 1});
   }
   return SyncFolder(folder);
 }
@@ -257,6 +258,18 @@ absl::Status PosixDisk::Remove(const OpenSegment& dead) {
   }
   close(dead.descriptor);
   return SyncFolder(FolderOf(dead.id));
+}
+
+absl::StatusOr<std::string> PosixDisk::SetAside(const OpenSegment& segment) {
+  const std::string folder = path_ + "/set-aside";
+  if (absl::Status made = MakeFolder(folder); !made.ok()) return made;
+  const std::string name =
+      absl::StrFormat("%s/shard-%03u-%016x.log", folder, segment.id.log(), segment.id.sequence());
+  if (link(PathOf(segment.id).c_str(), name.c_str()) != 0 && errno != EEXIST) {
+    return Failure(errno, "link", name);
+  }
+  if (absl::Status synced = SyncFolder(folder); !synced.ok()) return synced;
+  return name;
 }
 
 void PosixDisk::Keep(int descriptor) {

@@ -2,6 +2,7 @@
 //
 //   PATH/lock                              held exclusively (flock) while an engine runs
 //   PATH/shard-000/0000000000000001.log    log 0, segment 1 (the sequence number, 16 hex digits)
+//   PATH/set-aside/shard-000-….log         a segment with a damaged promise, for people to look at
 //
 // Other files are left alone. The shards share it: its calls may come from several threads, each
 // for segments of its own. Every error says which call on which path failed, and what to do about
@@ -29,6 +30,7 @@ class PosixDisk : public Disk {
   absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) override;
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override;
   absl::Status Remove(const OpenSegment& dead) override;
+  absl::StatusOr<std::string> SetAside(const OpenSegment& segment) override;
   absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                 uint64_t offset) override;
 

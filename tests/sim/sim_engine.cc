@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/spool/recovery.h"
+#include "engine/spool/stock.h"
 #include "tests/sim/checkers.h"
 
 namespace sluice::sim {
@@ -83,8 +84,11 @@ bool EngineModel::Start(uint32_t shards) {
         scene_.limits.Outstanding(recipient.destination, +1);
     }
   }
+  disk_.Kill();  // That was the checkers' look; the engine opens it anew.
+  absl::StatusOr<spool::Stock> stock = spool::TakeStock(disk_);
+  CHECK(stock.ok());
   std::vector<shard::Shard::Inheritance> inheritances =
-      shard::Shard::Divide(*std::move(recovered), shards);
+      shard::Shard::Divide(*std::move(stock), shards);
   post_ = std::make_unique<shard::Post>(shards);
   caps_ = std::make_unique<delivery::EngineCaps>(scene_.options.scopes ? 30 : 0, 0);
   resolver_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
@@ -158,6 +162,8 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.intake.sessions_max = 3;
   options.home.messages_max = 24;
   options.home.parcels_max = 100;
+  options.home.residents_max = 8;
+  options.home.out_max = 12;
   options.home.body_blocks = 24;
   options.dispatcher.destinations_max = 3;
   options.dispatcher.connections_max = 2;
@@ -286,7 +292,8 @@ void EngineModel::Bury() {
 bool EngineModel::Empty() const {
   if (state_ != State::kRunning) return false;
   return std::all_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
-    return node.shard->home().messages() == 0 && node.shard->intake().sessions() == 0 &&
+    const delivery::Home& home = node.shard->home();
+    return home.messages() == 0 && !home.taking_up() && node.shard->intake().sessions() == 0 &&
            node.shard->dispatcher().connections() == 0;
   });
 }

@@ -285,9 +285,9 @@ class Engine:
 
     def start(self):
         """Returns how many messages the spool held."""
-        found = self.launch().wait_line(r"listening on (\S+:\d+).*, (\d+) messages in the spool")
-        self.address = found.group(1)
-        return int(found.group(2))
+        program = self.launch()
+        self.address = program.wait_line(r"listening on (\S+:\d+)").group(1)
+        return int(program.wait_line(r"(\d+) messages in the spool").group(1))
 
     def host_and_port(self):
         host, port = self.address.rsplit(":", 1)

@@ -327,7 +327,7 @@ key = "{strange.key}"
 
 def relays_to(engine, kind):
     """Where the server sends what: to us, and to listeners that it must refuse."""
-    said = engine.program.wait_line("listening on.*, ").group()
+    said = engine.program.wait_line("listening on.*").group()
     good, misnamed, strange = re.findall(r"([\d.]+):(\d+)", said)
     relays = {"far.example": Relay(OURS, *good)}
     if kind.has_old:

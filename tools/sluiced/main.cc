@@ -38,6 +38,7 @@ namespace {
 constexpr Duration kDrainTime = std::chrono::seconds(30);
 
 // How often the engine is asked whether it has failed.
+constexpr int kStartIntervalMs = 5;
 constexpr int kWatchIntervalMs = 200;
 
 constexpr timespec kDrainLook = {.tv_sec = 0, .tv_nsec = 5'000'000};
@@ -84,9 +85,16 @@ void Announce(const Engine& engine, const Config& config) {
   }
   std::string listening;
   for (const SocketAddress& address : engine.listening()) listening += " " + address.ToString();
-  std::fprintf(stderr, "sluiced: %u shards, listening on%s, %llu messages in the spool\n",
-               engine.shards(), listening.c_str(),
-               static_cast<unsigned long long>(engine.recovered_messages()));
+  std::fprintf(stderr, "sluiced: %u shards, listening on%s\n", engine.shards(), listening.c_str());
+}
+
+// When all that the spool held at the start has been taken up. True: it has been said.
+bool AnnounceSpool(Engine& engine) {
+  const std::optional<uint64_t> messages = engine.TakenUp();
+  if (!messages) return false;
+  std::fprintf(stderr, "sluiced: %llu messages in the spool\n",
+               static_cast<unsigned long long>(*messages));
+  return true;
 }
 
 void Reload(Engine& engine, Control& control) {
@@ -120,8 +128,10 @@ bool Serve(Engine& engine, const Config& config, SuspensionList& suspensions,
   pollfd sources[] = {{.fd = signal_source, .events = POLLIN, .revents = 0},
                       {.fd = queue.event(), .events = POLLIN, .revents = 0}};
   bool ends = false;
+  bool spool_announced = AnnounceSpool(engine);
   while (!ends && !engine.Failed()) {
-    poll(sources, std::size(sources), kWatchIntervalMs);
+    poll(sources, std::size(sources), spool_announced ? kWatchIntervalMs : kStartIntervalMs);
+    spool_announced = spool_announced || AnnounceSpool(engine);
     signalfd_siginfo signal;
     while (!ends && read(signal_source, &signal, sizeof(signal)) == sizeof(signal)) {
       if (signal.ssi_signo == SIGHUP) Reload(engine, control);

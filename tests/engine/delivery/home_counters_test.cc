@@ -1,5 +1,5 @@
 // What a home counts of each destination, and that what waits there is tried at once when it is
-// told so. Expectations are destination_counters.h's and home.h's.
+// told so. Expectations are home_destinations.h's and home.h's.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/delivery/destination_counters.h"
+#include "engine/delivery/home_destinations.h"
 #include "tests/engine/delivery/home_words.h"
 
 namespace sluice::delivery {
@@ -21,7 +21,7 @@ class HomeCounters : public HomeTest {
  protected:
   // "active delivered soft hard expired"
   std::string Counted(absl::string_view domain) {
-    const DestinationCounters* counters = home_->counted().Find(domain);
+    const DestinationCounters* counters = home_->destinations().Find(domain);
     if (counters == nullptr) return "";
     return absl::StrCat(counters->active, " ", counters->delivered, " ", counters->soft_bounced,
                         " ", counters->hard_bounced, " ", counters->expired);
@@ -40,7 +40,7 @@ TEST_F(HomeCounters, CountRecipientsOfEachDestination) {
   EXPECT_EQ(Counted("b.example"), "1 0 0 0 0");
   Delivered(Out("a.example"));
   EXPECT_EQ(Counted("a.example"), "0 2 0 0 0");
-  EXPECT_EQ(home_->counted().Find("a.example")->last_activity, now_.wall);
+  EXPECT_EQ(home_->destinations().Find("a.example")->last_activity, now_.wall);
 }
 
 TEST_F(HomeCounters, CountEachDeferralAndARefusalOnce) {
@@ -94,9 +94,9 @@ TEST_F(HomeCounters, AreTriedNowOfOneDestination) {
 
 // --- The table itself.
 
-TEST(CountedDestinations, AreCopiedSliceBySlice) {
-  CountedDestinations counted(10);
-  for (const char* domain : {"a", "b", "c"}) counted.At(domain).active = 1;
+TEST(HomeDestinations, AreCopiedSliceBySlice) {
+  HomeDestinations counted(10);
+  for (const char* domain : {"a", "b", "c"}) counted.At(domain).counters.active = 1;
   std::vector<DestinationCounters> copies;
   uint32_t next = counted.CopySome(0, 2, copies);
   EXPECT_EQ(next, 2u);
@@ -108,12 +108,12 @@ TEST(CountedDestinations, AreCopiedSliceBySlice) {
   EXPECT_THAT(names, ElementsAre("a", "b", "c"));
 }
 
-TEST(CountedDestinations, BeyondTheirSlotsAreCountedTogether) {
-  CountedDestinations counted(1);
-  counted.At("a").delivered = 1;
+TEST(HomeDestinations, BeyondTheirSlotsAreCountedTogether) {
+  HomeDestinations counted(1);
+  counted.At("a").counters.delivered = 1;
   for (const char* domain : {"b", "c"}) {
-    ++counted.At(domain).delivered;
-    counted.At(domain).last_activity = WallTime(std::chrono::seconds(1));
+    ++counted.At(domain).counters.delivered;
+    counted.At(domain).counters.last_activity = WallTime(std::chrono::seconds(1));
   }
   EXPECT_EQ(counted.Find("b"), nullptr);
   std::vector<DestinationCounters> copies;

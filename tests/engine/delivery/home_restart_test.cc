@@ -125,19 +125,25 @@ TEST_F(HomeRestartTest, ItsTimeGoesOnByTheWallClock) {
   EXPECT_EQ(Out("one.example").expires, now_.instant + hours(23));
 }
 
-TEST_F(HomeRestartTest, MoreMessagesThanSlotsIsAnError) {
+// The rest is taken up as slots become free.
+TEST_F(HomeRestartTest, MoreMessagesThanSlotsWaitForTheOthers) {
   options_.messages_max = 32;
   Start();
   for (int i = 0; i < 30; ++i) Accept(WireOf(1, 100), {"a@one.example"});
   Kill();
-  options_.messages_max = 29;
-  const absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
-  ASSERT_TRUE(recovered.ok());
-  TimerWheel timers(now_.instant);
-  spool::Log log(log_options_, disk_, recovered->segments, recovered->next_sequence);
-  Home home(options_, io_, log, timers, random_, events_);
-  EXPECT_EQ(home.Restore(recovered->messages, recovered->greatest_id, now_).code(),
-            absl::StatusCode::kResourceExhausted);
+  options_.messages_max = 28;
+  Start();
+  EXPECT_EQ(home_->messages(), 28u);
+  EXPECT_TRUE(home_->taking_up());
+  EXPECT_EQ(Begin(), nullptr);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_FALSE(out_.empty());
+    Parcel& parcel = *out_.front();
+    out_.erase(out_.begin());
+    Delivered(parcel);
+  }
+  EXPECT_FALSE(home_->taking_up());
+  EXPECT_EQ(home_->messages(), 0u);
 }
 
 // The slots that are kept for bounces are not kept from what was promised before.

@@ -47,11 +47,11 @@ TEST_F(HomeSpaceTest, AMessageThatWaitsLongIsMovedAndDeliveredAsItCame) {
   Accept(wire, {"a@old.example"});
   Parcel& parcel = Out("old.example");
   const Message& message = *parcel.message;
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   Deferred(parcel);
   PassEnough();
   EXPECT_FALSE(OnDisk(first));
-  EXPECT_NE(message.first_segment, first);
+  EXPECT_NE(message.kept->first_segment, first);
   EXPECT_LE(disk_.allocated_bytes(), 6 * kSegmentBytes);
   EXPECT_EQ(home_->blocks_taken(), 0u);
 
@@ -70,7 +70,7 @@ TEST_F(HomeSpaceTest, AsItWasMovedItIsFoundAgain) {
       Accept(wire, {"a@old.example", "b@old.example", "c@old.example", "d@other.example"});
   sender_ = "";  // Of the mail that passes.
   Parcel& parcel = Out("old.example");
-  const SegmentId first = parcel.message->first_segment;
+  const SegmentId first = parcel.message->kept->first_segment;
   Answer(parcel, 0, Verdict::kDelivered, "250 ok");
   Answer(parcel, 1, Verdict::kBounced, "550 5.1.1 no such user");
   Answer(parcel, 2, Verdict::kDeferred, "450 4.2.1 busy");
@@ -98,7 +98,7 @@ TEST_F(HomeSpaceTest, ManyInOneSegmentAreAllMoved) {
   constexpr int kMessages = 60;  // Of which one turn moves only some.
   for (int i = 0; i < kMessages; ++i) {
     const std::string destination = absl::StrCat("d", i, ".example");
-    Accept(WireOf(i, 700), {"a@" + destination});
+    Accept(WireOf(i, 400), {"a@" + destination});
     Deferred(Out(destination));
   }
   const SegmentId first = AfterPowerCut(1).messages.front().first_segment;
@@ -108,7 +108,7 @@ TEST_F(HomeSpaceTest, ManyInOneSegmentAreAllMoved) {
   Pass(minutes(15));
   for (int i = 0; i < kMessages; ++i) {
     Parcel& parcel = Out(absl::StrCat("d", i, ".example"));
-    EXPECT_TRUE(BodyOf(parcel) == WireOf(i, 700));
+    EXPECT_TRUE(BodyOf(parcel) == WireOf(i, 400));
     Delivered(parcel);
   }
 }
@@ -120,11 +120,11 @@ TEST_F(HomeSpaceTest, ALogThatLivesIsNotMoved) {
   for (int i = 0; i < 50; ++i) {
     Accept(WireOf(i, 8000), {"a@old.example"});
     Parcel& parcel = Out("old.example");
-    places.emplace_back(parcel.message, parcel.message->first_segment);
+    places.emplace_back(parcel.message, parcel.message->kept->first_segment);
     Deferred(parcel);
   }
   for (int i = 0; i < 20; ++i) Turn();
-  for (const auto& [message, place] : places) EXPECT_EQ(message->first_segment, place);
+  for (const auto& [message, place] : places) EXPECT_EQ(message->kept->first_segment, place);
   EXPECT_EQ(io_.reads_begun(), 0u);
 }
 
@@ -135,7 +135,7 @@ TEST_F(HomeSpaceTest, ABodyThatIsLentIsMovedUnderItsBorrower) {
   const std::string wire = WireOf(1, 8000);
   Accept(wire, {"a@old.example"});
   Parcel& parcel = Out("old.example");
-  const SegmentId first = parcel.message->first_segment;
+  const SegmentId first = parcel.message->kept->first_segment;
   ASSERT_TRUE(BodyOf(parcel) == wire);
   PassEnough();
   EXPECT_FALSE(OnDisk(first));
@@ -154,7 +154,7 @@ TEST_F(HomeSpaceTest, WhoAsksWhileItIsReadToBeMovedGetsThatRead) {
   Start();
   PassUntilRead();
   Parcel& parcel = Out("old.example");
-  const SegmentId first = parcel.message->first_segment;
+  const SegmentId first = parcel.message->kept->first_segment;
   Asks(parcel);
   Settle();
   EXPECT_EQ(io_.in_flight(Kind::kRead), 1u);

@@ -22,6 +22,7 @@
 #include "engine/delivery/attempt.h"
 #include "engine/delivery/home.h"
 #include "engine/spool/recovery.h"
+#include "engine/spool/takeover.h"
 #include "tests/engine/delivery/held_io.h"
 #include "tests/engine/spool/memory_disk.h"
 
@@ -120,17 +121,19 @@ class HomeTest : public testing::Test {
 
   // With what the disk holds, after a test has changed the options.
   void Start() {
-    absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
-    ASSERT_TRUE(recovered.ok()) << recovered.status();
-    damaged_records_ = recovered->damaged_records;
+    absl::StatusOr<spool::Stock> stock = spool::TakeStock(disk_);
+    ASSERT_TRUE(stock.ok()) << stock.status();
+    damaged_records_ = stock->damaged_records;
     timers_ = std::make_unique<TimerWheel>(now_.instant);
-    log_ = std::make_unique<spool::Log>(log_options_, disk_, std::move(recovered->segments),
-                                        recovered->next_sequence);
+    std::vector<spool::Log::LiveSegment> segments;
+    for (const spool::StockSegment& segment : stock->segments) segments.push_back(segment.live);
+    log_ = std::make_unique<spool::Log>(log_options_, disk_, std::move(segments),
+                                        stock->next_sequence);
     home_ = std::make_unique<Home>(options_, io_, *log_, *timers_, random_, events_);
     if (controls_ != nullptr) home_->UseControls(*controls_);
-    const absl::Status restored =
-        home_->Restore(std::move(recovered->messages), recovered->greatest_id, now_);
-    ASSERT_TRUE(restored.ok()) << restored;
+    home_->TakeUp(std::make_unique<spool::Takeover>(disk_, std::move(stock->segments),
+                                                    std::move(stock->changes)),
+                  stock->greatest_id);
     const absl::Status begun = log_->Begin(now_.wall);
     ASSERT_TRUE(begun.ok()) << begun;
     Settle();
