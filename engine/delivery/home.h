@@ -234,7 +234,13 @@ class Home {
   bool Fill(Message& message, spool::Bytes bytes) const;
   void OnPromiseUnreadable(KeptMessage& kept, bool read, Now now);
   void SetAside(KeptMessage& kept, Now now);
+  template <class Visit>
+  static void ForEachDeferral(const KeptMessage& kept, spool::SegmentId segment, spool::Bytes bytes,
+                              Visit visit);
+  static void QuoteFromPromise(Parcel& parcel);
   void OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now);
+  static KeptParcel* UnknownReply(KeptMessage& kept);
+  void OnReplyRead(KeptMessage& kept, const spool::Extent& place, spool::Bytes bytes);
   static bool MayLeave(const Message& message);
   void Settle(Message& message);
   void Leave(Message& message);

@@ -182,7 +182,14 @@ void Home::MoveSome(Now now) {
 bool Home::BeginMove(KeptMessage& kept, Now now) {
   if (kept.resident == nullptr && (now.instant < moves_not_before_ || !Load(kept))) return false;
   Message& message = *kept.resident;
-  if (message.loading || message.reading) {
+  if (message.loading || message.reading_reply) return true;
+  if (KeptParcel* unknown = UnknownReply(kept)) {
+    const RecordReader::Purpose purpose = {.what = RecordReader::What::kDeferral, .message = &kept};
+    message.reading_reply = records_.Start(purpose, unknown->deferred);
+    Settle(message);
+    return message.reading_reply;
+  }
+  if (message.reading) {
     message.move_wanted = true;
   } else if (!message.body.empty()) {
     MoveMessage(message, now);

@@ -117,6 +117,7 @@ void Home::RecordDeferral(Parcel& parcel, Duration delay, Now now) {
   }
   spool::Extent& deferred = parcel.kept->deferred;
   deferred = {};
+  parcel.kept->reply_known = 1;
   while (!unrecorded_.empty()) {
     const RecipientOutcome& first = parcel.outcome(unrecorded_.front());
     record.last_reply = first.reply.ToString();
@@ -322,7 +323,7 @@ void Home::ReleaseKept(KeptParcel& kept) {
 void Home::Bury(KeptMessage& kept, Now now) {
   log_.AppendDone(kept.id, now.wall);
   Message* message = kept.resident;
-  if (message != nullptr && (message->reading || message->loading)) {
+  if (message != nullptr && (message->reading || message->loading || message->reading_reply)) {
     message->dead = true;  // The read has its memory: forgotten when that is over.
     return Settle(*message);
   }

@@ -293,7 +293,8 @@ void Home::OnReturned(Parcel& parcel, Now now) {
       return HandOut(parcel);
     case ParcelResult::kExpired: {
       // If nothing was answered this time, the bounce is to say what was answered before.
-      const RecordReader::Purpose purpose = {.parcel = &parcel};
+      const RecordReader::Purpose purpose = {.what = RecordReader::What::kLastDeferral,
+                                             .parcel = &parcel};
       const spool::Extent& deferred = parcel.kept->deferred;
       const bool tells = parcel.reply.code != 0 || deferred.bytes == 0;
       if (!tells && records_.Start(purpose, deferred)) return;

@@ -75,7 +75,8 @@ void Home::OnAwake(KeptParcel& kept, Now now) {
   Parcel& parcel = MakeParcel(kept);
   if (!expired) return HandOut(parcel);
   // The bounce is to say what the last answer was.
-  const RecordReader::Purpose purpose = {.parcel = &parcel};
+  const RecordReader::Purpose purpose = {.what = RecordReader::What::kLastDeferral,
+                                         .parcel = &parcel};
   if (kept.deferred.bytes > 0 && records_.Start(purpose, kept.deferred)) return;
   given_up_.push_back(&parcel);
 }
@@ -85,7 +86,8 @@ void Home::OnAwake(KeptParcel& kept, Now now) {
 
 bool Home::MayLeave(const Message& message) {
   return message.users == 0 && message.lends == 0 && message.promised && !message.loading &&
-         !message.reading && !message.moving && !message.move_wanted && !message.dead;
+         !message.reading && !message.reading_reply && !message.moving && !message.move_wanted &&
+         !message.dead;
 }
 
 // Said after each change of what MayLeave asks.
@@ -132,6 +134,7 @@ Message* Home::TakeResident() {
   CHECK(!message->idle_hook.linked());
   message->promised = false;
   message->loading = false;
+  message->reading_reply = false;
   message->users = 0;
   message->lends = 0;
   message->reading = false;
@@ -163,10 +166,16 @@ bool Home::Load(KeptMessage& kept) {
 void Home::OnRecordsRead(Now now) {
   RecordReader::Result result;
   while (records_.Take(result)) {
-    if (result.purpose.message != nullptr) {
-      OnPromiseRead(*result.purpose.message, result.bytes, now);
-    } else {
-      OnDeferralRead(*result.purpose.parcel, result.bytes, now);
+    switch (result.purpose.what) {
+      case RecordReader::What::kPromise:
+        OnPromiseRead(*result.purpose.message, result.bytes, now);
+        break;
+      case RecordReader::What::kDeferral:
+        OnReplyRead(*result.purpose.message, result.place, result.bytes);
+        break;
+      case RecordReader::What::kLastDeferral:
+        OnDeferralRead(*result.purpose.parcel, result.bytes, now);
+        break;
     }
   }
   while (!given_up_.empty()) {
@@ -186,6 +195,7 @@ void Home::OnPromiseRead(KeptMessage& kept, spool::Bytes bytes, Now now) {
   message.loading = false;
   for (KeptParcel* parcel = kept.first_parcel; parcel != nullptr; parcel = parcel->next) {
     parcel->failed_reads = 0;
+    parcel->reply_known = 0;
     const bool scheduled = parcel->state == ParcelState::kScheduled && parcel->timer.armed();
     const WallTime next = scheduled ? now.wall + (parcel->timer.due - now.instant) : WallTime{};
     for (uint32_t i = 0; i < parcel->recipients; ++i) {
@@ -251,8 +261,8 @@ uint32_t Home::PoolNamed(const std::string& name) const {
   return options_.sources->FindPool(name).value_or(options_.sources->default_pool());
 }
 
-// A fault of the disk may pass: it is tried again, less and less often. What can be read and does not
-// check three times is damaged; so is what cannot be read until its time is up.
+// A fault of the disk may pass: it is tried again, less and less often. What can be read and does
+// not check three times is damaged; so is what cannot be read until its time is up.
 void Home::OnPromiseUnreadable(KeptMessage& kept, bool read, Now now) {
   Message& message = *kept.resident;
   moves_not_before_ = now.instant + kReadAgainAfter;
@@ -298,34 +308,69 @@ void Home::SetAside(KeptMessage& kept, Now now) {
   Bury(kept, now);
 }
 
-// The answers that the last attempt got, one record for each; the parcel is given up.
-void Home::OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now) {
-  const spool::SegmentId segment = parcel.kept->deferred.segment;
-  bool read = false;
+// Calls visit for each record of a deferral, which stand one behind the other.
+template <class Visit>
+void Home::ForEachDeferral(const KeptMessage& kept, spool::SegmentId segment, spool::Bytes bytes,
+                           Visit visit) {
   while (const std::optional<spool::RecordView> view = spool::DecodeRecord(segment, bytes)) {
     bytes = bytes.subspan(view->whole_bytes);
-    if (view->type != spool::RecordType::kDeferred) break;
+    if (view->type != spool::RecordType::kDeferred) return;
     const std::optional<spool::DeferredRecord> record = spool::DecodeDeferred(view->payload);
-    if (!record || record->id != parcel.message->id) break;
+    if (!record || record->id != kept.id) return;
     const smtp::Reply reply = StoredReply(record->last_reply);
     for (const uint32_t index : record->recipients) {
-      if (index >= parcel.message->outcomes.size()) continue;
-      RecipientOutcome& outcome = parcel.message->outcomes[index];
+      if (index >= kept.resident->outcomes.size()) continue;
+      RecipientOutcome& outcome = kept.resident->outcomes[index];
       outcome.reply = reply;
       outcome.own_reply = record->command == kRecipientCommand;
     }
-    parcel.peer_name = record->peer_name;
-    if (record->command == kRecipientCommand) continue;
-    parcel.reply = reply;
-    parcel.command = record->command;
-    read = true;
+    visit(*record, reply);
   }
-  for (uint32_t i = 0; !read && i < parcel.recipients; ++i) {
-    if (parcel.outcome(i).state != RecipientState::kWaiting) continue;
-    parcel.reply = parcel.outcome(i).reply;
-    break;
+}
+
+// A message that was moved has its last answers in its promise.
+void Home::QuoteFromPromise(Parcel& parcel) {
+  for (uint32_t i = 0; i < parcel.recipients; ++i) {
+    RecipientOutcome& outcome = parcel.outcome(i);
+    if (outcome.state != RecipientState::kWaiting || outcome.own_reply) continue;
+    if (parcel.reply.code == 0) parcel.reply = outcome.reply;
+    outcome.own_reply = outcome.reply != parcel.reply;
   }
+}
+
+// The answers that the last attempt got; the parcel is given up.
+void Home::OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now) {
+  const KeptParcel& kept = *parcel.kept;
+  bool read = false;
+  ForEachDeferral(*kept.message, kept.deferred.segment, bytes,
+                  [&](const spool::DeferredRecord& record, const smtp::Reply& reply) {
+                    parcel.peer_name = record.peer_name;
+                    if (record.command == kRecipientCommand) return;
+                    parcel.reply = reply;
+                    parcel.command = record.command;
+                    read = true;
+                  });
+  if (!read) QuoteFromPromise(parcel);
   GiveUp(parcel, now);
+}
+
+// The next deferral of a message in memory that tells what is not known there; null: all is known.
+KeptParcel* Home::UnknownReply(KeptMessage& kept) {
+  for (KeptParcel* parcel = kept.first_parcel; parcel != nullptr; parcel = parcel->next) {
+    if (parcel->deferred.bytes > 0 && !parcel->reply_known) return parcel;
+  }
+  return nullptr;
+}
+
+void Home::OnReplyRead(KeptMessage& kept, const spool::Extent& place, spool::Bytes bytes) {
+  Message& message = *kept.resident;
+  message.reading_reply = false;
+  if (message.dead) return Forget(kept);
+  ForEachDeferral(kept, place.segment, bytes, [](const auto&, const auto&) {});
+  for (KeptParcel* parcel = kept.first_parcel; parcel != nullptr; parcel = parcel->next) {
+    if (parcel->deferred == place) parcel->reply_known = 1;  // Or it never will be.
+  }
+  Settle(message);
 }
 
 }  // namespace sluice::delivery

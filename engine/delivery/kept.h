@@ -57,7 +57,8 @@ struct KeptParcel {
   uint16_t attempts = 0;  // Finished rounds.
   ParcelState state = ParcelState::kScheduled;
   uint8_t given_up : 1 = 0;      // All that is wanted is its bounce.
-  uint8_t failed_reads : 7 = 0;  // Of its promise, in a row.
+  uint8_t reply_known : 1 = 0;   // The message in memory has what its last deferral told.
+  uint8_t failed_reads : 6 = 0;  // Of its promise, in a row.
 };
 
 static_assert(sizeof(KeptMessage) <= 80);

@@ -60,8 +60,9 @@ struct Message {
   std::vector<RecipientOutcome> outcomes;  // One for each recipient of the envelope.
   bool bounce = false;
   bool eight_bit = false;
-  bool promised = false;  // Its batch is durable: it may be attempted.
-  bool loading = false;   // Its promise is being read: nothing else here is known yet.
+  bool promised = false;       // Its batch is durable: it may be attempted.
+  bool loading = false;        // Its promise is being read: nothing else here is known yet.
+  bool reading_reply = false;  // What a deferral told is being read, before it is moved.
   uint64_t message_bytes = 0;
   uint64_t wire_bytes = 0;
   uint64_t body_checksum = 0;

@@ -23,10 +23,16 @@ class RecordReader {
   // Both lent for the reader's life.
   RecordReader(io::Io& io, const spool::Log& log) : io_(io), log_(log), reads_(kReadsMax) {}
 
-  // Whom a read is for: one of the two.
+  // What is read, and for whom.
+  enum class What : uint8_t {
+    kPromise,       // Of the message, which is loaded.
+    kDeferral,      // Of a parcel of the message, which is to be moved.
+    kLastDeferral,  // Of the parcel that is out, and given up.
+  };
   struct Purpose {
-    KeptMessage* message = nullptr;  // Its promise.
-    Parcel* parcel = nullptr;        // Its last deferral.
+    What what = What::kPromise;
+    KeptMessage* message = nullptr;
+    Parcel* parcel = nullptr;
   };
   // False: too many at once.
   bool Start(const Purpose& purpose, const spool::Extent& place);

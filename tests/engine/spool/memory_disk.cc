@@ -58,6 +58,12 @@ absl::Status MemoryDisk::Remove(const OpenSegment& dead) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> MemoryDisk::SetAside(const OpenSegment& segment) {
+  if (faults.name_error != 0) return absl::ErrnoToStatus(faults.name_error, "link");
+  set_aside.push_back(segment.id);
+  return std::string("memory");
+}
+
 absl::StatusOr<size_t> MemoryDisk::ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                           uint64_t offset) {
   const int32_t read = Read(segment.descriptor, into, offset);

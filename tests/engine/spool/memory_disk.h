@@ -34,6 +34,7 @@ class MemoryDisk : public Disk {
   absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) override;
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override;
   absl::Status Remove(const OpenSegment& dead) override;
+  absl::StatusOr<std::string> SetAside(const OpenSegment& segment) override;
   absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                 uint64_t offset) override;
 
@@ -66,6 +67,7 @@ class MemoryDisk : public Disk {
     bool operator==(const Act&) const = default;
   };
   std::vector<Act> acts;
+  std::vector<SegmentId> set_aside;
 
   // For damaging what is on the disk, and looking at it.
   bool Holds(SegmentId segment) const { return files_.contains(segment.value); }
