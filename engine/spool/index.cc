@@ -8,9 +8,6 @@
 namespace sluice::spool {
 namespace {
 
-constexpr uint8_t kEndsPart = 0;
-constexpr uint8_t kBeginsPart = 1;
-
 // What a record of the index takes beside its entries: header, part, padding.
 constexpr size_t kOverheadBytes = kRecordHeaderBytes + 1 + 7;
 
@@ -42,8 +39,8 @@ bool Waits(const RecipientRecord& recipient) {
   return recipient.state == RecipientState::kWaiting;
 }
 
-// Calls visit(first, count, first_waiting) for each run of recipients of one destination of which
-// one waits.
+// Calls visit(first, count, waiting) for each run of recipients of one destination of which one
+// waits; `waiting` is the first with the most attempts, since a round may have been cut off.
 template <class Visit>
 void ForEachGroup(const std::vector<RecipientRecord>& recipients, Visit visit) {
   for (uint32_t first = 0; first < recipients.size();) {
@@ -51,7 +48,9 @@ void ForEachGroup(const std::vector<RecipientRecord>& recipients, Visit visit) {
     std::optional<uint32_t> waiting;
     while (end < recipients.size() &&
            recipients[end].destination == recipients[first].destination) {
-      if (!waiting && Waits(recipients[end])) waiting = end;
+      const RecipientRecord& recipient = recipients[end];
+      const bool later = !waiting || recipient.attempts > recipients[*waiting].attempts;
+      if (Waits(recipient) && later) waiting = end;
       ++end;
     }
     if (waiting) visit(first, end - first, *waiting);
@@ -151,8 +150,8 @@ void Index::AddDone(MessageId id) {
   ends_.Added();
 }
 
-void Index::AddWindow(const WindowKey& key, const Extent& place) {
-  windows_.push_back({absl::HashOf(key), place});
+void Index::AddWindow(const WindowRecord& record, const Extent& place) {
+  windows_.push_back({absl::HashOf(record.key), record.number, place});
 }
 
 size_t Index::bytes_max() const {
@@ -162,10 +161,12 @@ size_t Index::bytes_max() const {
   return ends + begins_.bytes.size() + records * kOverheadBytes;
 }
 
-// What is known only at the end: of each window the last place, and whose ids occur.
+// What is known only at the end: of each window the record with the greatest number, of copies the
+// last; and whose ids occur.
 void Index::AddHeld() {
   std::sort(windows_.begin(), windows_.end(), [](const WindowPlace& a, const WindowPlace& b) {
-    return std::tuple(a.key, a.place.offset) < std::tuple(b.key, b.place.offset);
+    return std::tuple(a.key, a.number, a.place.offset) <
+           std::tuple(b.key, b.number, b.place.offset);
   });
   Writer writer(ends_.bytes);
   for (size_t i = 0; i < windows_.size(); ++i) {
@@ -263,6 +264,7 @@ bool BeginsReader::Next(BeginEntry& entry) {
   entry.log_bytes = decoder_.Number<uint64_t>();
   entry.accepted_at = decoder_.Time();
   entry.recipients = decoder_.Number<uint32_t>();
+  decoder_.Must(entry.recipients <= kRecordPayloadBytesMax);  // Each took some of the promise.
   entry.final.clear();
   if (!decoder_.Indexes(entry.final)) return false;
   entry.groups.clear();

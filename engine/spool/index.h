@@ -27,7 +27,7 @@ enum class EndKind : uint8_t {
   kDeferred = 3,  // Recipients wait.
   kDone = 4,      // The message is dead.
   kAgain = 5,     // Its promise stands here anew: it has been moved.
-  kWindow = 6,    // The last record of a window in this segment.
+  kWindow = 6,    // The record of a window that counts, of those in this segment.
 };
 
 struct EndEntry {
@@ -47,7 +47,7 @@ struct BeginEntry {
     absl::string_view destination;  // Lent by the index.
     uint32_t first = 0;
     uint32_t count = 0;
-    uint16_t attempts = 0;  // Of the first that waits, with the time of its next.
+    uint16_t attempts = 0;  // Of the one that waits with the most, and the time of its next.
     WallTime next_attempt{};
   };
   MessageId id;
@@ -66,10 +66,11 @@ class Index {
   void Clear();
 
   void AddAccepted(const AcceptedRecord& record, const Extent& place, bool again);
+  void AddBody(MessageId id) { Saw(id); }
   void AddOutcome(const OutcomeRecord& record);
   void AddDeferred(const DeferredRecord& record, const Extent& place);
   void AddDone(MessageId id);
-  void AddWindow(const WindowKey& key, const Extent& place);
+  void AddWindow(const WindowRecord& record, const Extent& place);
 
   // At least what EncodeEnds and EncodeBegins append.
   size_t bytes_max() const;
@@ -92,7 +93,8 @@ class Index {
     void Clear();
   };
   struct WindowPlace {
-    uint64_t key = 0;  // Its hash: two keys of one hash would only keep both.
+    uint64_t key = 0;  // Its hash, of 64 bits: of two keys of one hash, one would be forgotten.
+    uint64_t number = 0;
     Extent place;
   };
   void Saw(MessageId id);
@@ -106,7 +108,9 @@ class Index {
   MessageId greatest_;
 };
 
-// The part that an index record's payload belongs to: 0 ends, 1 begins; nothing: it is damaged.
+// The part that an index record's payload belongs to; nothing: it is damaged.
+inline constexpr uint8_t kEndsPart = 0;
+inline constexpr uint8_t kBeginsPart = 1;
 std::optional<uint8_t> IndexPart(Bytes payload);
 
 // Walk the entries of such a payload behind its first byte, or of what TakeEnds and TakeBegins

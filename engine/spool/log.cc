@@ -101,6 +101,7 @@ Extent Log::AppendBody(MessageId id, uint64_t body_offset, std::span<const Bytes
   open_.arena().resize(open_.arena().size() + padding);
   open_.Take();
   Advance(kBodyPrefixBytes + bytes + padding);
+  index_.AddBody(id);
   return extent;
 }
 
@@ -133,7 +134,7 @@ void Log::AppendDone(MessageId id, WallTime now) {
 SegmentId Log::AppendWindow(const WindowRecord& record, WallTime now) {
   const Extent place =
       Append([&](SegmentId segment, auto& out) { EncodeWindow(segment, record, out); }, now);
-  if (place.bytes > 0) index_.AddWindow(record.key, place);
+  if (place.bytes > 0) index_.AddWindow(record, place);
   return place.segment;
 }
 
@@ -267,22 +268,30 @@ bool Log::EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now) {
   CHECK(begun_);
   if (failed()) return false;
   if (spares_.empty() && HalfFull()) TryAddSpare(now);
-  while (SpaceFor(bytes) < kept_bytes) {
+  // Of each record that the reserve is kept for, the entry in the index is not longer than itself.
+  while (SpaceFor(bytes) < 2 * kept_bytes) {
     if (!TryAddSpare(now)) return false;
   }
   return true;
 }
 
 // What would be left of the newest segment and the spares, or 0 if they do not hold `bytes` in
-// pieces. No record spans two segments: up to a piece is lost at the end of each.
+// pieces, and an index entry for them. No record spans two segments: at the end of each is lost
+// what one that needs an entry (a promise as long as a piece) asks for.
 uint64_t Log::SpaceFor(uint64_t bytes) const {
   const uint64_t piece = std::min(bytes, piece_bytes_max()) + kPieceOverheadBytes;
   const uint64_t pieces = bytes / piece_bytes_max() + 1;
+  const uint64_t lost = 2 * piece + kIndexEntryOverheadBytes;
   const uint64_t left = LeftInNewest();
-  uint64_t space = left > piece ? left - piece : 0;
-  for (const OpenSegment& spare : spares_) space += spare.bytes - kSegmentRecordBytes - piece;
-  const uint64_t needed = bytes + pieces * kPieceOverheadBytes;
+  uint64_t space = left > lost ? left - lost : 0;
+  space += spares_.size() * (SpareBytes() - lost);
+  const uint64_t needed = bytes + pieces * kPieceOverheadBytes + piece;
   return space > needed ? space - needed : 0;
+}
+
+// What LeftInNewest says of a spare once it is begun.
+uint64_t Log::SpareBytes() const {
+  return options_.segment_bytes - kSegmentRecordBytes - 2 * kBatchRecordBytes - Index().bytes_max();
 }
 
 bool Log::TryAddSpare(WallTime now) {

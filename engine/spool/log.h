@@ -50,10 +50,10 @@ namespace sluice::spool {
 class Log {
  public:
   struct Options {
-    uint16_t number = 0;                // The shard.
-    uint64_t segment_bytes = 64 << 20;  // A multiple of 8, below 4 GiB.
-    uint64_t outcome_reserve_bytes = 4 << 20;
-    size_t free_segments_kept = 2;  // Dead segments kept for reuse; more are removed.
+    uint16_t number = 0;                       // The shard.
+    uint64_t segment_bytes = 64 << 20;         // A multiple of 8, below 4 GiB.
+    uint64_t outcome_reserve_bytes = 4 << 20;  // Of records, those that begin batches too.
+    size_t free_segments_kept = 2;             // Dead segments kept for reuse; more are removed.
   };
 
   // `segments` are those whose keeper (mod the number of shards) is this shard, as recovery gives
@@ -172,6 +172,7 @@ class Log {
 
   bool EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now);
   uint64_t SpaceFor(uint64_t bytes) const;
+  uint64_t SpareBytes() const;
   bool TryAddSpare(WallTime now);
   absl::Status AddSpare();
   bool HalfFull() const;

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <utility>
 
-#include "engine/base/check.h"
+#include "absl/strings/str_cat.h"
 #include "engine/spool/segment_reader.h"
 
 namespace sluice::spool {
@@ -38,7 +38,7 @@ class Keepers {
 // Fills in a Stock, segment by segment, oldest first.
 class StockTaker {
  public:
-  explicit StockTaker(Disk& disk) : disk_(disk), changes_(std::make_shared<Changes>()) {}
+  explicit StockTaker(Disk& disk) : disk_(disk) {}
 
   absl::Status Take(const Beginning& beginning);
   Stock Finish();
@@ -47,11 +47,11 @@ class StockTaker {
   absl::StatusOr<bool> TakeIndexed(const Beginning& beginning);
   absl::Status TakeRecords(const Beginning& beginning);
   absl::StatusOr<bool> TakeEnds(const OpenSegment& segment, Bytes ends);
-  absl::Status TakeWindow(const OpenSegment& segment, const Extent& place);
+  absl::StatusOr<bool> TakeWindow(const OpenSegment& segment, const Extent& place);
 
   Disk& disk_;
   Stock stock_;
-  std::shared_ptr<Changes> changes_;
+  Changes changes_;
   Keepers keepers_;
   absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
   std::vector<std::byte> buffer_;
@@ -74,7 +74,7 @@ absl::StatusOr<bool> StockTaker::TakeIndexed(const Beginning& beginning) {
                      next.previous_bytes <= beginning.segment.bytes;
   if (!sound) return false;
   absl::StatusOr<std::optional<std::vector<std::byte>>> ends =
-      ReadIndexPart(disk_, beginning.segment, next.previous_ends, next.previous_begins);
+      ReadIndexPart(disk_, beginning.segment, kEndsPart, next.previous_ends, next.previous_begins);
   if (!ends.ok()) return ends.status();
   if (!*ends) return false;
   absl::StatusOr<bool> taken = TakeEnds(beginning.segment, **ends);
@@ -93,7 +93,11 @@ absl::Status StockTaker::TakeRecords(const Beginning& beginning) {
   if (!used_bytes.ok()) return used_bytes.status();
   const absl::StatusOr<bool> taken = TakeEnds(beginning.segment, index.TakeEnds());
   if (!taken.ok()) return taken.status();
-  CHECK(*taken);
+  if (!*taken) {
+    return absl::DataLossError(absl::StrCat(
+        "segment ", beginning.segment.id.sequence(), " of log ", beginning.segment.id.log(),
+        " reads differently the second time. See to the disk (dmesg names it), then start again"));
+  }
   stock_.segments.push_back({.live = {.segment = beginning.segment, .used_bytes = *used_bytes},
                              .begins = index.TakeBegins()});
   return absl::OkStatus();
@@ -104,7 +108,8 @@ absl::StatusOr<bool> StockTaker::TakeEnds(const OpenSegment& segment, Bytes ends
   EndsReader reader(ends, segment.id);
   while (reader.Next(entry_)) {
     if (entry_.kind == EndKind::kWindow) {
-      if (absl::Status taken = TakeWindow(segment, entry_.place); !taken.ok()) return taken;
+      absl::StatusOr<bool> taken = TakeWindow(segment, entry_.place);
+      if (!taken.ok() || !*taken) return taken;
     } else if (entry_.kind == EndKind::kOrigins) {
       stock_.greatest_id = std::max(stock_.greatest_id, entry_.id);
       for (uint32_t shard = 0; shard < kShards; ++shard) {
@@ -112,29 +117,28 @@ absl::StatusOr<bool> StockTaker::TakeEnds(const OpenSegment& segment, Bytes ends
         keepers_.Join(static_cast<uint16_t>(shard), segment.id.log());
       }
     } else {
-      changes_->Add(entry_);
+      changes_.Add(entry_);
     }
   }
   return !reader.damaged();
 }
 
-absl::Status StockTaker::TakeWindow(const OpenSegment& segment, const Extent& place) {
+// False: it does not check. The one before it, which would count then, is found by reading all.
+absl::StatusOr<bool> StockTaker::TakeWindow(const OpenSegment& segment, const Extent& place) {
+  if (place.bytes > kRecordBytesMax) return false;
   std::vector<std::byte> bytes(place.bytes);
   const absl::StatusOr<size_t> read = disk_.ReadAt(segment, bytes, place.offset);
   if (!read.ok()) return read.status();
   const std::optional<RecordView> view = DecodeRecord(segment.id, Bytes(bytes).first(*read));
   std::optional<WindowRecord> record;
   if (view && view->type == RecordType::kWindow) record = DecodeWindow(view->payload);
-  if (!record) {
-    ++stock_.damaged_records;
-    return absl::OkStatus();
-  }
+  if (!record) return false;
   const auto [found, is_new] = windows_.try_emplace(record->key);
   RecoveredWindow& window = found->second;
-  if (!is_new && record->number < window.record.number) return absl::OkStatus();
+  if (!is_new && record->number < window.record.number) return true;
   window.record = *std::move(record);
   window.segment = segment.id;
-  return absl::OkStatus();
+  return true;
 }
 
 Stock StockTaker::Finish() {
@@ -151,7 +155,7 @@ Stock StockTaker::Finish() {
               return std::tuple(a.record.number, a.segment, a.record.key.destination) <
                      std::tuple(b.record.number, b.segment, b.record.key.destination);
             });
-  stock_.changes = std::move(changes_);
+  stock_.changes = std::make_shared<const Changes>(std::move(changes_));
   return std::move(stock_);
 }
 
@@ -168,7 +172,9 @@ bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& i
     }
     case RecordType::kBody: {
       const std::optional<BodyRecord> piece = DecodeBody(payload);
-      return piece && !piece->bytes.empty();
+      if (!piece || piece->bytes.empty()) return false;
+      index.AddBody(piece->id);
+      return true;
     }
     case RecordType::kAccepted: {
       const std::optional<AcceptedRecord> accepted = DecodeAccepted(payload);
@@ -197,7 +203,7 @@ bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& i
       return DecodeBatch(payload).has_value();
     case RecordType::kWindow: {
       const std::optional<WindowRecord> window = DecodeWindow(payload);
-      if (window) index.AddWindow(window->key, place);
+      if (window) index.AddWindow(*window, place);
       return window.has_value();
     }
     case RecordType::kIndex:
@@ -266,19 +272,18 @@ absl::StatusOr<uint64_t> ReadRecords(Disk& disk, const Beginning& beginning,
 
 absl::StatusOr<std::optional<std::vector<std::byte>>> ReadIndexPart(Disk& disk,
                                                                     const OpenSegment& segment,
-                                                                    uint64_t from, uint64_t to) {
+                                                                    uint8_t part, uint64_t from,
+                                                                    uint64_t to) {
   std::optional<std::vector<std::byte>> entries(std::in_place);
   std::vector<std::byte> bytes(to - from);
   const absl::StatusOr<size_t> read = disk.ReadAt(segment, bytes, from);
   if (!read.ok()) return read.status();
   Bytes rest = Bytes(bytes).first(*read);
-  std::optional<uint8_t> part;
   while (!rest.empty()) {
     const std::optional<RecordView> view = DecodeRecord(segment.id, rest);
-    if (!view || view->type != RecordType::kIndex) return std::optional<std::vector<std::byte>>();
-    const std::optional<uint8_t> of = IndexPart(view->payload);
-    if (!of || (part && *part != *of)) return std::optional<std::vector<std::byte>>();
-    part = of;
+    const bool is_of_part =
+        view && view->type == RecordType::kIndex && IndexPart(view->payload) == part;
+    if (!is_of_part) return std::optional<std::vector<std::byte>>();
     entries->insert(entries->end(), view->payload.begin() + 1, view->payload.end());
     rest = rest.subspan(view->whole_bytes);
   }

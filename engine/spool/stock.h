@@ -82,6 +82,7 @@ absl::StatusOr<uint64_t> ReadRecords(Disk& disk, const Beginning& beginning,
 // the disk could not be read.
 absl::StatusOr<std::optional<std::vector<std::byte>>> ReadIndexPart(Disk& disk,
                                                                     const OpenSegment& segment,
-                                                                    uint64_t from, uint64_t to);
+                                                                    uint8_t part, uint64_t from,
+                                                                    uint64_t to);
 
 }  // namespace sluice::spool

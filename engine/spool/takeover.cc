@@ -3,9 +3,18 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/base/check.h"
-
 namespace sluice::spool {
+namespace {
+
+bool IsSound(Bytes begins, SegmentId segment) {
+  BeginsReader reader(begins, segment);
+  BeginEntry entry;
+  while (reader.Next(entry)) {
+  }
+  return !reader.damaged();
+}
+
+}  // namespace
 
 Takeover::Takeover(Disk& disk, std::vector<StockSegment> segments,
                    std::shared_ptr<const Changes> changes)
@@ -35,9 +44,9 @@ absl::Status Takeover::Load() {
   const OpenSegment& open = segment.live.segment;
   if (segment.begins_at < segment.begins_end) {
     absl::StatusOr<std::optional<std::vector<std::byte>>> read =
-        ReadIndexPart(disk_, open, segment.begins_at, segment.begins_end);
+        ReadIndexPart(disk_, open, kBeginsPart, segment.begins_at, segment.begins_end);
     if (!read.ok()) return read.status();
-    if (*read) {
+    if (*read && IsSound(**read, open.id)) {
       begins_ = **std::move(read);
     } else {
       // Its ends did check, its begins do not: the records have it all.
@@ -121,7 +130,7 @@ void Takeover::ApplyDeferral(const Changes::Change& change) {
                                     [index](const TakenMessage::Group& each) {
                                       return index >= each.first && index - each.first < each.count;
                                     });
-    CHECK(group != message_.groups.end());
+    if (group == message_.groups.end()) continue;  // The promise says nothing of who waits there.
     Extent& deferred = group->deferred;
     if (deferred.bytes == 0) {
       group->attempts = change.attempts;

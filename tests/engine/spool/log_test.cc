@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/base/random.h"
 #include "tests/engine/spool/spool_words.h"
 
 namespace sluice::spool {
@@ -345,6 +346,60 @@ TEST(FullDisk, AcceptingIsRefusedBeforeOutcomesAre) {
   EXPECT_FALSE(log->failed());
   log.Commit();
   EXPECT_EQ(log->durable() + 1, log->open_batch());
+}
+
+// A reserve is worth what it says, whatever it is spent on: short ends and long ones, in one batch
+// or in many, with small messages before it, whose entries in the index are longest beside them.
+TEST(FullDisk, WhatIsAcceptedLeavesTheReserveForOutcomes) {
+  uint64_t accepted_in_all = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    Random random(seed);
+    MemoryDisk disk;
+    Log::Options options = kSmall;
+    options.segment_bytes = 8192 * (1 + random.Below(3));
+    options.outcome_reserve_bytes = 8 * random.Between(16, 512);
+    disk.faults.capacity_bytes = options.segment_bytes * random.Between(2, 5);
+    LogOnDisk log(disk, options);
+    const uint64_t body_max = random.Chance(0.5) ? 50 : 3000;
+    const int recipients_max = random.Chance(0.5) ? 1 : 20;
+    uint64_t accepted = 0;
+    for (uint64_t id = 1;; ++id) {
+      AcceptedRecord promise = Accepted(id, random.Between(1, body_max),
+                                        static_cast<int>(random.Between(1, recipients_max)));
+      for (RecipientRecord& recipient : promise.recipients) {  // An entry for each.
+        recipient.destination = std::to_string(&recipient - promise.recipients.data());
+      }
+      promise.body.resize(4);  // At most so many pieces.
+      std::vector<std::byte> encoded;
+      EncodeAccepted({1}, promise, encoded);
+      if (!log->MayAccept(promise.wire_bytes + encoded.size(), At(1))) break;
+      log.Accept(promise);
+      ++accepted;
+      ASSERT_FALSE(log->failed()) << seed;
+      if (random.Chance(0.3)) log.Commit();
+      if (random.Chance(0.01)) break;
+    }
+    accepted_in_all += accepted;
+    const bool many_batches = random.Chance(0.5);
+    for (uint64_t spent = 0;;) {
+      std::vector<uint32_t> recipients(random.Between(1, static_cast<uint64_t>(recipients_max)));
+      const bool done = random.Chance(0.5);
+      const uint64_t bytes = done ? 32 : 24 + 16 + (recipients.size() + 1) / 2 * 8;
+      spent += bytes + (many_batches ? kBatchRecordBytes : 0);
+      if (spent > options.outcome_reserve_bytes) break;
+      if (many_batches) log.Commit();
+      if (done) {
+        log->AppendDone({1}, At(2));
+      } else {
+        log->AppendOutcome({.id = {1}, .recipients = recipients}, At(2));
+      }
+      ASSERT_FALSE(log->failed()) << seed << ": " << spent << " of "
+                                  << options.outcome_reserve_bytes;
+    }
+    log.Commit();
+    ASSERT_EQ(log->durable() + 1, log->open_batch());
+  }
+  EXPECT_GT(accepted_in_all, 4000u);
 }
 
 TEST(FullDisk, AcceptsAgainByItselfWhenThereIsSpace) {

@@ -172,8 +172,9 @@ TEST_F(PosixDiskTest, MessageSurvivesARestart) {
     Log log({.segment_bytes = 16384, .outcome_reserve_bytes = 1024}, *disk, {}, 1);
     ASSERT_TRUE(log.Begin(At(0)).ok());
     const Bytes parts[] = {AsBytes(body)};
-    log.AppendBody({1}, 0, parts, At(0));
-    log.AppendAccepted(Accepted(1, body.size()), At(0));
+    AcceptedRecord promise = Accepted(1, body.size());
+    promise.body = {log.AppendBody({1}, 0, parts, At(0))};
+    log.AppendAccepted(promise, At(0));
     for (Step step = log.NextStep(); step.kind != StepKind::kNone; step = log.NextStep()) {
       uint64_t offset = step.offset;
       for (const Bytes part : step.parts) {

@@ -92,10 +92,15 @@ TEST(Record, OutcomeDeferredAndDoneComeBack) {
   EncodeOutcome(kSegment, {.id = {9}, .state = RecipientState::kBounced, .recipients = {0, 999}},
                 bytes);
   const size_t outcome_bytes = bytes.size();
-  EncodeDeferred(
-      kSegment,
-      {.id = {9}, .attempts = 3, .next_attempt = At(60), .last_reply = "421", .recipients = {4}},
-      bytes);
+  EncodeDeferred(kSegment,
+                 {.id = {9},
+                  .attempts = 3,
+                  .next_attempt = At(60),
+                  .last_reply = "421",
+                  .peer_name = "mx.example.com",
+                  .command = "MAIL FROM:<s@example.org>",
+                  .recipients = {4}},
+                 bytes);
   const size_t deferred_bytes = bytes.size() - outcome_bytes;
   EncodeDone(kSegment, {9}, bytes);
 
@@ -110,6 +115,8 @@ TEST(Record, OutcomeDeferredAndDoneComeBack) {
   EXPECT_EQ(deferred->attempts, 3);
   EXPECT_EQ(deferred->next_attempt, At(60));
   EXPECT_EQ(deferred->last_reply, "421");
+  EXPECT_EQ(deferred->peer_name, "mx.example.com");
+  EXPECT_EQ(deferred->command, "MAIL FROM:<s@example.org>");
   EXPECT_EQ(deferred->recipients, (std::vector<uint32_t>{4}));
   const auto done = DecodeRecord(kSegment, all.subspan(outcome_bytes + deferred_bytes));
   EXPECT_EQ(DecodeDone(done->payload), MessageId{9});
@@ -279,11 +286,25 @@ TEST(Record, BodyIsTheSameHoweverItIsGathered) {
 }
 
 TEST(Record, LargestBodyPieceFitsAndOneMoreDoesNot) {
-  const std::string body(kRecordPayloadBytesMax, 'x');
+  const std::string body(1 << 20, 'x');
   const std::vector<std::byte> bytes = EncodedBody(body, 1);
-  EXPECT_EQ(bytes.size(), kRecordBytesMax);
+  EXPECT_EQ(bytes.size(), 24u + 16u + (1u << 20));
   EXPECT_TRUE(DecodeRecord(kSegment, bytes));
   EXPECT_DEATH(EncodedBody(body + "x", 1), "CHECK");
+}
+
+// 1 MiB and 128 KiB of payload; its length stands at 8.
+TEST(Record, LongestPayloadIsClaimedAndOneMoreIsNot) {
+  std::vector<std::byte> bytes;
+  EncodeDone(kSegment, {1}, bytes);
+  const uint32_t longest = (1 << 20) + (128 << 10);
+  const auto claimed = [&](uint32_t length) {
+    for (size_t i = 0; i < 4; ++i) bytes[8 + i] = static_cast<std::byte>(length >> (8 * i));
+    return ClaimedBytes(kSegment, bytes);
+  };
+  EXPECT_EQ(claimed(longest), 24 + longest);
+  EXPECT_EQ(kRecordBytesMax, 24 + longest);
+  EXPECT_EQ(claimed(longest + 1), std::nullopt);
 }
 
 TEST(Record, EveryChangedByteIsRefused) {
@@ -348,21 +369,30 @@ TEST(Record, AnotherSegmentsRecordDoesNotCheck) {
 
 TEST(Record, SegmentNamesTheOneBeforeIt) {
   std::vector<std::byte> bytes;
-  EncodeSegment({.id = kSegment, .created = At(5), .previous = {76}, .previous_bytes = 800}, bytes);
+  EncodeSegment({.id = kSegment,
+                 .created = At(5),
+                 .previous = {76},
+                 .previous_bytes = 800,
+                 .previous_ends = 640,
+                 .previous_begins = 704},
+                bytes);
+  EXPECT_EQ(bytes.size(), kSegmentRecordBytes);
   const auto record = DecodeSegment(DecodeRecord(kSegment, bytes)->payload);
   ASSERT_TRUE(record);
-  EXPECT_EQ(record->version, 1u);
+  EXPECT_EQ(record->version, 2u);
   EXPECT_EQ(record->id, kSegment);
   EXPECT_EQ(record->created, At(5));
   EXPECT_EQ(record->previous.value, 76u);
   EXPECT_EQ(record->previous_bytes, 800u);
+  EXPECT_EQ(record->previous_ends, 640u);
+  EXPECT_EQ(record->previous_begins, 704u);
 }
 
 TEST(Record, VersionShowsEvenWhereTheRecordDoesNotCheck) {
   std::vector<std::byte> bytes;
-  EncodeSegment({.version = 2, .id = kSegment, .created = At(5)}, bytes);
+  EncodeSegment({.version = 7, .id = kSegment, .created = At(5)}, bytes);
   bytes[0] ^= std::byte{1};
-  EXPECT_EQ(ShownVersion(bytes), 2u);
+  EXPECT_EQ(ShownVersion(bytes), 7u);
   bytes[24] = std::byte{'s'};
   EXPECT_EQ(ShownVersion(bytes), std::nullopt);
   EXPECT_EQ(ShownVersion({}), std::nullopt);
@@ -381,11 +411,43 @@ TEST(Record, LargestEnvelopeFits) {
     recipient.last_reply = std::string(5000, 'r');
   }
   const std::vector<std::byte> bytes = Encoded(record);
-  // 1,048,576 less 52 + 254 + 100 and 1,000 times 20 + 254 + 255 + 500, over 1,000: 19.
+  // 1,179,648 less 56 + 254 + 100 and 1,000 times 20 + 254 + 255 + 500, over 1,000: 150.
   const auto back = DecodeAccepted(DecodeRecord(kSegment, bytes)->payload);
   ASSERT_TRUE(back);
-  EXPECT_EQ(back->recipients[999].last_reply, std::string(19, 'r'));
+  EXPECT_EQ(back->recipients[999].last_reply, std::string(150, 'r'));
   EXPECT_EQ(back->recipients[999].original_recipient.size(), 500u);
+
+  // With 6,000 pieces of 16 bytes: 54.
+  record.body.resize(6000, {.segment = kSegment, .offset = 7, .bytes = 9});
+  const std::vector<std::byte> pieces = Encoded(record);
+  const auto with_pieces = DecodeAccepted(DecodeRecord(kSegment, pieces)->payload);
+  ASSERT_TRUE(with_pieces);
+  EXPECT_EQ(with_pieces->body, record.body);
+  EXPECT_EQ(with_pieces->recipients[999].last_reply, std::string(54, 'r'));
+}
+
+// FORMAT.md: 48 bytes, three texts, and then the number of pieces.
+TEST(Record, PiecesStandBehindTheTextsAndAreNoMoreThanThereAre) {
+  for (const absl::string_view pool : {"", "p"}) {
+    AcceptedRecord record = Accepted(1, 12, 1);
+    record.sender = "s";
+    record.source_pool = std::string(pool);
+    record.body = {{SegmentId::Of(3, 76), 640, 5}, {kSegment, 128, 7}};
+    const std::vector<std::byte> bytes = Encoded(record);
+    const Bytes view = DecodeRecord(kSegment, bytes)->payload;
+    const auto back = DecodeAccepted(view);
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->body, record.body);
+    std::vector<std::byte> payload(view.begin(), view.end());
+    const size_t count_at = 48 + 3 + 2 + (pool.empty() ? 0 : 3);
+    EXPECT_EQ(payload[count_at], std::byte{2});
+    EXPECT_EQ(payload[count_at + 4], std::byte{76});
+    EXPECT_EQ(payload[count_at + 4 + 16], std::byte{77});
+    for (const int count : {0, 1, 3, 255}) {
+      payload[count_at] = static_cast<std::byte>(count);
+      EXPECT_FALSE(DecodeAccepted(payload)) << count;
+    }
+  }
 }
 
 TEST(Record, LongReplyIsCutAtItsBound) {

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,6 +60,100 @@ inline std::string BodyOf(uint64_t id, size_t bytes) {
   return body;
 }
 
+// A segment written by hand, record by record.
+class Segment {
+ public:
+  Segment(MemoryDisk& disk, uint16_t log, uint64_t sequence, uint64_t bytes = 8192)
+      : disk_(disk), id_(SegmentId::Of(log, sequence)) {
+    EXPECT_TRUE(disk.Create(id_, bytes).ok());
+  }
+  Segment& Begins(SegmentId previous = {}, uint64_t previous_bytes = 0,
+                  uint32_t version = kFormatVersion) {
+    EncodeSegment({.version = version,
+                   .id = id_,
+                   .created = At(0),
+                   .previous = previous,
+                   .previous_bytes = previous_bytes},
+                  bytes_);
+    return Keep();
+  }
+  Segment& Body(uint64_t id, uint64_t offset, absl::string_view body) {
+    const Bytes parts[] = {AsBytes(body)};
+    if (offset == 0) pieces_[id].clear();
+    pieces_[id].push_back({.segment = id_,
+                           .offset = static_cast<uint32_t>(used() + kBodyPrefixBytes),
+                           .bytes = static_cast<uint32_t>(body.size())});
+    EncodeBodyPrefix(id_, {id}, offset, parts, bytes_);
+    bytes_.insert(bytes_.end(), parts[0].begin(), parts[0].end());
+    bytes_.resize(bytes_.size() + PaddingFor(body.size()));
+    return Keep();
+  }
+  Segment& Promise(uint64_t id, uint64_t wire_bytes, int recipients = 1) {
+    return Promise(Accepted(id, wire_bytes, recipients));
+  }
+  Segment& Promise(AcceptedRecord record) {
+    record.body = pieces_[record.id.value];
+    EncodeAccepted(id_, record, bytes_);
+    return Keep();
+  }
+  Segment& Outcome(uint64_t id, std::vector<uint32_t> recipients,
+                   RecipientState state = RecipientState::kDelivered) {
+    EncodeOutcome(id_, {.id = {id}, .state = state, .recipients = std::move(recipients)}, bytes_);
+    return Keep();
+  }
+  Segment& Deferred(uint64_t id, uint16_t attempts, std::vector<uint32_t> recipients) {
+    EncodeDeferred(id_,
+                   {.id = {id},
+                    .attempts = attempts,
+                    .next_attempt = At(attempts),
+                    .last_reply = "450 " + std::to_string(attempts),
+                    .recipients = std::move(recipients)},
+                   bytes_);
+    return Keep();
+  }
+  Segment& Done(uint64_t id) {
+    EncodeDone(id_, {id}, bytes_);
+    return Keep();
+  }
+  Segment& Window(uint64_t number, absl::string_view destination, uint32_t reserved = 0,
+                  WindowPart part = WindowPart::kScope) {
+    EncodeWindow(id_,
+                 {.key = {.destination = std::string(destination), .part = part},
+                  .number = number,
+                  .at = At(0),
+                  .period = std::chrono::minutes(1),
+                  .reserved = reserved},
+                 bytes_);
+    return Keep();
+  }
+  Segment& Batch(uint64_t number = 2) {
+    EncodeBatch(id_, number, bytes_);
+    return Keep();
+  }
+  Segment& Damage() { return DamageAt(last_); }  // The last record's checksum.
+  Segment& DamageAt(uint64_t offset) {
+    disk_.BytesOf(id_)[offset] ^= std::byte{0x55};
+    return *this;
+  }
+  SegmentId id() const { return id_; }
+  uint64_t used() const { return bytes_.size(); }
+
+ private:
+  Segment& Keep() {
+    std::memcpy(disk_.BytesOf(id_).data() + written_, bytes_.data() + written_,
+                bytes_.size() - written_);
+    last_ = written_;
+    written_ = bytes_.size();
+    return *this;
+  }
+  MemoryDisk& disk_;
+  SegmentId id_;
+  std::vector<std::byte> bytes_;
+  std::map<uint64_t, std::vector<Extent>> pieces_;  // Of each message's last body.
+  size_t written_ = 0;
+  size_t last_ = 0;
+};
+
 // A log on `disk`, whose steps are done as asked for.
 class LogOnDisk {
  public:
@@ -90,9 +185,14 @@ class LogOnDisk {
 
   // Appends a message with a body of `bytes`, and says that it lives. Returns where it begins.
   SegmentId Accept(uint64_t id, size_t bytes, int recipients = 1) {
-    bodies_.push_back(BodyOf(id, bytes));
-    const SegmentId first = AppendBodyOf(id);
-    log_->AppendAccepted(Accepted(id, bytes, recipients), At(1));
+    return Accept(Accepted(id, bytes, recipients));
+  }
+  SegmentId Accept(AcceptedRecord promise, bool again = false) {
+    const uint64_t bytes = promise.wire_bytes;
+    bodies_.push_back(BodyOf(promise.id.value, bytes));
+    const SegmentId first = AppendBodyOf(promise.id.value);
+    promise.body = pieces_;
+    log_->AppendAccepted(promise, At(1), again);
     if (first.value != 0) log_->Lives(first, bytes);
     return first;
   }
@@ -100,15 +200,14 @@ class LogOnDisk {
   // The last body, in pieces.
   SegmentId AppendBodyOf(uint64_t id) {
     const Bytes body = AsBytes(bodies_.back());
-    SegmentId first;
+    pieces_.clear();
     for (uint64_t offset = 0; offset < body.size();) {
       const uint64_t piece = std::min<uint64_t>(log_->piece_bytes_max(), body.size() - offset);
       const Bytes parts[] = {body.subspan(offset, piece)};
-      const Extent extent = log_->AppendBody({id}, offset, parts, At(1));
-      if (offset == 0) first = extent.segment;
+      pieces_.push_back(log_->AppendBody({id}, offset, parts, At(1)));
       offset += piece;
     }
-    return first;
+    return pieces_.front().segment;
   }
 
   // The message is delivered, and dead.
@@ -124,6 +223,7 @@ class LogOnDisk {
   Log::Options options_;
   std::unique_ptr<Log> log_;
   std::deque<std::string> bodies_;  // Lent to the log.
+  std::vector<Extent> pieces_;      // Of the last body.
 };
 
 // The body of a recovered message, read back from where it lies.
