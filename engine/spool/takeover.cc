@@ -14,6 +14,10 @@ bool IsSound(Bytes begins, SegmentId segment) {
   return !reader.damaged();
 }
 
+bool StandsBefore(const Extent& a, const Extent& b) {
+  return a.segment == b.segment && uint64_t{a.offset} + a.bytes == b.offset;
+}
+
 }  // namespace
 
 Takeover::Takeover(Disk& disk, std::vector<StockSegment> segments,
@@ -121,7 +125,8 @@ void Takeover::Apply(const BeginEntry& entry) {
 }
 
 // Met from the last to the first: of each recipient the last one counts. A round that was recorded
-// in several records, one behind the other, is one deferral.
+// in several records, one behind the other, is one deferral; the round before it, which may stand
+// there too, is not.
 void Takeover::ApplyDeferral(const Changes::Change& change) {
   for (const uint32_t index : changes_->RecipientsOf(change)) {
     if (index >= final_.size() || final_[index] != 0 || deferred_[index] != 0) continue;
@@ -136,8 +141,7 @@ void Takeover::ApplyDeferral(const Changes::Change& change) {
       group->attempts = change.attempts;
       group->next_attempt = change.next_attempt;
       deferred = change.place;
-    } else if (change.place.segment == deferred.segment &&
-               change.place.offset + change.place.bytes == deferred.offset) {
+    } else if (change.attempts == group->attempts && StandsBefore(change.place, deferred)) {
       deferred.offset = change.place.offset;
       deferred.bytes += change.place.bytes;
     }

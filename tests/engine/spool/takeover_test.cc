@@ -154,6 +154,14 @@ TEST(Takeover, RoundInSeveralRecordsIsOneDeferral) {
   EXPECT_EQ(*takeover.Next(), nullptr);  // And stays so.
 }
 
+// The crash came when only one of two was recorded. The round before stands right before it.
+TEST(Takeover, RoundThatWasCutOffIsNotTheOneBefore) {
+  MemoryDisk disk;
+  Segment segment(disk, 0, 1);
+  segment.Begins().Body(1, 0, "x").Promise(1, 1, 2).Deferred(1, 1, {0, 1}).Deferred(1, 2, {0});
+  ExpectSame(disk);
+}
+
 TEST(Takeover, WhatStoodBeforeAMoveCountsNoMore) {
   MemoryDisk disk;
   Segment first(disk, 0, 1), second(disk, 0, 2);
