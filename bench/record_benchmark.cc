@@ -69,6 +69,7 @@ void BM_AppendMessage(benchmark::State& state) {
     CHECK(log.MayAccept(body.size(), WallTime{}));
     promise.id = {id};
     const Extent extent = log.AppendBody({id}, 0, parts, WallTime{});
+    promise.body.assign(1, extent);
     log.AppendAccepted(promise, WallTime{});
     log.Lives(extent.segment, body.size());
     first_segments[id % batch] = extent.segment;
@@ -109,7 +110,9 @@ void BM_DecodeMessage(benchmark::State& state) {
   const Bytes parts[] = {{reinterpret_cast<const std::byte*>(body.data()), body.size()}};
   EncodeBodyPrefix(segment, {1}, 0, parts, bytes);
   bytes.insert(bytes.end(), parts[0].begin(), parts[0].end());
-  EncodeAccepted(segment, Promise(1), bytes);
+  AcceptedRecord promise = Promise(1);
+  promise.body = {{.segment = segment, .offset = kBodyPrefixBytes, .bytes = kBodyBytes}};
+  EncodeAccepted(segment, promise, bytes);
   for (auto _ : state) {
     const std::optional<RecordView> first = DecodeRecord(segment, bytes);
     CHECK(first.has_value());

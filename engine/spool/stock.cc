@@ -125,7 +125,9 @@ absl::StatusOr<bool> StockTaker::TakeEnds(const OpenSegment& segment, Bytes ends
 
 // False: it does not check. The one before it, which would count then, is found by reading all.
 absl::StatusOr<bool> StockTaker::TakeWindow(const OpenSegment& segment, const Extent& place) {
-  if (place.bytes > kRecordBytesMax) return false;
+  const bool may_be =
+      place.bytes <= kRecordBytesMax && uint64_t{place.offset} + place.bytes <= segment.bytes;
+  if (!may_be) return false;
   std::vector<std::byte> bytes(place.bytes);
   const absl::StatusOr<size_t> read = disk_.ReadAt(segment, bytes, place.offset);
   if (!read.ok()) return read.status();

@@ -2,8 +2,9 @@
 //
 // The first byte says how the rest is read: as it is, as the front of a segment; or as pairs of a
 // length and a payload, each of which gets a header that checks, since chance does not find a
-// checksum. Either way: a payload that decodes encodes to the same bytes again, and a recovered
-// message has its whole body.
+// checksum; or as those behind four bytes that say where the segment's index would be. In any case:
+// a payload that decodes encodes to the same bytes again, a recovered message has its whole body,
+// and what takes stock and takes over ends, with groups that are within their message.
 
 #include <xxhash.h>
 
@@ -13,27 +14,46 @@
 
 #include "engine/base/check.h"
 #include "engine/spool/recovery.h"
+#include "engine/spool/stock.h"
+#include "engine/spool/takeover.h"
 
 namespace sluice::spool {
 namespace {
 
 constexpr SegmentId kSegment = {1};
+constexpr SegmentId kNextSegment = {2};
 constexpr size_t kSegmentBytes = 1 << 14;
 
-// One segment that holds the input.
-class OneSegment : public Disk {
+// A segment that holds the input, and the first record of the next, which tells of its index.
+class InputDisk : public Disk {
  public:
-  explicit OneSegment(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
+  explicit InputDisk(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
+  void HasIndex(uint64_t ends, uint64_t begins, uint64_t end) {
+    next_.clear();
+    EncodeSegment({.id = kNextSegment,
+                   .created = {},
+                   .previous = kSegment,
+                   .previous_bytes = end,
+                   .previous_ends = ends,
+                   .previous_begins = begins},
+                  next_);
+  }
   absl::StatusOr<std::vector<OpenSegment>> OpenAll() override {
-    return std::vector<OpenSegment>{{.id = kSegment, .descriptor = 3, .bytes = bytes_.size()}};
+    std::vector<OpenSegment> opened = {{.id = kSegment, .descriptor = 3, .bytes = bytes_.size()}};
+    if (!next_.empty()) {
+      opened.push_back({.id = kNextSegment, .descriptor = 4, .bytes = next_.size()});
+    }
+    return opened;
   }
   absl::StatusOr<OpenSegment> Create(SegmentId, uint64_t) override { return Never(); }
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment&, SegmentId) override { return Never(); }
   absl::Status Remove(const OpenSegment&) override { return Never(); }
-  absl::StatusOr<size_t> ReadAt(const OpenSegment&, std::span<std::byte> into,
+  absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                 uint64_t offset) override {
-    const size_t bytes = std::min<size_t>(into.size(), bytes_.size() - offset);
-    std::memcpy(into.data(), bytes_.data() + offset, bytes);
+    const std::vector<std::byte>& held = segment.id == kSegment ? bytes_ : next_;
+    if (offset >= held.size()) return 0;
+    const size_t bytes = std::min<size_t>(into.size(), held.size() - offset);
+    std::memcpy(into.data(), held.data() + offset, bytes);
     return bytes;
   }
 
@@ -43,6 +63,7 @@ class OneSegment : public Disk {
     return absl::OkStatus();
   }
   std::vector<std::byte> bytes_;
+  std::vector<std::byte> next_;
 };
 
 void PutNumber(uint64_t value, size_t bytes, std::byte* at) {
@@ -66,7 +87,7 @@ void Frame(uint8_t type, Bytes payload, std::vector<std::byte>& out) {
 std::vector<std::byte> FrameAll(Bytes input) {
   std::vector<std::byte> out;
   while (input.size() >= 3 && out.size() < kSegmentBytes / 2) {
-    const uint8_t type = static_cast<uint8_t>(static_cast<uint8_t>(input[0]) % 8 + 1);
+    const uint8_t type = static_cast<uint8_t>(static_cast<uint8_t>(input[0]) % 9 + 1);
     const size_t claimed = static_cast<size_t>(input[1]) | static_cast<size_t>(input[2]) << 8;
     const size_t length = std::min({claimed, input.size() - 3, size_t{4096}});
     Frame(type, input.subspan(3, length), out);
@@ -115,11 +136,38 @@ void DecodeAndEncode(Bytes payload) {
   if (const auto id = DecodeDone(payload)) {
     ExpectSame(payload, [&](auto& out) { EncodeDone(kSegment, *id, out); });
   }
+  EndsReader ends(payload, kSegment);
+  for (EndEntry entry; ends.Next(entry);) CHECK(!ends.damaged());
+  BeginsReader begins(payload, kSegment);
+  for (BeginEntry entry; begins.Next(entry);) CHECK(!begins.damaged());
 }
 
-void RecoverAll(std::vector<std::byte> bytes) {
+void TakeAll(InputDisk& disk) {
+  absl::StatusOr<Stock> stock = TakeStock(disk);
+  if (!stock.ok()) return;
+  Takeover takeover(disk, std::move(stock->segments), stock->changes);
+  while (true) {
+    const absl::StatusOr<const TakenMessage*> taken = takeover.Next();
+    CHECK(taken.ok());
+    if (*taken == nullptr) return;
+    for (const TakenMessage::Group& group : (*taken)->groups) {
+      CHECK(group.waiting > 0);
+      CHECK(group.waiting <= group.count);
+    }
+  }
+}
+
+void RecoverAll(std::vector<std::byte> bytes, Bytes index_at = {}) {
+  const uint64_t end = bytes.size();
   bytes.resize(kSegmentBytes);
-  OneSegment disk(std::move(bytes));
+  InputDisk disk(std::move(bytes));
+  if (index_at.size() == 4) {
+    const auto offset = [&](size_t i) {
+      return 8 * (static_cast<uint64_t>(index_at[i]) | static_cast<uint64_t>(index_at[i + 1]) << 8);
+    };
+    disk.HasIndex(offset(0), offset(2), end);
+  }
+  TakeAll(disk);
   const absl::StatusOr<Recovered> recovered = Recover(disk);
   if (!recovered.ok()) return;
   for (const RecoveredMessage& message : recovered->messages) {
@@ -142,8 +190,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (data[0] % 2 == 0) {
     DecodeAndEncode(input);
     RecoverAll({input.begin(), input.end()});
-  } else {
+  } else if (data[0] < 128 || input.size() < 4) {
     RecoverAll(FrameAll(input));
+  } else {
+    RecoverAll(FrameAll(input.subspan(4)), input.first(4));
   }
   return 0;
 }
