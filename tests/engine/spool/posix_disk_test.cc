@@ -11,6 +11,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "tests/engine/spool/spool_words.h"
@@ -161,6 +162,51 @@ TEST_F(PosixDiskTest, APathThatIsAFileIsRefused) {
   std::ofstream(root_ + "/var") << "?";
   EXPECT_FALSE(PosixDisk::Open(path_).ok());
   EXPECT_FALSE(PosixDisk::Open("").ok());
+}
+
+// Two shards at once: each makes, reads, reuses and removes segments of its own, one of them also
+// ones of a log that nobody writes any more. Under the thread sanitizer this is a test of more than
+// the outcome.
+TEST_F(PosixDiskTest, TwoThreadsShareIt) {
+  constexpr uint64_t kRounds = 50;
+  {
+    const auto disk = Open();
+    for (uint64_t i = 1; i <= kRounds; ++i) {
+      ASSERT_TRUE(disk->Create(SegmentId::Of(7, i), 4096).ok());
+    }
+  }
+  const auto disk = Open();
+  const auto found = disk->OpenAll();
+  ASSERT_TRUE(found.ok());
+  ASSERT_EQ(found->size(), kRounds);
+  const auto shard = [&](uint16_t log) {
+    for (uint64_t i = 0; i < kRounds; ++i) {
+      absl::StatusOr<OpenSegment> made = disk->Create(SegmentId::Of(log, 1000 + 2 * i), 4096);
+      ASSERT_TRUE(made.ok()) << made.status();
+      const std::string text = absl::StrCat(log, ":", i);
+      ASSERT_EQ(pwrite(made->descriptor, text.data(), text.size(), 0),
+                static_cast<ssize_t>(text.size()));
+      made = disk->Recycle(*made, SegmentId::Of(log, 1001 + 2 * i));
+      ASSERT_TRUE(made.ok()) << made.status();
+      std::vector<std::byte> bytes(text.size());
+      ASSERT_TRUE(disk->ReadAt(*made, bytes, 0).ok());
+      EXPECT_EQ(AsText(bytes), text);
+      if (i % 2 == 0) {
+        EXPECT_TRUE(disk->Remove(*made).ok());
+      }
+      if (log == 1) {
+        EXPECT_TRUE(disk->Remove((*found)[i]).ok());
+      }
+    }
+  };
+  std::thread other(shard, uint16_t{1});
+  shard(0);
+  other.join();
+  size_t files = 0;
+  for (const char* folder : {"shard-000", "shard-001", "shard-007"}) {
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(File(folder))) ++files;
+  }
+  EXPECT_EQ(files, kRounds);  // Every other one of each of the two.
 }
 
 // The whole of it once: a log on real files, closed and recovered.
