@@ -6,9 +6,11 @@
 #include "engine/spool/takeover.h"
 
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "engine/base/random.h"
 #include "tests/engine/spool/same_start.h"
@@ -251,37 +253,43 @@ TEST(Takeover, RecordsBeforeAnIndexAreNotRead) {
   EXPECT_EQ(taken, plain.messages.size());
 }
 
-// Checks, and says something that no index says: parts that have changed places, no entries at all,
-// nonsense. Without the encoder: FORMAT.md's header.
+// A record of an index at `at`, without the encoder of indexes: a body's record with the same
+// payload, and then the type, 9, and FORMAT.md's checksum.
+void PutIndexRecord(MemoryDisk& disk, SegmentId segment, uint64_t at, absl::string_view payload) {
+  std::byte* record = disk.BytesOf(segment).data() + at;
+  std::memcpy(record + 24, payload.data(), payload.size());
+  record[8] = static_cast<std::byte>(payload.size());
+  record[9] = static_cast<std::byte>(payload.size() >> 8);
+  record[12] = std::byte{9};
+  const uint64_t checksum = XXH3_64bits_withSeed(record + 8, 16 + payload.size(), segment.value);
+  std::memcpy(record, &checksum, 8);
+  ASSERT_TRUE(DecodeRecord(segment, Bytes(disk.BytesOf(segment)).subspan(at)));
+}
+
+// It checks, and says what no index says: nonsense in either part, entries of the other part, and
+// good entries before the nonsense, which are met again in the records.
 TEST(Takeover, IndexThatIsNoneIsReplacedByTheRecords) {
   MemoryDisk disk;
   LogOnDisk log(disk, kSmall);
   Live(log);
   const Recovered plain = MustRecover(disk);
-  const std::vector<Indexed> indexes = IndexesOn(disk);
-  const Indexed index = indexes.at(1);
-  std::vector<std::byte>& bytes = disk.BytesOf(index.segment);
-  const std::vector<std::byte> good = bytes;
-  for (const auto& [at, behind] :
-       {std::pair(index.ends, index.begins), std::pair(index.begins, index.end)}) {
-    const size_t length = behind - at - 24;
-    for (const int part : {0, 1, 2}) {
-      if (part == (at == index.ends ? 0 : 1)) continue;
+  for (const Indexed& index : IndexesOn(disk)) {
+    const std::vector<std::byte> good = disk.BytesOf(index.segment);
+    for (const bool is_ends : {true, false}) {
+      const uint64_t at = is_ends ? index.ends : index.begins;
       const std::string payload =
-          std::string(1, static_cast<char>(part)) + std::string(length - 1, static_cast<char>(3));
-      std::vector<std::byte> record;
-      const Bytes parts[] = {AsBytes(payload).subspan(16)};
-      // A body's record with the same payload, and then the type of an index: 9.
-      MessageId id;
-      std::memcpy(&id.value, payload.data(), 8);
-      uint64_t body_offset;
-      std::memcpy(&body_offset, payload.data() + 8, 8);
-      EncodeBodyPrefix(index.segment, id, body_offset, parts, record);
-      record.insert(record.end(), parts[0].begin(), parts[0].end());
-      record[12] = std::byte{9};
-      std::copy(record.begin(), record.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
+          AsText(DecodeRecord(index.segment, Bytes(good).subspan(at))->payload);
+      for (const char part : {0, 1, 2}) {
+        std::string nonsense(payload.size(), '\3');
+        nonsense[0] = part;
+        PutIndexRecord(disk, index.segment, at, nonsense);
+        ExpectSameStart(disk, plain, {.damaged = true});
+      }
+      std::string half = payload;
+      std::fill(half.begin() + static_cast<std::ptrdiff_t>(half.size() / 2), half.end(), '\3');
+      PutIndexRecord(disk, index.segment, at, half);
       ExpectSameStart(disk, plain, {.damaged = true});
-      bytes = good;
+      disk.BytesOf(index.segment) = good;
     }
   }
 }
@@ -305,32 +313,35 @@ TEST(Takeover, UnreadableDiskIsAnError) {
 // --- The end of a segment: records and index fit exactly, or just do not.
 
 // A promise of each length in a segment of its own. Its index takes, by FORMAT.md, 24 bytes for
-// each of its two records and 7 for padding; a part each; the origins, 41; the promise's entry, 52
-// and for its one group 20 and the destination's 11. A record that begins a batch may stand before
-// it, 32.
+// each of its two records and 7 for padding; a part each; the origins, 41; that it has been moved,
+// 17; the promise's entry, 52 and for its one group 20 and the destination's 11. A record that
+// begins a batch may stand before it, 32.
 TEST(SegmentEnd, LongPromiseLeavesRoomForItsIndexOrNone) {
-  constexpr uint64_t kIndexBytes = 2 * (24 + 7 + 1) + 41 + 52 + 31 + 32;
+  constexpr uint64_t kIndexBytes = 2 * (24 + 7 + 1) + 41 + 17 + 52 + 31 + 32;
   int with = 0, without = 0;
   for (size_t length = 7000; length < 7930; ++length) {
     MemoryDisk disk;
     LogOnDisk log(disk, kSmall);
     log.Accept(1, 2000);
-    AcceptedRecord promise = Accepted(2, 10);
+    AcceptedRecord promise = Accepted(1, 2000);  // It is moved.
     promise.envelope_id = std::string(length, 'e');
     std::vector<std::byte> encoded;
     promise.body.resize(1);
     EncodeAccepted({1}, promise, encoded);
     const uint64_t room = kSegmentBytes - kSegmentRecordBytes - encoded.size();
-    log.Accept(promise);
-    log.Accept(3, 1000);
+    log.Accept(promise, /*again=*/true);
+    uint64_t id = 2;
+    log.Accept(id, 1000);
+    ASSERT_EQ(log->segments(), 3u);
+    while (log->segments() < 4) log.Accept(++id, 1000);  // The next has an index, of its own.
     log.Commit();
     ASSERT_FALSE(log->failed());
-    ASSERT_EQ(log->segments(), 3u);
-    EXPECT_EQ(MustRecover(disk).messages.size(), 3u);
+    EXPECT_EQ(MustRecover(disk).messages.size(), id);
     ExpectSame(disk);
     const std::vector<Indexed> indexes = IndexesOn(disk);
-    const bool has_index = indexes.back().segment == SegmentId::Of(0, 2);
+    const bool has_index = indexes.size() == 3;
     EXPECT_EQ(has_index, room >= kIndexBytes);
+    EXPECT_EQ(indexes.back().segment, SegmentId::Of(0, 3));
     ++(has_index ? with : without);
     ASSERT_FALSE(testing::Test::HasFailure()) << length;
   }
