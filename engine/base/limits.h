@@ -72,6 +72,12 @@ inline constexpr uint32_t kBodyBlocksPerShard = 16 << 10;
 // so that a large message does not need its size in memory.
 inline constexpr uint32_t kBodyBlocksBeforeLog = 16;
 
+// Of a body that arrives, what the log has been handed and has not synced yet: what one sync covers
+// while as much gathers for the next, which keeps a disk busy. Beyond, the client waits. So it does
+// with any of it unsynced while half of the shard's body memory is taken: a slow disk delays large
+// messages, and does not have them refused.
+inline constexpr uint64_t kBodyBytesUnsyncedMax = 2 << 20;
+
 // A client that sends on while we sync has its receive paused beyond this.
 inline constexpr size_t kPausedInputBytesMax = 64 << 10;
 

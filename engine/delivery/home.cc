@@ -71,6 +71,7 @@ Incoming* Home::Begin(Origin origin, Now now) {
   CHECK(incoming->body.empty());
   incoming->logged_bytes = 0;
   incoming->log_bytes = 0;
+  incoming->unsynced_bytes = 0;
   incoming->extents.clear();
   incoming->failed = false;
   XXH3_64bits_reset(&incoming->checksum);
@@ -90,14 +91,44 @@ void Home::Append(Incoming& incoming, absl::string_view bytes, Now now) {
     return;
   }
   // A large body goes to the log as it comes; its blocks are free again once the log has them. From
-  // its first piece on, the message lives.
+  // its first piece on, the message lives, with all of its bytes so far: else it would itself be
+  // what is dead in the log, and have the log want its place back.
   const bool first = incoming.logged_bytes == 0;
+  const uint64_t lived_bytes = incoming.log_bytes;
   LogBody(incoming.id, incoming.body, incoming.logged_bytes, incoming.log_bytes, incoming.extents,
           now);
-  if (first) log_.Lives(incoming.extents.front().segment, 0);
+  const spool::SegmentId segment = incoming.extents.front().segment;
+  log_.Lives(segment, incoming.log_bytes);
+  if (!first) log_.Died(segment, lived_bytes);
   incoming.logged_bytes += incoming.body.bytes();
-  awaited_blocks_.push_back({log_.open_batch(), std::move(incoming.body)});
-  incoming.body = Body();
+  incoming.unsynced_bytes += incoming.body.bytes();
+  AwaitBlocks(incoming.body, incoming_.HandleOf(incoming));
+}
+
+bool Home::Behind(const Incoming& incoming) const {
+  if (incoming.unsynced_bytes == 0) return false;
+  return incoming.unsynced_bytes >= limits::kBodyBytesUnsyncedMax ||
+         pool_.taken() > pool_.capacity() / 2;
+}
+
+// The log has borrowed them until its open batch is durable.
+void Home::AwaitBlocks(Body& body, Handle incoming) {
+  awaited_blocks_.push_back({log_.open_batch(), std::move(body), incoming});
+  body = Body();
+}
+
+// Of the batches up to this one, which the log has done with.
+void Home::FreeBlocks(uint64_t through) {
+  while (!awaited_blocks_.empty() && awaited_blocks_.front().batch <= through) {
+    AwaitedBlocks& awaited = awaited_blocks_.front();
+    Incoming* incoming = incoming_.Find(awaited.incoming);
+    if (incoming != nullptr && !incoming->failed) {
+      CHECK(incoming->unsynced_bytes >= awaited.body.bytes());
+      incoming->unsynced_bytes -= awaited.body.bytes();
+    }
+    awaited.body.Release(pool_);
+    awaited_blocks_.pop_front();
+  }
 }
 
 // Its memory and its place in the log are wanted by others while its client goes on sending.
@@ -112,8 +143,10 @@ void Home::Abandon(Incoming& incoming) {
 }
 
 void Home::Drop(Incoming& incoming) {
-  if (incoming.logged_bytes > 0) log_.Died(incoming.extents.front().segment, 0);
+  if (incoming.logged_bytes > 0) log_.Died(incoming.extents.front().segment, incoming.log_bytes);
   incoming.logged_bytes = 0;
+  incoming.log_bytes = 0;
+  incoming.unsynced_bytes = 0;
   incoming.extents.clear();
   incoming.body.Release(pool_);
 }
@@ -148,12 +181,13 @@ void Home::Commit(Incoming& incoming, smtp::Envelope& envelope, const IncomingSu
       !HasRoom(incoming.origin, 0, parcels, bytes, now)) {
     return Refuse(incoming, session);
   }
+  const uint64_t lived_bytes = incoming.log_bytes;
   Message& message = MakeMessage(incoming, envelope, summary, now);
   message.kept->parcels = destinations;
   parcels_promised_ += destinations;
   AppendAccepted(message, now, /*again=*/false);
   // It lives as a message now.
-  if (incoming.logged_bytes > 0) log_.Died(message.kept->first_segment, 0);
+  if (incoming.logged_bytes > 0) log_.Died(message.kept->first_segment, lived_bytes);
   awaited_promises_.push_back({log_.open_batch(), &message, session});
   EmitReception(message, summary, log_.open_batch());
   incoming_.Release(incoming);
@@ -189,8 +223,7 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
     std::swap(message.body, incoming.body);
     in_memory_.PushBack(message);
   } else {
-    awaited_blocks_.push_back({log_.open_batch(), std::move(incoming.body)});
-    incoming.body = Body();
+    AwaitBlocks(incoming.body, Handle{});
   }
   kept.first_segment = message.extents.front().segment;
   JoinSegment(kept);

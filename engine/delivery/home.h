@@ -69,9 +69,10 @@ enum class Origin : uint8_t { kInjected, kBounce };
 struct Incoming {
   Origin origin = Origin::kInjected;
   MessageId id;
-  Body body;                  // What the log does not have yet.
-  uint64_t logged_bytes = 0;  // Of a large body: already appended to the log.
-  uint64_t log_bytes = 0;     // That its records take in the log.
+  Body body;                    // What the log does not have yet.
+  uint64_t logged_bytes = 0;    // Of a large body: already appended to the log.
+  uint64_t log_bytes = 0;       // That its records take in the log.
+  uint64_t unsynced_bytes = 0;  // Of the logged ones: in memory until they are durable.
   std::vector<spool::Extent> extents;
   XXH3_state_t checksum;
   bool failed = false;  // No memory or no space: it can only be refused.
@@ -125,6 +126,8 @@ class Home {
   // Takes body bytes in wire form. After a failure it takes no more and Commit will answer so: no
   // memory, no space, or it holds up the log's oldest segment.
   void Append(Incoming& incoming, absl::string_view bytes, Now now);
+  // The disk is behind: no more of it is to be appended until a turn finds this false.
+  bool Behind(const Incoming& incoming) const;
   void Abandon(Incoming& incoming);
   // The data has ended; its last bytes were the final ".\r\n". The promise comes through
   // TakePromises when the log has the message, kept or not. The envelope is moved from.
@@ -192,6 +195,8 @@ class Home {
   // Arriving.
   void LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_t& log_bytes,
                std::vector<spool::Extent>& extents, Now now);
+  void AwaitBlocks(Body& body, Handle incoming);
+  void FreeBlocks(uint64_t through);
   void Fail(Incoming& incoming);
   void Drop(Incoming& incoming);
   bool HasRoom(Origin origin, uint32_t messages, uint32_t parcels, uint64_t log_bytes, Now now);
@@ -375,6 +380,7 @@ class Home {
   struct AwaitedBlocks {
     uint64_t batch = 0;
     Body body;
+    Handle incoming;  // Whose they are while it arrives.
   };
   std::deque<AwaitedBlocks> awaited_blocks_;
   struct AwaitedMove {

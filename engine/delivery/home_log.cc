@@ -90,10 +90,7 @@ void Home::OnDurable(Now now) {
     // Past three quarters of the memory, new bodies are read back when their turn comes.
     if (pool_.taken() > pool_.capacity() / 4 * 3) ReleaseBody(message);
   }
-  while (!awaited_blocks_.empty() && awaited_blocks_.front().batch <= durable) {
-    awaited_blocks_.front().body.Release(pool_);
-    awaited_blocks_.pop_front();
-  }
+  FreeBlocks(durable);
   while (!awaited_moves_.empty() && awaited_moves_.front().batch <= durable) {
     Message* message = messages_.Find(awaited_moves_.front().message);
     awaited_moves_.pop_front();
@@ -124,8 +121,7 @@ void Home::OnLogFailed() {
     messages_.Release(message);
   }
   awaited_promises_.clear();
-  for (AwaitedBlocks& awaited : awaited_blocks_) awaited.body.Release(pool_);
-  awaited_blocks_.clear();
+  FreeBlocks(UINT64_MAX);
   draining_ = true;
 }
 

@@ -340,8 +340,7 @@ void Home::Forget(KeptMessage& kept) {
     CHECK(message->body_waiters.empty());
     if (message->idle_hook.linked()) idle_.Remove(*message);
     if (message->moving && !message->body.empty()) {
-      awaited_blocks_.push_back({log_.open_batch(), std::move(message->body)});
-      message->body = Body();
+      AwaitBlocks(message->body, Handle{});
     }
     DropBody(*message);
     message->dead = false;

@@ -91,6 +91,17 @@ void Intake::OnPromises(std::span<const delivery::Promise> promises, Now now) {
   for (const delivery::Promise& promise : promises) OnPromise(promise, now);
 }
 
+void Intake::Turn(Now now) {
+  for (Session* session = held_.Front(); session != nullptr;) {
+    Session* next = held_.Next(*session);
+    if (!home_.Behind(*session->incoming)) {
+      held_.Remove(*session);
+      Continue(*session, {}, now);
+    }
+    session = next;
+  }
+}
+
 void Intake::BeginDrain(Now now) {
   CHECK(!draining_);
   draining_ = true;
@@ -243,7 +254,8 @@ void Intake::OnSessionTimer(Session& session, Now now) {
 
   CHECK(!session.awaiting_promise);  // The client owes us nothing then.
   if (session.channel.state() == delivery::Channel::State::kSecuring) return End(session);
-  if (session.dialogue.in_data() && session.window_bytes >= kDataWindowBytesMin) {
+  const bool enough = session.window_bytes >= kDataWindowBytesMin || session.held_hook.linked();
+  if (session.dialogue.in_data() && enough) {
     session.window_bytes = 0;
     timers_.Arm(session.timer, now.instant + kDataWindow);
     return;
@@ -344,6 +356,10 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
   while (true) {
     smtp::ServerSession& dialogue = session.dialogue;
     if (session.awaiting_promise) return;
+    if (session.incoming != nullptr && home_.Behind(*session.incoming)) {
+      if (!session.held_hook.linked()) held_.PushBack(session);
+      return;
+    }
     if (dialogue.output().size() + (session.sending ? session.sent_bytes.size() : 0) >
         kUnsentBytesMax) {
       return;
@@ -408,6 +424,7 @@ void Intake::BeginMessage(Session& session, Now now) {
 
 void Intake::CommitMessage(Session& session, Now now) {
   CHECK(session.incoming != nullptr);
+  CHECK(!session.held_hook.linked());
   const smtp::ServerSession& dialogue = session.dialogue;
   home_.Append(*session.incoming, ".\r\n", now);
   const delivery::IncomingSummary summary = {
@@ -426,6 +443,7 @@ void Intake::CommitMessage(Session& session, Now now) {
 
 void Intake::AbandonMessage(Session& session) {
   if (session.incoming == nullptr) return;
+  if (session.held_hook.linked()) held_.Remove(session);
   home_.Abandon(*session.incoming);
   session.incoming = nullptr;
 }

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "engine/base/check.h"
+#include "engine/base/intrusive_list.h"
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/channel.h"
 #include "engine/delivery/home.h"
@@ -53,6 +54,7 @@ struct Session {
   delivery::Incoming* incoming = nullptr;
   uint64_t received_line_bytes = 0;  // Of the trace line that we put on top of it.
   uint64_t window_bytes = 0;         // That came in this window of DATA.
+  ListHook held_hook;                // Among those whose message waits for the disk.
   bool awaiting_promise = false;     // The dot has come and is not answered.
 
   delivery::Channel channel;

@@ -137,6 +137,26 @@ TEST_F(SlowArrivalTest, InAYoungerSegmentGoesOnAndIsKept) {
   EXPECT_TRUE(BodyOf(Out("one.example")) == wire);
 }
 
+// A large one is itself most of what the log holds: its pieces live, so that nobody, and it least
+// of all, has to give way.
+TEST_F(SlowArrivalTest, OfManySegmentsIsNotInItsOwnWay) {
+  Start();
+  const std::string wire = WireOf(1, 5 * kSegmentBytes);
+  Incoming* large = Begin();
+  for (size_t at = 0; at < wire.size(); at += kPieceBytes) {
+    Sends(*large, absl::string_view(wire).substr(at, kPieceBytes));
+    Settle();
+    EXPECT_EQ(log_->MoveWanted(), std::nullopt);
+  }
+  const Handle session = Ends(*large, {"a@one.example"});
+  Settle();
+  ASSERT_EQ(Kept(session), true);
+  EXPECT_EQ(log_->MoveWanted(), std::nullopt);
+  EXPECT_EQ(home_->blocks_taken(), 0u);
+  Delivered(Out("one.example"));
+  EXPECT_EQ(log_->living_bytes(), 0u);
+}
+
 // Nothing of it is in the log yet, so it stands in nobody's way.
 TEST_F(SlowArrivalTest, OfASmallMessageIsLeftAlone) {
   Start();
