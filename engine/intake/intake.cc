@@ -91,12 +91,12 @@ void Intake::OnPromises(std::span<const delivery::Promise> promises, Now now) {
   for (const delivery::Promise& promise : promises) OnPromise(promise, now);
 }
 
-void Intake::Turn(Now now) {
+void Intake::Turn() {
   for (Session* session = held_.Front(); session != nullptr;) {
     Session* next = held_.Next(*session);
     if (!home_.Behind(*session->incoming)) {
       held_.Remove(*session);
-      Continue(*session, {}, now);
+      PauseOrReceive(*session);
     }
     session = next;
   }
@@ -356,10 +356,6 @@ void Intake::TakeEvents(Session& session, absl::string_view& input, Now now) {
   while (true) {
     smtp::ServerSession& dialogue = session.dialogue;
     if (session.awaiting_promise) return;
-    if (session.incoming != nullptr && home_.Behind(*session.incoming)) {
-      if (!session.held_hook.linked()) held_.PushBack(session);
-      return;
-    }
     if (dialogue.output().size() + (session.sending ? session.sent_bytes.size() : 0) >
         kUnsentBytesMax) {
       return;
@@ -424,7 +420,7 @@ void Intake::BeginMessage(Session& session, Now now) {
 
 void Intake::CommitMessage(Session& session, Now now) {
   CHECK(session.incoming != nullptr);
-  CHECK(!session.held_hook.linked());
+  if (session.held_hook.linked()) held_.Remove(session);
   const smtp::ServerSession& dialogue = session.dialogue;
   home_.Append(*session.incoming, ".\r\n", now);
   const delivery::IncomingSummary summary = {
@@ -477,17 +473,21 @@ void Intake::SendOutput(Session& session) {
   io_.Send(Op(Tag::kIntakeSend, session), session.socket, parts);
 }
 
-// The receive stays armed until the buffer is full, and is armed again when it is empty.
+// The receive stays armed until the buffer is full, and is armed again when it is empty. Of a body
+// all that has come is taken: it is in memory either way. But no more comes while the disk is
+// behind.
 void Intake::PauseOrReceive(Session& session) {
   CHECK(session.phase == Phase::kOpen);
-  const bool full = session.pending.size() > limits::kPausedInputBytesMax;
+  const bool behind = session.incoming != nullptr && home_.Behind(*session.incoming);
+  if (behind && !session.held_hook.linked()) held_.PushBack(session);
+  const bool full = behind || session.pending.size() > limits::kPausedInputBytesMax;
   if (session.receiving) {
     if (!full || session.receive_cancelled) return;
     session.receive_cancelled = true;
     io_.Cancel(Op(Tag::kIntakeReceive, session));
     return;
   }
-  if (session.peer_finished || !session.pending.empty()) return;
+  if (session.peer_finished || !session.pending.empty() || behind) return;
   session.receiving = true;
   io_.Receive(Op(Tag::kIntakeReceive, session), session.socket);
 }

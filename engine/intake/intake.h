@@ -2,10 +2,10 @@
 // bodies to the home of the messages, and answers the dot when the home says that the promise is
 // kept.
 //
-// Input is consumed only as fast as it can be answered: while the dot waits for its promise, a
-// large body waits for the disk, or the client does not read its replies, input waits in the
-// session's buffer, and when that is full the receive is cancelled, so that TCP holds the client
-// back.
+// Input is consumed only as fast as it can be answered: while the dot waits for its promise, or the
+// client does not read its replies, input waits in the session's buffer, and when that is full the
+// receive is cancelled, so that TCP holds the client back. So it does while the disk is behind with
+// a large body.
 //
 // Time that a client has: idle_timeout for each command, counted from the answer to the one before,
 // so that a byte now and then wins nothing (F06); in DATA kDataWindowBytesMin in each kDataWindow.
@@ -90,7 +90,7 @@ class Intake {
   void OnTimer(Timer& timer, Now now);
   void OnPromises(std::span<const delivery::Promise> promises, Now now);
   // Once a turn, after the home's: bodies that waited for the disk go on.
-  void Turn(Now now);
+  void Turn();
   // A flight is back from the pool.
   void OnHandshake(std::unique_ptr<tls::HandshakeJob> job, Now now);
 

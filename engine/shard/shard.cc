@@ -88,7 +88,7 @@ Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {
   SendAlerts(now);
   windows_->Turn(now);
   home_->Turn(now);
-  intake_->Turn(now);
+  intake_->Turn();
   GiveBodies(now);
   KeepPromises(now);
   SendParcelsOut(now);  // Of the promises just kept.

@@ -95,7 +95,7 @@ class IntakeTest : public testing::Test {
         }
       }
       home_->Turn(now_);
-      intake_->Turn(now_);
+      intake_->Turn();
       std::vector<delivery::Promise> promises;
       home_->TakePromises(promises);
       intake_->OnPromises(promises, now_);
