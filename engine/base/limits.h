@@ -68,6 +68,13 @@ inline constexpr size_t kBodyBlockBytes = 16 << 10;
 // new bodies are not kept once the log has them and are read back to be sent; when it is full, 452.
 inline constexpr uint32_t kBodyBlocksPerShard = 16 << 10;
 
+// A body up to this is read back whole, once for all destinations that want it, and kept in memory
+// while somebody has it. A larger one never is: each delivery streams it out of the log, through a
+// ring that is half as large (delivery/body_stream.h). Beyond so many at a time, parcels with large
+// bodies wait at home; their rings are a quarter of the body memory.
+inline constexpr uint64_t kBodyBytesInMemoryMax = 1 << 20;
+inline constexpr uint32_t kBodyStreamsPerShardMax = 128;
+
 // A session's body that is not yet in the log: more than this is handed to the log before its end,
 // so that a large message does not need its size in memory.
 inline constexpr uint32_t kBodyBlocksBeforeLog = 16;
@@ -84,8 +91,10 @@ inline constexpr size_t kPausedInputBytesMax = 64 << 10;
 // Of a server's reply, what is kept with a recipient until the message is done.
 inline constexpr size_t kReplyTextBytesMax = 1024;
 
-// The largest message that a listener may allow: it is sent out of memory, and four such must fit.
-inline constexpr uint64_t kMessageBytesMax = uint64_t{kBodyBlocksPerShard} * kBodyBlockBytes / 4;
+// The largest message that a listener may allow: a body of 1 GiB and its header. It goes to the log
+// and out of it in pieces, so that its price is its size in the spool and a list of some thousand
+// places there, of less than 100 KB.
+inline constexpr uint64_t kMessageBytesMax = (uint64_t{1} << 30) + (uint64_t{64} << 20);
 
 // Hosts and addresses of one route that are looked at, and tried in one attempt (Postfix's
 // smtp_mx_address_limit is 5).

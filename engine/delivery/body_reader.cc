@@ -56,14 +56,16 @@ void BodyReader::OnCompletion(const io::Completion& completion) {
 void BodyReader::Finish(Read& read, bool good) {
   Message& message = *read.message;
   if (!good) {
-    if (message.failed_reads == 0) {
-      std::fprintf(stderr, "sluice: message %s cannot be read back from the spool\n",
-                   message.id.ToString().c_str());
-    }
+    if (message.failed_reads == 0) TellUnreadable(message);
     message.body.Release(pool_);
   }
   finished_.push_back({&message, good});
   reads_.Release(read);
+}
+
+void BodyReader::TellUnreadable(const Message& message) {
+  std::fprintf(stderr, "sluice: message %s cannot be read back from the spool\n",
+               message.id.ToString().c_str());
 }
 
 bool BodyReader::Take(Result& result) {

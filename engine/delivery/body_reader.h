@@ -43,6 +43,9 @@ class BodyReader {
 
   uint32_t reading() const { return reads_.taken(); }
 
+  // Says so on stderr.
+  static void TellUnreadable(const Message& message);
+
  private:
   struct Read {
     Message* message = nullptr;

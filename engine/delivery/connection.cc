@@ -31,6 +31,9 @@ bool NoWayThere(int error) {
 
 constexpr absl::string_view kLost = "451 4.4.2 the connection was lost";
 
+constexpr absl::string_view kUnreadable =
+    "451 4.3.0 the message cannot be read back from the spool";
+
 smtp::Reply ConnectFailure(const dns::RouteStep& step, int error) {
   return OwnReply(absl::StrCat("451 4.4.1 ", step.host, " [", step.address.ip.ToString(),
                                "]:", step.address.port, ": ", std::strerror(error)));
@@ -191,6 +194,14 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   parcel.stages.tls = connection.tls_time;
   connection.tls_time = Duration{};
   parcel.tls = connection.tls_outcome;
+  connection.body_unreadable = false;
+  CHECK(connection.stream == nullptr);
+  if (!parcel.body_places.empty()) {
+    connection.stream = streams_.Take();
+    CHECK(connection.stream != nullptr);
+    connection.stream->Begin(parcel.body_places, parcel.message->wire_bytes,
+                             parcel.message->body_checksum);
+  }
   connection.attempt.Begin(parcel, recipients_max, now.instant);
   connection.session.Offer(connection.attempt.transaction(), now);
   Drive(connection, now);
@@ -222,6 +233,8 @@ void Connections::OnCompletion(const io::Completion& completion, Now now) {
       return OnReceived(*connection, completion, now);
     case Tag::kSend:
       return OnSent(*connection, completion.result, now);
+    case Tag::kStreamRead:
+      return OnStreamRead(*connection, completion.result, now);
     case Tag::kLogStep:
     case Tag::kBodyRead:
     case Tag::kRecordRead:
@@ -261,6 +274,7 @@ void Connections::OnSent(Connection& connection, int32_t result, Now now) {
   }
   if (connection.body_piece > 0) {
     connection.body_sent += connection.body_piece;
+    if (connection.stream != nullptr) connection.stream->Sent(connection.body_piece);
     connection.body_piece = 0;
     TellHeld(connection);
     connection.session.OnBodyProgress(now);
@@ -281,6 +295,9 @@ void Connections::OnTimer(Timer& timer, Now now) {
       }
       if (connection.channel.state() == Channel::State::kSecuring) {
         return OnTlsFailed(connection, policy::TlsFinding::kHandshakeTimeout, "", now);
+      }
+      if (connection.sending_body && connection.stream != nullptr && !connection.send_in_flight) {
+        return GiveUpBody(connection, now);  // It is the log that does not answer.
       }
       connection.session.OnDeadline(now);
       return Drive(connection, now);
@@ -343,6 +360,11 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
   const smtp::ClientSession& session = connection.session;
   Parcel* parcel = connection.attempt.parcel();
   connection.sending_body = false;
+  if (connection.body_unreadable) {
+    parcel->body_check = BodyCheck::kDamaged;
+    connection.attempt.FinishDeferred(kUnreadable, now.instant);
+    return TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
+  }
   // A session that worked before and is lost under a message says nothing of the message: it goes
   // to a fresh one at once (X2, K4). A host that drops a fresh session is one that failed; so is
   // its next.
@@ -369,17 +391,31 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
 }
 
 void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel) {
-  const bool body_in_kernel = connection.send_in_flight && connection.body_piece > 0;
-  if (!body_in_kernel) return Push(kind, connection, &parcel);
+  if (!BodyInUse(connection)) {
+    LetBodyGo(connection);
+    return Push(kind, connection, &parcel);
+  }
   connection.holds_outcome = true;
   connection.held_kind = kind;
   connection.held_parcel = &parcel;
 }
 
-// The kernel has let the body go.
+bool Connections::BodyInUse(const Connection& connection) {
+  const bool being_sent = connection.send_in_flight && connection.body_piece > 0;
+  return being_sent || (connection.stream != nullptr && connection.stream->reading());
+}
+
+void Connections::LetBodyGo(Connection& connection) {
+  if (connection.stream == nullptr) return;
+  streams_.Release(*connection.stream);
+  connection.stream = nullptr;
+}
+
+// Once the kernel has let the body go.
 void Connections::TellHeld(Connection& connection) {
-  if (!connection.holds_outcome) return;
+  if (!connection.holds_outcome || BodyInUse(connection)) return;
   connection.holds_outcome = false;
+  LetBodyGo(connection);
   Push(connection.held_kind, connection, connection.held_parcel);
   if (connection.holds_ready && connection.state == ConnectionState::kReady) {
     Push(ConnectionEventKind::kReady, connection);
@@ -432,6 +468,7 @@ void Connections::JoinClose(Connection& connection, Now now) {
   if (connection.state != ConnectionState::kClosing) return;
   if (connection.connect_in_flight || connection.receive_in_flight || connection.send_in_flight)
     return;
+  if (connection.stream != nullptr && connection.stream->reading()) return;
   timers_.Disarm(connection.timer);
   if (connection.socket) io_.Close(connection.socket);
   connection.socket = io::Socket{};
@@ -441,6 +478,7 @@ void Connections::JoinClose(Connection& connection, Now now) {
   connection.body_piece = 0;
   TellHeld(connection);
   CHECK(!connection.attempt.active());
+  CHECK(connection.stream == nullptr);
   Push(connection.retry_step ? ConnectionEventKind::kBetween : ConnectionEventKind::kEnded,
        connection);
 }

@@ -21,6 +21,7 @@
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/attempt.h"
+#include "engine/delivery/body_stream.h"
 #include "engine/delivery/channel.h"
 #include "engine/delivery/tls_intent.h"
 #include "engine/dns/route.h"
@@ -98,11 +99,13 @@ struct Connection {
   int session_looks = 0;
   bool sending_body = false;
   uint64_t body_sent = 0;
-  uint64_t body_piece = 0;  // Bytes of the body in the send in flight.
+  uint64_t body_piece = 0;       // Bytes of the body in the send in flight.
+  BodyStream* stream = nullptr;  // By which the body comes; null: it is in memory, or none is on.
+  bool body_unreadable = false;  // The log does not give it: the attempt ends here.
   std::string send_buffer;
 
-  // A server may answer before the kernel has let go of the body: the outcome is told only then,
-  // since the memory goes back to the home with it.
+  // A server may answer before the kernel has let go of the body, in memory or in the log: the
+  // outcome is told only then, since the body goes back to the home with it.
   bool holds_outcome = false;
   bool holds_ready = false;
   ConnectionEventKind held_kind{};
@@ -142,6 +145,7 @@ class Connections {
     uint32_t shard = 0;
     absl::string_view ehlo_name;  // Lent; where the source has none of its own.
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
+    uint32_t streams_max = limits::kBodyStreamsPerShardMax;
   };
 
   // Lent. `handshaker` may be null where no connection is ever given an intent.
@@ -150,7 +154,8 @@ class Connections {
         io_(io),
         timers_(timers),
         handshaker_(handshaker),
-        slab_(options.connections_max) {}
+        slab_(options.connections_max),
+        streams_(options.streams_max) {}
 
   struct Plan {
     std::vector<dns::RouteStep> steps;  // At least one.
@@ -163,7 +168,11 @@ class Connections {
   // Begins at the first step. Null when all slots are taken.
   Connection* Open(Handle lane, Plan plan, Now now);
 
-  // Starts a transaction on a ready connection with a parcel whose body is lent.
+  // Whether the parcel's body, which is lent, can be sent now: a large one needs a stream.
+  bool HasStreamFor(const Parcel& parcel) const {
+    return parcel.body_places.empty() || !streams_.full();
+  }
+  // Starts a transaction on a ready connection with such a parcel.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
   // Ends a ready connection politely.
   void Quit(Connection& connection, Now now);
@@ -188,6 +197,7 @@ class Connections {
   Handle HandleOf(const Connection& connection) { return slab_.HandleOf(connection); }
   uint32_t open() const { return slab_.taken(); }
   bool full() const { return slab_.full(); }
+  uint32_t streams() const { return streams_.taken(); }
   template <class Visit>
   void ForEach(Visit visit) {
     slab_.ForEach(visit);
@@ -200,14 +210,19 @@ class Connections {
   void NextStep(Connection& connection, const smtp::Reply& why);
   void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel);
   void TellHeld(Connection& connection);
+  static bool BodyInUse(const Connection& connection);
+  void LetBodyGo(Connection& connection);
   void OnConnected(Connection& connection, int32_t result, Now now);
   void OnReceived(Connection& connection, const io::Completion& completion, Now now);
   void OnSent(Connection& connection, int32_t result, Now now);
+  void OnStreamRead(Connection& connection, int32_t result, Now now);
   void Drive(Connection& connection, Now now);
   void OnMessageDone(Connection& connection, Now now);
   // Sending (connection_send.cc).
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
+  void ReadAhead(Connection& connection);
+  void GiveUpBody(Connection& connection, Now now);
   void Send(Connection& connection, std::span<const io::Bytes> parts);
   void SendBuffer(Connection& connection);
   void SendEnd(Connection& connection, Now now);
@@ -241,6 +256,7 @@ class Connections {
   TimerWheel& timers_;
   tls::Handshaker* handshaker_;
   Slab<Connection> slab_;
+  Slab<BodyStream> streams_;
   std::vector<ConnectionEvent> events_;
   size_t events_taken_ = 0;
 };

@@ -55,7 +55,9 @@ void Connections::Send(Connection& connection, std::span<const io::Bytes> parts)
 }
 
 void Connections::SendBodyPiece(Connection& connection, Now now) {
-  if (!connection.sending_body || connection.send_in_flight || connection.send_broken) return;
+  if (!connection.sending_body || connection.send_broken) return;
+  ReadAhead(connection);
+  if (connection.send_in_flight) return;
   const Message& message = *connection.attempt.parcel()->message;
   const uint64_t left = message.wire_bytes - connection.body_sent;
   if (left == 0) {
@@ -63,8 +65,12 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
     return;
   }
   std::array<io::Bytes, kBodyPieceParts> parts;
-  connection.body_piece = std::min(left, kBodyPieceBytesMax);
-  const size_t count = message.body.Gather(connection.body_sent, connection.body_piece, parts);
+  const uint64_t most = std::min(left, kBodyPieceBytesMax);
+  const size_t count = connection.stream == nullptr
+                           ? message.body.Gather(connection.body_sent, most, parts)
+                           : connection.stream->Gather(most, parts);
+  if (count == 0) return;  // The log's turn: the read brings us back.
+  for (size_t i = 0; i < count; ++i) connection.body_piece += parts[i].size();
   if (connection.body_piece == left) connection.session.OnBodyEnding(now);
   if (connection.channel.state() == Channel::State::kClear) {
     return Send(connection, std::span(parts).first(count));
@@ -74,6 +80,36 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
   }
   CHECK(connection.channel.TakeOutput(connection.send_buffer));
   SendBuffer(connection);
+}
+
+// Of a body that is not in memory.
+void Connections::ReadAhead(Connection& connection) {
+  if (connection.stream == nullptr) return;
+  const std::optional<BodyStream::Read> read = connection.stream->NextRead();
+  if (!read) return;
+  io_.Read(Op(connection, static_cast<uint8_t>(Tag::kStreamRead)), io::File{read->descriptor},
+           read->into, read->offset);
+}
+
+void Connections::OnStreamRead(Connection& connection, int32_t result, Now now) {
+  CHECK(connection.stream != nullptr);
+  connection.stream->OnRead(result);
+  if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
+  TellHeld(connection);
+  if (!connection.sending_body) return;
+  if (connection.stream->damaged()) return GiveUpBody(connection, now);
+  if (connection.stream->whole()) connection.attempt.parcel()->body_check = BodyCheck::kWhole;
+  // Up to now it was the host that waited for us.
+  if (!connection.send_in_flight) connection.session.OnBodyProgress(now);
+  Drive(connection, now);
+}
+
+// The host has not had the end of the data, so that it takes nothing.
+void Connections::GiveUpBody(Connection& connection, Now now) {
+  CHECK(connection.sending_body);
+  connection.body_unreadable = true;
+  connection.session.Abort();
+  Drive(connection, now);
 }
 
 // Says under TLS that no more comes (RFC 8446 6.1), and sends what is left: an alert.

@@ -57,6 +57,7 @@ class Dispatcher {
     uint32_t destinations_max = limits::kDestinationsPerShardMax;
     uint32_t lanes_max = limits::kLanesPerShardMax;
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
+    uint32_t streams_max = limits::kBodyStreamsPerShardMax;
     policy::BounceProfile bounce_profile;
     std::shared_ptr<const policy::Suspensions> suspensions;  // From the start; null: none.
   };
@@ -117,6 +118,7 @@ class Dispatcher {
 
   uint32_t destinations() const { return destinations_.taken(); }
   uint32_t connections() const { return connections_.open(); }
+  uint32_t streams() const { return connections_.streams(); }
   uint32_t parcels() const { return parcels_; }  // In queues and on connections.
   Destination* FindDestination(absl::string_view domain);
 

@@ -104,7 +104,9 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
     Leave(*connection, now);
     usable = false;
   }
-  if (usable && parcel.body_state == BodyState::kLent && !draining_) {
+  const bool sendable =
+      parcel.body_state == BodyState::kLent && connections_.HasStreamFor(parcel) && !draining_;
+  if (usable && sendable) {
     connection->awaited = nullptr;
     TagSender(parcel, DestinationOf(*connection, now), now);
     return connections_.Offer(*connection, parcel, connection->granted, now);
@@ -115,6 +117,7 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
   }
   switch (parcel.body_state) {
     case BodyState::kLent:
+      if (!connections_.HasStreamFor(parcel)) return GiveBack(parcel, ParcelResult::kRecalled);
       return OnConnectionLost(parcel, now);
     case BodyState::kNoRoom:
       return GiveBack(parcel, ParcelResult::kRecalled);

@@ -105,6 +105,7 @@ class Home {
     uint32_t out_max = limits::kParcelsOutPerShardMax;
     uint32_t incoming_max = limits::kIntakeSessionsPerShardMax;
     uint32_t body_blocks = limits::kBodyBlocksPerShard;
+    uint64_t body_bytes_in_memory_max = limits::kBodyBytesInMemoryMax;
     policy::BounceProfiles bounce_profiles;
     const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
     std::string alert_address;                 // Gets alerts; empty: nobody.
@@ -144,7 +145,8 @@ class Home {
   void OnReturned(Parcel& parcel, Now now);
 
   // The destination's shard asks for the body of a parcel that is out. The answer comes through
-  // TakeBody, at once if the body is in memory, else when it has been read.
+  // TakeBody, at once if the body is in memory, or so large that only its places in the log are
+  // lent; else when it has been read.
   void WantBody(Parcel& parcel);
   // The next parcel whose body_state has been decided (kLent, kNoRoom or kDamaged), or null.
   Parcel* TakeBody() { return bodies_.PopFront(); }
@@ -218,6 +220,9 @@ class Home {
   void Wait(KeptParcel& kept, Now now);
   void LeaveQueue(KeptParcel& kept);
   void Doom(KeptParcel& kept);
+  bool TooLargeForMemory(const Message& message) const;
+  BodyState LendPlaces(Parcel& parcel);
+  void TakeBodyBack(Parcel& parcel);
   void DeliverSome(Now now);
 
   // Parcels out.
@@ -315,7 +320,8 @@ class Home {
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
   static constexpr Duration kMoveAgainAfter = std::chrono::seconds(60);
-  // A body that could not be read for so many attempts in a row is lost.
+  // A body that could not be read for so many attempts in a row is lost. (Where only its places are
+  // lent, it is known to be lost at the next.)
   static constexpr uint32_t kFailedReadsMax = 3;
 
   const Options options_;

@@ -68,6 +68,7 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
     case Tag::kConnect:
     case Tag::kReceive:
     case Tag::kSend:
+    case Tag::kStreamRead:
     case Tag::kIntakeAccept:
     case Tag::kIntakeReceive:
     case Tag::kIntakeSend:
@@ -88,7 +89,8 @@ void Home::OnDurable(Now now) {
     }
     PlaceNew(message, now);
     // Past three quarters of the memory, new bodies are read back when their turn comes.
-    if (pool_.taken() > pool_.capacity() / 4 * 3) ReleaseBody(message);
+    const bool memory_short = pool_.taken() > pool_.capacity() / 4 * 3;
+    if (memory_short || TooLargeForMemory(message)) ReleaseBody(message);
   }
   FreeBlocks(durable);
   while (!awaited_moves_.empty() && awaited_moves_.front().batch <= durable) {

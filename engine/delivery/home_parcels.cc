@@ -160,6 +160,7 @@ Parcel& Home::MakeParcel(KeptParcel& kept) {
   parcel->recipients = kept.recipients;
   parcel->attempts = kept.attempts;
   parcel->expires = ExpiryOf(kept);
+  CHECK(parcel->body_places.empty());
   parcel->continues = false;
   parcel->host_failures = 0;
   parcel->reply = smtp::Reply{};
@@ -222,20 +223,66 @@ void Home::LeaveOut(KeptParcel& kept) {
 void Home::WantBody(Parcel& parcel) {
   CHECK(parcel.body_state == BodyState::kAsked);
   Message& message = *parcel.message;
+  const bool in_memory = !message.body.empty() && !message.reading;
+  if (in_memory || TooLargeForMemory(message)) {
+    parcel.body_state = in_memory ? BodyState::kLent : LendPlaces(parcel);
+    if (parcel.body_state == BodyState::kLent) ++message.lends;
+    return bodies_.PushBack(parcel);
+  }
   if (message.reading) {
     message.body_waiters.push_back(&parcel);
     return;
-  }
-  if (!message.body.empty()) {
-    ++message.lends;
-    parcel.body_state = BodyState::kLent;
-    return bodies_.PushBack(parcel);
   }
   if (!reader_.Start(message) && !(Squeeze() && reader_.Start(message))) {
     parcel.body_state = BodyState::kNoRoom;
     return bodies_.PushBack(parcel);
   }
   message.body_waiters.push_back(&parcel);
+}
+
+bool Home::TooLargeForMemory(const Message& message) const {
+  return message.wire_bytes > options_.body_bytes_in_memory_max;
+}
+
+// Where the body is in the log. That does not change until it is given back: a message lives, and
+// is not moved, while it is lent.
+BodyState Home::LendPlaces(Parcel& parcel) {
+  const Message& message = *parcel.message;
+  if (parcel.kept->failed_streams >= kFailedReadsMax) return BodyState::kLost;
+  CHECK(parcel.body_places.empty());
+  parcel.body_check = BodyCheck::kNone;
+  uint64_t bytes = 0;
+  for (const spool::Extent& extent : message.extents) {
+    parcel.body_places.push_back({.descriptor = log_.DescriptorOf(extent.segment),
+                                  .offset = extent.offset,
+                                  .bytes = extent.bytes});
+    bytes += extent.bytes;
+    if (parcel.body_places.back().descriptor < 0) break;
+  }
+  const bool found = bytes == message.wire_bytes && parcel.body_places.back().descriptor >= 0;
+  if (found) return BodyState::kLent;
+  parcel.body_check = BodyCheck::kDamaged;
+  return BodyState::kDamaged;
+}
+
+void Home::TakeBodyBack(Parcel& parcel) {
+  if (parcel.body_state == BodyState::kLent) {
+    CHECK(parcel.message->lends > 0);
+    --parcel.message->lends;
+    parcel.body_state = BodyState::kNotAsked;
+  }
+  if (parcel.body_places.empty()) return;
+  std::vector<BodyPlace>().swap(parcel.body_places);
+  switch (parcel.body_check) {
+    case BodyCheck::kNone:
+      return;
+    case BodyCheck::kWhole:
+      parcel.kept->failed_streams = 0;
+      return;
+    case BodyCheck::kDamaged:
+      if (parcel.kept->failed_streams++ == 0) BodyReader::TellUnreadable(*parcel.message);
+      return;
+  }
 }
 
 void Home::OnBodiesRead(Now now) {
@@ -274,11 +321,7 @@ void Home::OnReturned(Parcel& parcel, Now now) {
   CHECK(!parcel.hook.linked());
   CHECK(!parcel.timer.armed());
   CHECK(parcel.body_state != BodyState::kAsked);
-  if (parcel.body_state == BodyState::kLent) {
-    CHECK(parcel.message->lends > 0);
-    --parcel.message->lends;
-    parcel.body_state = BodyState::kNotAsked;
-  }
+  TakeBodyBack(parcel);
   switch (parcel.result) {
     case ParcelResult::kNothing:
       CHECK(parcel.result != ParcelResult::kNothing);

@@ -56,9 +56,10 @@ struct KeptParcel {
   uint16_t recipients = 0;
   uint16_t attempts = 0;  // Finished rounds.
   ParcelState state = ParcelState::kScheduled;
-  uint8_t given_up : 1 = 0;      // All that is wanted is its bounce.
-  uint8_t reply_known : 1 = 0;   // The message in memory has what its last deferral told.
-  uint8_t failed_reads : 6 = 0;  // Of its promise, in a row.
+  uint8_t given_up : 1 = 0;        // All that is wanted is its bounce.
+  uint8_t reply_known : 1 = 0;     // The message in memory has what its last deferral told.
+  uint8_t failed_reads : 3 = 0;    // Of its promise, in a row.
+  uint8_t failed_streams : 3 = 0;  // Of its body, that was streamed out of the log; in a row.
 };
 
 static_assert(sizeof(KeptMessage) <= 80);

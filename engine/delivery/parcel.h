@@ -16,10 +16,12 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/base/intrusive_list.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/body_stream.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/kept.h"
 #include "engine/delivery/message.h"
@@ -31,10 +33,17 @@ namespace sluice::delivery {
 enum class BodyState : uint8_t {
   kNotAsked,
   kAsked,
-  kLent,     // message->body may be read until the parcel is home.
+  kLent,     // message->body, or what lies at body_places, may be read until the parcel is home.
   kNoRoom,   // No memory to read it back into: give the parcel back, it will come again.
   kDamaged,  // The log could not give it back whole this time.
   kLost,     // Nor the times before: it never will.
+};
+
+// What was found of a body that was read at its places.
+enum class BodyCheck : uint8_t {
+  kNone,  // It was not read to its end.
+  kWhole,
+  kDamaged,
 };
 
 // What the last stay at the destination's shard came to.
@@ -57,6 +66,7 @@ struct Parcel {
   uint32_t recipients = 0;
   uint32_t attempts = 0;  // Finished rounds.
   Instant expires = kNever;
+  std::vector<BodyPlace> body_places;  // Lent with the body; empty: it is in memory.
   bool continues = false;  // Recipients are left over from a transaction: to the queue's front.
 
   // --- Whoever has it.
@@ -66,6 +76,7 @@ struct Parcel {
   // --- Written out there, read at home.
   std::string tagged_sender;  // As it goes on the wire; empty: as it is.
   BodyState body_state = BodyState::kNotAsked;
+  BodyCheck body_check = BodyCheck::kNone;
   ParcelResult result = ParcelResult::kNothing;
   smtp::Reply reply;    // Of the transaction, or of our own making.
   std::string command;  // What it answered.

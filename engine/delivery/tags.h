@@ -14,6 +14,7 @@ enum class Tag : uint8_t {
   kConnect,
   kReceive,
   kSend,
+  kStreamRead,
   kIntakeAccept,
   kIntakeReceive,
   kIntakeSend,

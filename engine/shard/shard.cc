@@ -118,6 +118,7 @@ void Shard::Dispatch(const io::Completion& completion, Now now) {
     case Tag::kConnect:
     case Tag::kReceive:
     case Tag::kSend:
+    case Tag::kStreamRead:
       return dispatcher_->OnCompletion(completion, now);
     case Tag::kIntakeAccept:
     case Tag::kIntakeReceive:

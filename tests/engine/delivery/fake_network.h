@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -118,8 +119,30 @@ class FakeNetwork : public io::FakeSockets {
     return count;
   }
 
+  // A file that bodies are read from. While reads are held they stay in flight; where its number is
+  // in `bad_reads`, counted over all from 1, a read fails.
+  std::string& File(int32_t descriptor) { return files_[descriptor]; }
+  void HoldReads() { hold_reads_ = true; }
+  void ReleaseRead() {
+    CHECK(!reads_.empty());
+    FinishRead(reads_.front());
+    reads_.erase(reads_.begin());
+  }
+  void ReleaseReads() {
+    hold_reads_ = false;
+    while (!reads_.empty()) ReleaseRead();
+  }
+  size_t reading() const { return reads_.size(); }
+  int reads() const { return reads_begun_; }
+  std::map<int, int> bad_reads;  // And with which errno.
+
   // --- io::Io.
 
+  void Read(io::OpId op, io::File file, std::span<std::byte> into, uint64_t offset) override {
+    for (const HeldRead& other : reads_) CHECK(!Same(other.op, op));
+    reads_.push_back({op, file.descriptor, into, offset, ++reads_begun_});
+    if (!hold_reads_) ReleaseRead();
+  }
   io::Socket OpenStream(Family family, const IpAddress& local) override {
     if (no_socket_ != 0) return {-no_socket_};
     const bool bound = local.family != Family::kNone;
@@ -157,6 +180,13 @@ class FakeNetwork : public io::FakeSockets {
   }
 
  private:
+  struct HeldRead {
+    io::OpId op;
+    int32_t descriptor;
+    std::span<std::byte> into;
+    uint64_t offset;
+    int number;
+  };
   struct Session {
     Family family{};
     std::string ip;     // Of the host.
@@ -171,6 +201,16 @@ class FakeNetwork : public io::FakeSockets {
     std::string heard;
     std::vector<size_t> send_sizes;
   };
+
+  // What was lent is written to only now.
+  void FinishRead(const HeldRead& read) {
+    const auto bad = bad_reads.find(read.number);
+    if (bad != bad_reads.end()) return Complete({.op = read.op, .result = -bad->second});
+    const std::string& file = files_.at(read.descriptor);
+    CHECK(read.offset + read.into.size() <= file.size());
+    std::memcpy(read.into.data(), file.data() + read.offset, read.into.size());
+    Complete({.op = read.op, .result = static_cast<int32_t>(read.into.size())});
+  }
 
   void FinishConnect(int peer, int error) {
     Session& session = sessions_.at(peer);
@@ -221,6 +261,10 @@ class FakeNetwork : public io::FakeSockets {
     Says(peer, absl::StrCat(*answer, "\r\n"));
   }
 
+  std::map<int32_t, std::string> files_;
+  std::vector<HeldRead> reads_;
+  bool hold_reads_ = false;
+  int reads_begun_ = 0;
   std::map<std::string, FakeHost> hosts_;
   std::set<std::string> missing_;
   std::map<int, Session> sessions_;
