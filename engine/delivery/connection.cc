@@ -238,6 +238,7 @@ void Connections::OnCompletion(const io::Completion& completion, Now now) {
     case Tag::kLogStep:
     case Tag::kBodyRead:
     case Tag::kRecordRead:
+    case Tag::kMoveRead:
     case Tag::kIntakeAccept:
     case Tag::kIntakeReceive:
     case Tag::kIntakeSend:

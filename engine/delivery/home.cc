@@ -44,6 +44,7 @@ Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& time
       messages_(options.residents_max),
       parcels_(options.out_max),
       reader_(io, log, pool_),
+      mover_(io, log),
       records_(io, log),
       active_max_(ActiveMax(options)) {}
 

@@ -44,6 +44,7 @@
 #include "engine/base/timer_wheel.h"
 #include "engine/delivery/alert.h"
 #include "engine/delivery/body.h"
+#include "engine/delivery/body_mover.h"
 #include "engine/delivery/body_reader.h"
 #include "engine/delivery/event.h"
 #include "engine/delivery/home_destinations.h"
@@ -285,6 +286,10 @@ class Home {
   void FailIncomingOf(spool::SegmentId segment);
   void MoveMessage(Message& message, Now now);
   void OnBodiesRead(Now now);
+  void MoveLarge(Message& message);
+  void TurnMover(Now now);
+  bool MayGoToCopy(const Message& message, Now now);
+  void GoToCopy(Message& message, BodyMover::Copy& copy, Now now);
 
   // After a restart.
   void TakeUpSome(Now now);
@@ -340,6 +345,7 @@ class Home {
   Slab<Message> messages_;  // Those in memory.
   Slab<Parcel> parcels_;    // Those that are out, or being bounced.
   BodyReader reader_;
+  BodyMover mover_;
   RecordReader records_;
   uint32_t parcels_promised_ = 0;  // Of committed messages that are not placed yet.
   uint32_t active_ = 0;            // Kept parcels that are kOut or kWaking.

@@ -65,6 +65,9 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
     case Tag::kRecordRead:
       records_.OnCompletion(completion);
       return;
+    case Tag::kMoveRead:
+      mover_.OnCompletion(completion);
+      return;
     case Tag::kConnect:
     case Tag::kReceive:
     case Tag::kSend:
@@ -132,6 +135,7 @@ void Home::Turn(Now now) {
   OnBodiesRead(now);
   OnRecordsRead(now);
   OnDurable(now);
+  TurnMover(now);
   if (log_.failed()) {
     // The kernel may still be reading what the log had lent it.
     if (!step_in_flight_ && !told_failed_) OnLogFailed();
@@ -148,6 +152,7 @@ bool Home::AtRest() const {
   if (active_ > 0 || step_in_flight_ || reader_.reading() > 0 || records_.reading() > 0) {
     return false;
   }
+  if (mover_.reading()) return false;
   return log_.failed() || (awaited_promises_.empty() && log_.open_batch() == log_.durable() + 1);
 }
 
@@ -187,7 +192,9 @@ bool Home::BeginMove(KeptMessage& kept, Now now) {
     Settle(message);
     return message.reading_reply;
   }
-  if (message.reading) {
+  if (message.body.empty() && TooLargeForMemory(message)) {
+    if (!message.reading) MoveLarge(message);
+  } else if (message.reading) {
     message.move_wanted = true;
   } else if (!message.body.empty()) {
     MoveMessage(message, now);

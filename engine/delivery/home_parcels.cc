@@ -249,6 +249,7 @@ bool Home::TooLargeForMemory(const Message& message) const {
 BodyState Home::LendPlaces(Parcel& parcel) {
   const Message& message = *parcel.message;
   if (parcel.kept->failed_streams >= kFailedReadsMax) return BodyState::kLost;
+  if (mover_.HasCopyOf(message)) return BodyState::kNoRoom;  // It is about to go there.
   CHECK(parcel.body_places.empty());
   parcel.body_check = BodyCheck::kNone;
   uint64_t bytes = 0;

@@ -11,6 +11,7 @@ enum class Tag : uint8_t {
   kLogStep,
   kBodyRead,
   kRecordRead,
+  kMoveRead,
   kConnect,
   kReceive,
   kSend,

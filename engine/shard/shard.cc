@@ -114,6 +114,7 @@ void Shard::Dispatch(const io::Completion& completion, Now now) {
     case Tag::kLogStep:
     case Tag::kBodyRead:
     case Tag::kRecordRead:
+    case Tag::kMoveRead:
       return home_->OnCompletion(completion, now);
     case Tag::kConnect:
     case Tag::kReceive:

@@ -158,7 +158,7 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.home.body_blocks = 1024;
   options.dispatcher.destinations_max = 64;
   options.dispatcher.connections_max = 400;
-  // Two seeds of seven stream most bodies out of the log, Not drawn, so
+  // Two seeds of seven stream most bodies out of the log, and move them in pieces. Not drawn, so
   // that seeds are what they were; of those that are known, none of the first numbers is one.
   if (scene_.options.seed % 7 == 2 || scene_.options.seed % 7 == 3) {
     options.home.body_bytes_in_memory_max = 300;
