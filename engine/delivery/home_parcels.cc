@@ -248,7 +248,7 @@ bool Home::TooLargeForMemory(const Message& message) const {
 // is not moved, while it is lent.
 BodyState Home::LendPlaces(Parcel& parcel) {
   const Message& message = *parcel.message;
-  if (parcel.kept->failed_streams >= kFailedReadsMax) return BodyState::kLost;
+  if (parcel.kept->failed_bodies >= kFailedReadsMax) return BodyState::kLost;
   if (mover_.HasCopyOf(message)) return BodyState::kNoRoom;  // It is about to go there.
   CHECK(parcel.body_places.empty());
   parcel.body_check = BodyCheck::kNone;
@@ -278,10 +278,10 @@ void Home::TakeBodyBack(Parcel& parcel) {
     case BodyCheck::kNone:
       return;
     case BodyCheck::kWhole:
-      parcel.kept->failed_streams = 0;
+      parcel.kept->failed_bodies = 0;
       return;
     case BodyCheck::kDamaged:
-      if (parcel.kept->failed_streams++ == 0) BodyReader::TellUnreadable(*parcel.message);
+      if (parcel.kept->failed_bodies++ == 0) BodyReader::TellUnreadable(*parcel.message);
       return;
   }
 }
@@ -295,13 +295,15 @@ void Home::OnBodiesRead(Now now) {
       in_memory_.PushBack(message);
     } else {
       message.move_not_before = now.instant + kMoveAgainAfter;
-      // Only tries to deliver count: they are a retry apart, and a fault of the disk may pass.
-      message.failed_reads += message.body_waiters.empty() ? 0 : 1;
+      ++message.failed_reads;
     }
     for (Parcel* parcel : message.body_waiters) {
-      parcel->body_state = result.good                              ? BodyState::kLent
-                           : message.failed_reads < kFailedReadsMax ? BodyState::kDamaged
-                                                                    : BodyState::kLost;
+      // Only tries to deliver count: they are a retry apart, and a fault of the disk may pass.
+      KeptParcel& kept = *parcel->kept;
+      kept.failed_bodies = static_cast<uint8_t>(result.good ? 0 : kept.failed_bodies + 1);
+      parcel->body_state = result.good                            ? BodyState::kLent
+                           : kept.failed_bodies < kFailedReadsMax ? BodyState::kDamaged
+                                                                  : BodyState::kLost;
       message.lends += result.good ? 1 : 0;
       bodies_.PushBack(*parcel);
     }

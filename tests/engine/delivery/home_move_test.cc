@@ -76,10 +76,10 @@ TEST_F(HomeMoveTest, ALargeMessageThatWaitsIsMovedAndIsAsItCame) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   const Message& message = Waits(wire);
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   PassThrough(60, 200000);
   EXPECT_FALSE(OnDisk(first));
-  EXPECT_NE(message.first_segment, first);
+  EXPECT_NE(message.kept->first_segment, first);
   EXPECT_TRUE(BodyOf(message) == wire);
   EXPECT_EQ(home_->blocks_taken(), 0u);
   EXPECT_LE(disk_.allocated_bytes(), 8 * kSegmentBytes);
@@ -158,7 +158,7 @@ TEST_F(HomeMoveTest, WhereAReadFailsItStaysAndIsTriedAgainAMinuteLater) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   const Message& message = Waits(wire);
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   for (int good_reads = 0; good_reads < 4; ++good_reads) {
     PassUntilItMoves();
     for (int i = 0; i < good_reads; ++i) {
@@ -170,7 +170,7 @@ TEST_F(HomeMoveTest, WhereAReadFailsItStaysAndIsTriedAgainAMinuteLater) {
     io_.Free(Kind::kRead);
     Settle();
     disk_.faults.read_error = 0;
-    EXPECT_EQ(message.first_segment, first);
+    EXPECT_EQ(message.kept->first_segment, first);
     EXPECT_FALSE(message.reading);
     const uint64_t reads = io_.reads_begun();
     PassThrough(3, 200000);
@@ -188,11 +188,11 @@ TEST_F(HomeMoveTest, WhereAReadFailsItStaysAndIsTriedAgainAMinuteLater) {
 TEST_F(HomeMoveTest, ADamagedBodyIsNotMoved) {
   Start();
   const Message& message = Waits(WireOf(1, kLarge));
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   const spool::Extent last = message.extents.back();
   disk_.BytesOf(last.segment).at(last.offset) ^= std::byte{1};
   PassThrough(60, 200000);
-  EXPECT_EQ(message.first_segment, first);
+  EXPECT_EQ(message.kept->first_segment, first);
   EXPECT_TRUE(OnDisk(first));
 }
 
@@ -202,16 +202,16 @@ TEST_F(HomeMoveTest, WhoHasItLentKeepsItsPlaceUntilItIsBack) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   Message& message = Waits(wire);
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   Pass(minutes(15));
   Parcel& parcel = Out("old.example");
   ASSERT_EQ(Ask(parcel), BodyState::kLent);
   PassThrough(60, 200000);
   EXPECT_TRUE(OnDisk(first));
-  EXPECT_EQ(message.first_segment, first);
+  EXPECT_EQ(message.kept->first_segment, first);
   EXPECT_TRUE(BodyOf(message) == wire);
   Deferred(parcel);
-  EXPECT_NE(message.first_segment, first);
+  EXPECT_NE(message.kept->first_segment, first);
   PassThrough(5, 200000);
   EXPECT_FALSE(OnDisk(first));
   EXPECT_TRUE(BodyOf(message) == wire);
@@ -222,16 +222,16 @@ TEST_F(HomeMoveTest, WhoAsksWhenTheCopyIsThereComesAgain) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   Message& message = Waits(wire, {"a@old.example", "b@other.example"});
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   Parcel& other = Out("other.example");
   ASSERT_EQ(Ask(other), BodyState::kLent);
   PassThrough(60, 200000);
-  ASSERT_EQ(message.first_segment, first);
+  ASSERT_EQ(message.kept->first_segment, first);
   Pass(minutes(15));
   Parcel& parcel = Out("old.example");
   EXPECT_EQ(Ask(parcel), BodyState::kNoRoom);
   Delivered(other);
-  EXPECT_NE(message.first_segment, first);
+  EXPECT_NE(message.kept->first_segment, first);
   Returns(parcel, ParcelResult::kRecalled);
   Pass(seconds(5));
   Parcel& again = Out("old.example");
@@ -270,7 +270,7 @@ TEST_F(HomeMoveTest, ADrainGivesItUp) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   const Message& message = Waits(wire);
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   PassUntilItMoves();
   home_->BeginDrain();
   Turn();
@@ -278,7 +278,7 @@ TEST_F(HomeMoveTest, ADrainGivesItUp) {
   io_.Free(Kind::kRead);
   Settle();
   EXPECT_TRUE(home_->AtRest());
-  EXPECT_EQ(message.first_segment, first);
+  EXPECT_EQ(message.kept->first_segment, first);
   PowerCut();
   Start();
   Pass(minutes(15));
@@ -306,7 +306,7 @@ TEST_F(HomeMoveTest, WithoutSpaceItStays) {
   Start();
   const std::string wire = WireOf(1, kLarge);
   const Message& message = Waits(wire);
-  const SegmentId first = message.first_segment;
+  const SegmentId first = message.kept->first_segment;
   PassUntilItMoves();
   disk_.faults.capacity_bytes = 0;
   io_.Free(Kind::kRead);
@@ -315,7 +315,7 @@ TEST_F(HomeMoveTest, WithoutSpaceItStays) {
   disk_.faults.capacity_bytes = UINT64_MAX;
   Pass(seconds(61));
   PassThrough(60, 200000);
-  EXPECT_NE(message.first_segment, first);
+  EXPECT_NE(message.kept->first_segment, first);
   EXPECT_TRUE(BodyOf(message) == wire);
 }
 
@@ -326,10 +326,10 @@ TEST_F(HomeMoveTest, SeveralGoOneAfterTheOther) {
     messages.emplace_back(nullptr, WireOf(i, kLarge));
     messages.back().first = &Waits(messages.back().second);
   }
-  const SegmentId newest = messages.back().first->first_segment;
+  const SegmentId newest = messages.back().first->kept->first_segment;
   PassThrough(150, 200000);
   for (const auto& [message, wire] : messages) {
-    EXPECT_GT(message->first_segment, newest);
+    EXPECT_GT(message->kept->first_segment, newest);
     EXPECT_TRUE(BodyOf(*message) == wire);
   }
 }

@@ -300,7 +300,7 @@ TEST_F(FullDiskTest, StopsIntakeAndNotDelivery) {
   EXPECT_FALSE(home_->log_failed());
   EXPECT_EQ(home_->messages(), 0u);
   Pass(seconds(2));
-  EXPECT_GT(Fill(), 20);
+  EXPECT_GT(Fill(), 10);
 }
 
 TEST_F(FullDiskTest, LeavesRoomForBounces) {
