@@ -297,9 +297,7 @@ void Connections::OnTimer(Timer& timer, Now now) {
       if (connection.channel.state() == Channel::State::kSecuring) {
         return OnTlsFailed(connection, policy::TlsFinding::kHandshakeTimeout, "", now);
       }
-      if (connection.sending_body && connection.stream != nullptr && !connection.send_in_flight) {
-        return GiveUpBody(connection, now);  // It is the log that does not answer.
-      }
+      if (AwaitsLog(connection)) return GiveUpBody(connection, now);
       connection.session.OnDeadline(now);
       return Drive(connection, now);
     case ConnectionState::kReady:  // The server does not let the rest of the body in.
@@ -404,6 +402,12 @@ void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, 
 bool Connections::BodyInUse(const Connection& connection) {
   const bool being_sent = connection.send_in_flight && connection.body_piece > 0;
   return being_sent || (connection.stream != nullptr && connection.stream->reading());
+}
+
+// There is nothing to send, though there would be but for a read.
+bool Connections::AwaitsLog(const Connection& connection) {
+  return connection.sending_body && connection.stream != nullptr && connection.stream->reading() &&
+         !connection.send_in_flight && !connection.send_broken;
 }
 
 void Connections::LetBodyGo(Connection& connection) {

@@ -211,6 +211,7 @@ class Connections {
   void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel);
   void TellHeld(Connection& connection);
   static bool BodyInUse(const Connection& connection);
+  static bool AwaitsLog(const Connection& connection);
   void LetBodyGo(Connection& connection);
   void OnConnected(Connection& connection, int32_t result, Now now);
   void OnReceived(Connection& connection, const io::Completion& completion, Now now);

@@ -24,11 +24,12 @@ using testing::SizeIs;
 constexpr size_t kPiece = 64 << 10;
 constexpr size_t kMiB = 1 << 20;
 constexpr uint64_t kRead = BodyStream::kReadBytesMax;
+constexpr size_t kLarge = 1400 << 10;  // Six places in the log.
 
 class Streamed : public DispatcherTest {
  protected:
   // The body is in the log and nowhere else, half of it in each of two files.
-  Mail& MakeLarge(size_t bytes = 3 * kMiB, size_t recipients = 1) {
+  Mail& MakeLarge(size_t bytes = kLarge, size_t recipients = 1) {
     Mail& mail = Make(recipients, bytes);
     mail.message.body.Release(pool_);
     mail.message.body_checksum = XXH3_64bits(mail.wire.data(), mail.wire.size());
@@ -47,13 +48,13 @@ class Streamed : public DispatcherTest {
     mail.parcel.body_places = std::exchange(places_, {});
     return mail;
   }
-  Mail& SendLarge(size_t bytes = 3 * kMiB) {
+  Mail& SendLarge(size_t bytes = kLarge) {
     Mail& mail = Queue(MakeLarge(bytes));
     Turn();
     return mail;
   }
   // Until its body has begun, and what is being read and sent is as held as the test has said.
-  Mail& StartLarge(size_t bytes = 3 * kMiB) {
+  Mail& StartLarge(size_t bytes = kLarge) {
     Mail& mail = Queue(MakeLarge(bytes));
     Turn();
     peer_ = network_.All().back();
@@ -61,7 +62,7 @@ class Streamed : public DispatcherTest {
     return mail;
   }
   // Until the first piece of its body is being sent, which the host does not take yet.
-  Mail& StartHeld(size_t bytes = 3 * kMiB) {
+  Mail& StartHeld(size_t bytes = kLarge) {
     const size_t before = network_.CountHeardByAll("DATA");
     Mail& mail = Queue(MakeLarge(bytes));
     while (network_.CountHeardByAll("DATA") == before) TurnOnce();
@@ -201,6 +202,25 @@ TEST_F(Streamed, ADiskThatDoesNotAnswerForThreeMinutesEndsTheAttempt) {
   Turn();
   ExpectUnreadable(mail);
   EXPECT_TRUE(network_.Closed(peer_));
+}
+
+// The send has failed, and the host says nothing more: the read that is in flight is not why.
+TEST_F(Streamed, ASendThatFailedIsNotTheDisksFault) {
+  Mail& mail = StartHeld();
+  network_.HoldReads();
+  while (network_.reading() == 0) {
+    ASSERT_TRUE(network_.Sending(peer_));
+    network_.ReleaseSend(peer_);
+    Turn();
+  }
+  network_.BreakSends(peer_);
+  network_.ReleaseSend(peer_);
+  Turn();
+  Pass(minutes(3) + kTick);
+  network_.ReleaseReads();
+  Turn();
+  ExpectDeferred(mail);
+  EXPECT_EQ(mail.parcel.body_check, BodyCheck::kNone);
 }
 
 // --- What the log does not give back whole.
