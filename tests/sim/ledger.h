@@ -21,9 +21,9 @@ namespace sluice::sim {
 struct Delivery {
   uint32_t connection = 0;
   uint32_t transaction = 0;  // On it, from 1.
-  uint64_t reply_end = 0;  // Where in the peer's stream its 250 ends; 0: it was never said.
-  bool garbled = false;    // The peer said something on this connection that breaks off a session.
-  uint32_t life = 0;       // Of the engine.
+  uint64_t reply_end = 0;    // Where in the peer's stream its 250 ends; 0: it was never said.
+  bool garbled = false;  // The peer said something on this connection that breaks off a session.
+  uint32_t life = 0;     // Of the engine.
   Instant when{};
 };
 

@@ -1,123 +1,202 @@
-// simulate --seed N [--seeds COUNT] [--known FILE] [--trace] [--twice]
+// simulate [--seed N] [--seeds COUNT] [--set OPTION=VALUE]… [--known FILE] [--jobs N] [--twice]
+//          [--progress] [--trace] [--minimise]
 //
-// Runs COUNT simulations from seed N on, and says which failed. --trace prints everything that
-// happens; --twice runs each seed twice and fails one whose trace differs.
+// Runs COUNT simulations from seed N on, after those of FILE, in so many processes, and says which
+// failed. --set: otherwise than the seed draws it. --twice runs each twice and fails one whose
+// trace differs. --trace runs them here, one after another, and prints everything that happens.
+// --minimise: of one seed, the least options with which it fails.
 
-#include <csignal>
+#include <sys/prctl.h>
+
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/sim/minimise.h"
 #include "tests/sim/options.h"
 #include "tests/sim/simulation.h"
+#include "tests/sim/workers.h"
 
 namespace {
 
+using sluice::sim::Case;
+using sluice::sim::Minimised;
+using sluice::sim::Options;
 using sluice::sim::SimulationResult;
+using sluice::sim::Totals;
+using sluice::sim::Work;
 
-// A CHECK ends the process; then this says under which seed.
-volatile uint64_t seed_running = 0;
-
-void SayWhichSeed(int) {
-  std::printf("seed %llu failed: the process was ended by a CHECK or a fault\n",
-              static_cast<unsigned long long>(seed_running));
-  std::fflush(stdout);
-  std::_Exit(1);
-}
+constexpr uint64_t kProgressEach = 10'000;
 
 struct Arguments {
-  uint64_t seed = 1;
+  Case first = {.seed = 1};
   uint64_t seeds = 1;
-  std::string known;  // A file of seeds, one in front of each line, which are run first.
+  std::vector<Case> known;
+  uint32_t jobs = 1;
+  bool progress = false;
   bool trace = false;
   bool twice = false;
+  bool minimise = false;
+
+  uint64_t count() const { return known.size() + seeds; }
+  Case CaseOf(uint64_t index) const {
+    if (index < known.size()) return known[index];
+    Case drawn = first;
+    drawn.seed += index - known.size();
+    return drawn;
+  }
 };
 
-bool Parse(int argc, char** argv, Arguments& arguments) {
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    std::string value;
-    if (const size_t equals = word.find('='); equals != std::string::npos) {
-      value = word.substr(equals + 1);
-      word.resize(equals);
-    }
-    const bool takes_value = word == "--seed" || word == "--seeds" || word == "--known";
-    if (takes_value && value.empty() && i + 1 < argc) value = argv[++i];
-    if (word == "--seed") {
-      arguments.seed = std::strtoull(value.c_str(), nullptr, 10);
-    } else if (word == "--seeds") {
-      arguments.seeds = std::strtoull(value.c_str(), nullptr, 10);
-    } else if (word == "--known") {
-      arguments.known = value;
-    } else if (word == "--trace") {
-      arguments.trace = true;
-    } else if (word == "--twice") {
-      arguments.twice = true;
-    } else {
-      return false;
-    }
+bool ReadKnown(const std::string& path, std::vector<Case>& cases) {
+  std::ifstream file(path);
+  if (!file) return false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    if (Case::Parse(line, cases.emplace_back())) continue;
+    std::fprintf(stderr, "%s: not a seed: %s\n", path.c_str(), line.c_str());
+    return false;
   }
   return true;
 }
 
-std::vector<uint64_t> Seeds(const Arguments& arguments) {
-  std::vector<uint64_t> seeds;
-  std::ifstream known(arguments.known);
-  for (std::string line; std::getline(known, line);) {
-    if (!line.empty() && line[0] != '#') seeds.push_back(std::strtoull(line.c_str(), nullptr, 10));
-  }
-  for (uint64_t i = 0; i < arguments.seeds; ++i) seeds.push_back(arguments.seed + i);
-  return seeds;
+bool TakeSwitch(const std::string& word, Arguments& arguments) {
+  if (word == "--progress") return arguments.progress = true;
+  if (word == "--trace") return arguments.trace = true;
+  if (word == "--twice") return arguments.twice = true;
+  if (word == "--minimise") return arguments.minimise = true;
+  return false;
 }
 
-bool RunSeed(uint64_t seed, const Arguments& arguments, SimulationResult& total) {
-  std::string options = sluice::sim::DrawOptions(seed).ToString();
-  seed_running = seed;
-  SimulationResult result = sluice::sim::Simulate(seed, arguments.trace);
-  if (result.good && arguments.twice) {
-    const SimulationResult again = sluice::sim::Simulate(seed);
-    if (again.trace_hash != result.trace_hash) {
-      result.good = false;
-      result.violation = "replay: the same seed went another way";
+bool TakeValue(const std::string& word, const std::string& value, Arguments& arguments) {
+  if (word == "--seed") return absl::SimpleAtoi(value, &arguments.first.seed);
+  if (word == "--seeds") return absl::SimpleAtoi(value, &arguments.seeds);
+  if (word == "--set") return arguments.first.Set(value);
+  if (word == "--known") return ReadKnown(value, arguments.known);
+  if (word == "--jobs") {
+    return absl::SimpleAtoi(value, &arguments.jobs) && arguments.jobs >= 1 && arguments.jobs <= 256;
+  }
+  return false;
+}
+
+bool Parse(int argc, char** argv, Arguments& arguments) {
+  for (int i = 1; i < argc; ++i) {
+    if (TakeSwitch(argv[i], arguments)) continue;
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(argv[i], absl::MaxSplits('=', 1));
+    const bool joined = parts.first.size() < absl::string_view(argv[i]).size();
+    if (!joined && i + 1 == argc) return false;
+    if (!TakeValue(parts.first, joined ? parts.second : argv[++i], arguments)) return false;
+  }
+  return true;
+}
+
+SimulationResult Run(const Case& which, const Arguments& arguments) {
+  SimulationResult result = Simulate(which, arguments.trace);
+  if (!result.good() || !arguments.twice) return result;
+  const SimulationResult again = sluice::sim::Simulate(which);
+  if (again.trace_hash == result.trace_hash) return result;
+  result.checker = "replay";
+  result.violation = "the same seed went another way";
+  return result;
+}
+
+class Campaign {
+ public:
+  explicit Campaign(const Arguments& arguments) : arguments_(arguments) {}
+
+  uint64_t Run() {
+    if (arguments_.trace) {
+      for (uint64_t i = 0; i < arguments_.count(); ++i) {
+        Ended(i, ::Run(arguments_.CaseOf(i), arguments_), "");
+      }
+      return failed_;
     }
+    RunApart(Work{.count = arguments_.count(),
+                  .run = [this](uint64_t i) { return ::Run(arguments_.CaseOf(i), arguments_); },
+                  .ended = [this](uint64_t i, const SimulationResult& result,
+                                  const std::string& said) { Ended(i, result, said); }},
+             arguments_.jobs);
+    return failed_;
   }
-  total.messages += result.messages;
-  total.deliveries += result.deliveries;
-  total.calls += result.calls;
-  total.starts += result.starts;
-  total.virtual_seconds += result.virtual_seconds;
-  if (!result.good) {
-    std::printf("seed %llu failed: %s\n  options: %s\n", static_cast<unsigned long long>(seed),
-                result.violation.c_str(), options.c_str());
+
+  void PrintTotals(const char* after) const {
+    std::printf(
+        "%llu messages injected, %llu taken by peers over %llu connections, %llu starts, "
+        "%.1f days%s\n",
+        static_cast<unsigned long long>(total_.messages),
+        static_cast<unsigned long long>(total_.deliveries),
+        static_cast<unsigned long long>(total_.calls),
+        static_cast<unsigned long long>(total_.starts), total_.virtual_seconds / 86400, after);
   }
-  return result.good;
+
+ private:
+  void Ended(uint64_t index, const SimulationResult& result, const std::string& said) {
+    total_.Add(result.totals);
+    ++ended_;
+    if (!result.good()) {
+      ++failed_;
+      const Case which = arguments_.CaseOf(index);
+      std::printf("seed %s failed: %s %s\n  options: %s\n", which.ToString().c_str(),
+                  result.checker.c_str(), result.violation.c_str(),
+                  which.Draw().ToString().c_str());
+      for (const absl::string_view line : absl::StrSplit(said, '\n', absl::SkipEmpty())) {
+        std::printf("  said: %s\n", std::string(line).c_str());
+      }
+    }
+    if (arguments_.progress && ended_ % kProgressEach == 0) {
+      PrintTotals(absl::StrCat("; ", ended_, " seeds so far, ", failed_, " bad").c_str());
+    }
+    std::fflush(stdout);
+  }
+
+  const Arguments& arguments_;
+  Totals total_;
+  uint64_t ended_ = 0;
+  uint64_t failed_ = 0;
+};
+
+int RunMinimise(const Arguments& arguments) {
+  const Minimised found = Minimise(arguments.CaseOf(0), arguments.jobs);
+  if (found.checker.empty()) {
+    std::printf("it does not fail\n");
+    return 1;
+  }
+  std::string words = absl::StrCat("simulate --seed ", found.least.seed,
+                                   found.least.from_least ? " --set least" : "");
+  for (const auto& [name, value] : found.least.settings) {
+    absl::StrAppend(&words, " --set ", name, "=", value);
+  }
+  std::printf("%llu tried; the least: %s %s\n  options: %s\n  by hand: %s\n  for seeds.txt: %s\n",
+              static_cast<unsigned long long>(found.tried), found.checker.c_str(),
+              found.violation.c_str(), found.least.Draw().ToString().c_str(), words.c_str(),
+              found.least.ToString().c_str());
+  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Slabs are large and hold little here: pages of 2 MiB would be cleared for nothing.
+  prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   Arguments arguments;
   if (!Parse(argc, argv, arguments)) {
-    std::fprintf(stderr,
-                 "usage: simulate --seed N [--seeds COUNT] [--known FILE] [--trace] [--twice]\n");
+    std::fprintf(
+        stderr,
+        "usage: simulate [--seed N] [--seeds COUNT] [--set OPTION=VALUE]... [--known FILE]\n"
+        "                [--jobs N] [--twice] [--progress] [--trace] [--minimise]\n");
     return 2;
   }
-  std::signal(SIGABRT, SayWhichSeed);
-  std::signal(SIGSEGV, SayWhichSeed);
-  uint64_t failed = 0;
-  SimulationResult total;
-  const std::vector<uint64_t> seeds = Seeds(arguments);
-  for (const uint64_t seed : seeds) failed += RunSeed(seed, arguments, total) ? 0 : 1;
-  std::printf(
-      "%llu messages injected, %llu taken by peers over %llu connections, %llu starts, %.0f days\n",
-      static_cast<unsigned long long>(total.messages),
-      static_cast<unsigned long long>(total.deliveries),
-      static_cast<unsigned long long>(total.calls), static_cast<unsigned long long>(total.starts),
-      total.virtual_seconds / 86400);
-  std::printf("simulate: %llu seeds, %llu failed\n", static_cast<unsigned long long>(seeds.size()),
+  if (arguments.minimise) return RunMinimise(arguments);
+  Campaign campaign(arguments);
+  const uint64_t failed = campaign.Run();
+  campaign.PrintTotals("");
+  std::printf("simulate: %llu seeds, %llu failed\n",
+              static_cast<unsigned long long>(arguments.count()),
               static_cast<unsigned long long>(failed));
   return failed == 0 ? 0 : 1;
 }

@@ -1,6 +1,13 @@
 #include "tests/sim/options.h"
 
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/check.h"
 
 namespace sluice::sim {
 namespace {
@@ -62,7 +69,6 @@ void DrawFaults(Random& random, Faults& faults) {
 Options DrawOptions(uint64_t seed) {
   Random random(seed * 2 + 1);
   Options options;
-  options.seed = seed;
   options.shards = static_cast<uint32_t>(random.Between(1, 4));
   options.domains = static_cast<uint32_t>(random.Between(1, random.Chance(0.5) ? 5 : 30));
   options.messages = static_cast<uint32_t>(random.Between(1, random.Chance(0.7) ? 60 : 250));
@@ -95,36 +101,180 @@ Options DrawOptions(uint64_t seed) {
   return options;
 }
 
-bool Options::calm() const {
-  bool calm = true;
-  Faults copy = faults;
-  ForEachRate(copy, [&](const char*, double rate) { calm &= rate == 0; });
-  ForEachCount(copy, [&](const char*, int count) { calm &= count == 0; });
-  return calm;
+namespace {
+
+// Every option with its name and its least value, once.
+template <class Visit>
+void ForEachOption(Options& o, Visit visit) {
+  visit("salt", o.salt, 0);
+  visit("shards", o.shards, 1);
+  visit("domains", o.domains, 1);
+  visit("messages", o.messages, 1);
+  visit("recipients_max", o.recipients_max, 1);
+  visit("body_bytes_max", o.body_bytes_max, 100);
+  visit("active_min", o.active, minutes(1));
+  visit("unknown_recipients", o.unknown_recipients, 0);
+  visit("bad_domains", o.bad_domains, 0);
+  visit("peers_pipeline", o.peers_pipeline, false);
+  visit("recipients_bound", o.recipients_bound, 0);
+  visit("plain_peers", o.plain_peers, 0);
+  visit("controls", o.controls, false);
+  visit("table_swaps", o.table_swaps, 0);
+  visit("one_host_only", o.one_host_only, true);
+  visit("short_queue", o.short_queue, false);
+  visit("cut", o.cut, 0);
+  visit("tight_rooms", o.tight_rooms, false);
+  visit("reorders", o.reorders, false);
+  visit("small_slabs", o.small_slabs, false);
+  visit("slow_turns", o.slow_turns, false);
+  visit("scopes", o.scopes, false);
+  visit("sources", o.sources, 0);
+  visit("lost_addresses", o.lost_addresses, 0);
+  visit("notifications", o.notifications, false);
+  visit("segment_bytes", o.segment_bytes, uint64_t{64 << 10});
+  ForEachRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });
+  ForEachCount(o.faults, [&](const char* name, int& count) { visit(name, count, 0); });
 }
 
+std::string Text(double value) {
+  return absl::StrCat(value);
+}
+std::string Text(bool value) {
+  return value ? "1" : "0";
+}
+std::string Text(Duration value) {
+  return absl::StrCat(value / minutes(1));
+}
+template <class Number>
+std::string Text(Number value) {
+  return absl::StrCat(value);
+}
+
+bool Read(const std::string& text, double& value) {
+  return absl::SimpleAtod(text, &value);
+}
+bool Read(const std::string& text, bool& value) {
+  return absl::SimpleAtob(text, &value);
+}
+bool Read(const std::string& text, Duration& value) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(text, &number)) return false;
+  value = minutes(number);
+  return true;
+}
+template <class Number>
+bool Read(const std::string& text, Number& value) {
+  return absl::SimpleAtoi(text, &value);
+}
+
+}  // namespace
+
+bool Options::Set(absl::string_view name, const std::string& text) {
+  bool known = false;
+  ForEachOption(*this, [&](const char* option, auto& value, auto) {
+    if (name == option) known = Read(text, value);
+  });
+  return known;
+}
+
+bool Options::IsOption(absl::string_view name) {
+  Options any;
+  bool known = false;
+  ForEachOption(any, [&](const char* option, auto&, auto) { known |= name == option; });
+  return known;
+}
+
+Options Options::Least() {
+  Options options;
+  ForEachOption(options, [](const char*, auto& value, auto least) {
+    value = static_cast<std::decay_t<decltype(value)>>(least);
+  });
+  return options;
+}
+
+std::map<std::string, std::string> Options::Differing() const {
+  Options copy = *this;
+  std::map<std::string, std::string> settings;
+  ForEachOption(copy, [&](const char* name, auto& value, auto least) {
+    if (value != static_cast<std::decay_t<decltype(value)>>(least)) settings[name] = Text(value);
+  });
+  return settings;
+}
+
+// Without the faults that there are not.
 std::string Options::ToString() const {
-  std::string text =
-      absl::StrCat("shards=", shards, " domains=", domains, " messages=", messages,
-                   " recipients_max=", recipients_max, " body_bytes_max=", body_bytes_max,
-                   " active_min=", active / minutes(1), " unknown_recipients=", unknown_recipients,
-                   " bad_domains=", bad_domains);
-  absl::StrAppend(&text, " peers_pipeline=", peers_pipeline, " recipients_bound=", recipients_bound,
-                  " plain_peers=", plain_peers, " controls=", controls,
-                  " table_swaps=", table_swaps, " one_host_only=", one_host_only,
-                  " short_queue=", short_queue, " cut=", cut);
-  absl::StrAppend(&text, " tight_rooms=", tight_rooms, " reorders=", reorders,
-                  " small_slabs=", small_slabs, " slow_turns=", slow_turns, " scopes=", scopes,
-                  " sources=", sources, " lost_addresses=", lost_addresses,
-                  " notifications=", notifications, " segment_bytes=", segment_bytes);
-  Faults copy = faults;
-  ForEachRate(copy, [&](const char* name, double rate) {
-    if (rate > 0) absl::StrAppend(&text, " ", name, "=", rate);
+  Options copy = *this;
+  std::vector<std::string> texts;
+  ForEachOption(copy, [&](const char* name, auto& value, auto least) {
+    using Value = std::decay_t<decltype(value)>;
+    const bool drawn_always = !std::is_same_v<Value, double> && !std::is_same_v<Value, int>;
+    if (drawn_always || value != Value(least))
+      texts.push_back(absl::StrCat(name, "=", Text(value)));
   });
-  ForEachCount(copy, [&](const char* name, int count) {
-    if (count > 0) absl::StrAppend(&text, " ", name, "=", count);
+  return absl::StrJoin(texts, " ");
+}
+
+// The least, then half of the way there, then one step; a switch and a rate have only their least.
+std::vector<Options::Simpler> Options::SimplerOnes() const {
+  Options copy = *this;
+  std::vector<Simpler> ones;
+  ForEachOption(copy, [&](const char* name, auto& value, auto the_least) {
+    using Value = std::decay_t<decltype(value)>;
+    const Value least(the_least);
+    if (value == least || absl::string_view(name) == "salt") return;
+    Simpler one = {.name = name, .values = {Text(least)}};
+    if constexpr (std::is_same_v<Value, Duration>) {
+      one.values.push_back(Text((value + least) / 2));
+    } else if constexpr (!std::is_same_v<Value, bool> && !std::is_same_v<Value, double>) {
+      const Value half = static_cast<Value>(least + (value - least) / 2);
+      if (half != least) one.values.push_back(Text(half));
+      const Value step = static_cast<Value>(value - 1);
+      if (step != half && value < 20) one.values.push_back(Text(step));
+    }
+    std::erase(one.values, Text(value));
+    ones.push_back(std::move(one));
   });
+  return ones;
+}
+
+// -------------------------------------------------------------------------------------------------
+
+bool Case::Set(absl::string_view setting) {
+  if (setting == "least") return from_least = true;
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(setting, absl::MaxSplits('=', 1));
+  if (!Options().Set(parts.first, parts.second)) return false;
+  settings[parts.first] = parts.second;
+  return true;
+}
+
+Options Case::Draw() const {
+  Options options = from_least ? Options::Least() : DrawOptions(seed);
+  for (const auto& [name, text] : settings) CHECK(options.Set(name, text));
+  // What needs another option means nothing without it.
+  if (!options.controls) options.table_swaps = 0, options.scopes = false;
+  if (options.sources == 0) options.lost_addresses = 0;
+  return options;
+}
+
+std::string Case::ToString() const {
+  std::string text = absl::StrCat(seed, from_least ? " least" : "");
+  for (const auto& [name, value] : settings) absl::StrAppend(&text, " ", name, "=", value);
   return text;
+}
+
+bool Case::Parse(absl::string_view line, Case& into) {
+  into = Case{};
+  bool first = true;
+  for (const absl::string_view word : absl::StrSplit(line, ' ', absl::SkipEmpty())) {
+    if (first && !absl::SimpleAtoi(word, &into.seed)) return false;
+    const absl::string_view name = word.substr(0, word.find('='));
+    const bool setting = word == "least" || (name.size() < word.size() && Options::IsOption(name));
+    if (!first && !setting) break;
+    if (setting && !into.Set(word)) return false;
+    first = false;
+  }
+  return !first;
 }
 
 }  // namespace sluice::sim

@@ -1,10 +1,15 @@
 // What is drawn for one simulation: how large it is, which faults there are and how often (swarm
-// testing: most seeds have a few faults each, some have none).
+// testing: most seeds have a few faults each, some have none). Each option has a name, by which it
+// can be set to something else, and a least value, at which there is least to look at.
 
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
 
 #include "engine/base/random.h"
 #include "engine/base/time.h"
@@ -47,7 +52,7 @@ struct Faults {
 };
 
 struct Options {
-  uint64_t seed = 0;
+  uint32_t salt = 0;  // Another way through the same options.
   uint32_t shards = 1;
   uint32_t domains = 1;
   uint32_t messages = 10;
@@ -75,10 +80,37 @@ struct Options {
   uint64_t segment_bytes = 256 << 10;
   Faults faults;
 
-  bool calm() const;  // No faults that could cost a connection or hold a message up.
+  // All at their least.
+  static Options Least();
+  // False: there is no such option, or no such value.
+  bool Set(absl::string_view name, const std::string& text);
+  static bool IsOption(absl::string_view name);
   std::string ToString() const;
+  // What is not at its least, as settings.
+  std::map<std::string, std::string> Differing() const;
+  // What could be tried instead of what is, the least of an option first.
+  struct Simpler {
+    std::string name;
+    std::vector<std::string> values;
+  };
+  std::vector<Simpler> SimplerOnes() const;
 };
 
 Options DrawOptions(uint64_t seed);
+
+// A seed, and what is to be otherwise than it draws: "30 shards=1 controls=0". Or, so that a change
+// of what is drawn does not touch it, what is to be otherwise than the least: "30 least shards=2".
+struct Case {
+  uint64_t seed = 0;
+  bool from_least = false;
+  std::map<std::string, std::string> settings;
+
+  // Takes a setting, "shards=1", or "least". False: it is none.
+  bool Set(absl::string_view setting);
+  Options Draw() const;
+  std::string ToString() const;
+  // A line that begins so; the rest of it is for readers.
+  static bool Parse(absl::string_view line, Case& into);
+};
 
 }  // namespace sluice::sim

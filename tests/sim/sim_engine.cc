@@ -19,6 +19,10 @@ using std::chrono::seconds;
 // A shard that takes so many turns at once, without a completion, is not getting anywhere.
 constexpr uint64_t kIdleTurnsMax = 20000;
 
+// So often may a log be synced in this time while nothing happens: there is something to tidy up.
+constexpr uint64_t kIdleSyncsMax = 100;
+constexpr Duration kIdleSyncsIn = seconds(20);
+
 }  // namespace
 
 EngineModel::EngineModel(Scene& scene, SimResolver& resolver, spool::MemoryDisk& disk,
@@ -70,7 +74,7 @@ bool EngineModel::Start(uint32_t shards) {
   ++starts_;
   ++scene_.ledger.life;
   log_failed_ = false;
-  scene_.world.Note("engine starts", shards, scene_.ledger.life);
+  scene_.world.Happens("engine starts", shards, scene_.ledger.life);
   absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
   CHECK(recovered.ok());
   CheckRecovered(scene_.ledger, *recovered);
@@ -136,7 +140,8 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
   post_->SetWaker(number, &node.io->waker());
   const absl::Status started = node.shard->Start(std::move(inheritance), now);
   if (!started.ok()) {
-    scene_.world.Violated("liveness", absl::StrCat("a shard does not start: ", started.message()));
+    scene_.world.Violated("liveness (start)",
+                          absl::StrCat("a shard does not start: ", started.message()));
     return false;
   }
   ScheduleTurn(number, now.instant);
@@ -198,10 +203,7 @@ void EngineModel::TakeTurn(uint32_t number) {
   ++node.turn_serial;
   post_->EndSleep(number);
   node.io->TakeCompletions(completions_);
-  // A turn for a timer's sake is no spin: the wheel ticks by the millisecond.
-  const bool at_once = now.instant - node.last_turn < std::chrono::microseconds(500);
-  node.idle_turns = completions_.empty() && at_once ? node.idle_turns + 1 : 0;
-  node.last_turn = now.instant;
+  const bool without_completions = completions_.empty();
   Instant until = node.shard->Step(now, completions_);
   node.io->EndTurn();
   scene_.world.Note("turn", number, completions_.size());
@@ -210,9 +212,13 @@ void EngineModel::TakeTurn(uint32_t number) {
     node.table_version = version;
     scene_.limits.OnTables(/*forgets=*/false);
   }
-  if (until > now.instant + seconds(1)) node.idle_turns = 0;
-  if (node.idle_turns > kIdleTurnsMax) {
-    return scene_.world.Violated("liveness", absl::StrCat("shard ", number, " spins"));
+  if (Spins(node, without_completions, until)) {
+    return scene_.world.Violated("liveness (spin)", absl::StrCat("shard ", number, " spins"));
+  }
+  if (WritesForNothing(node)) {
+    return scene_.world.Violated("liveness (writes)",
+                                 absl::StrCat("shard ", number, " writes to its log ",
+                                              "again and again, and nothing happens"));
   }
   if (node.shard->log_failed()) scene_.ledger.disk_failed = log_failed_ = true;
   if (post_->failed(number).load() && state_ == State::kRunning) BeginDrain();
@@ -221,7 +227,7 @@ void EngineModel::TakeTurn(uint32_t number) {
     if (std::all_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.ended; })) {
       orderly_ = !log_failed_;
       if (log_failed_) scene_.ledger.unclean_life = scene_.ledger.life;
-      scene_.world.Note("engine ends");
+      scene_.world.Happens("engine ends");
       for (Node& each : nodes_) each.io->End();
       disk_.Kill();
       Bury();
@@ -237,6 +243,26 @@ void EngineModel::TakeTurn(uint32_t number) {
       number, std::max(until, now.instant + scene_.world.Delay(microseconds(1), microseconds(20))));
 }
 
+// A turn for a timer's sake is no spin: the wheel ticks by the millisecond.
+bool EngineModel::Spins(Node& node, bool without_completions, Instant until) {
+  const Instant now = scene_.world.instant();
+  const bool at_once = now - node.last_turn < microseconds(500);
+  node.idle_turns = without_completions && at_once ? node.idle_turns + 1 : 0;
+  node.last_turn = now;
+  if (until > now + seconds(1)) node.idle_turns = 0;
+  return node.idle_turns > kIdleTurnsMax;
+}
+
+bool EngineModel::WritesForNothing(Node& node) {
+  const Instant now = scene_.world.instant();
+  if (node.happenings != scene_.world.happenings() || now >= node.syncs_since + kIdleSyncsIn) {
+    node.happenings = scene_.world.happenings();
+    node.syncs_since = now;
+    node.syncs = node.io->syncs();
+  }
+  return node.io->syncs() - node.syncs > kIdleSyncsMax;
+}
+
 void EngineModel::Tell(const shard::Mail& mail) {
   for (uint32_t number = 0; number < shards(); ++number) {
     shard::ShardMailbox& box = post_->Box(post_->control(), number);
@@ -249,7 +275,7 @@ void EngineModel::Tell(const shard::Mail& mail) {
 void EngineModel::UseTable(std::vector<policy::ControlsEntry> entries) {
   tables_.push_back(
       std::make_unique<policy::ControlsTable>(std::move(entries), tables_.size() + 1));
-  scene_.world.Note("new table", tables_.size());
+  scene_.world.Happens("new table", tables_.size());
   if (state_ == State::kDown) return;
   told_.push_back({.controls = tables_.back().get()});
   Tell({.kind = shard::MailKind::kTables, .tables = &told_.back()});
@@ -257,14 +283,14 @@ void EngineModel::UseTable(std::vector<policy::ControlsEntry> entries) {
 
 void EngineModel::BeginDrain() {
   if (state_ != State::kRunning) return;
-  scene_.world.Note("engine drains");
+  scene_.world.Happens("engine drains");
   state_ = State::kEnding;
   Tell({.kind = shard::MailKind::kDrain});
 }
 
 void EngineModel::Abort() {
   if (state_ != State::kEnding) return;
-  scene_.world.Note("engine aborts");
+  scene_.world.Happens("engine aborts");
   Tell({.kind = shard::MailKind::kAbort});
 }
 
@@ -273,7 +299,7 @@ void EngineModel::Abort() {
 
 void EngineModel::Crash(bool power) {
   if (state_ == State::kDown) return;
-  scene_.world.Note("engine crashes", power);
+  scene_.world.Happens("engine crashes", power);
   for (Node& node : nodes_) node.io->Crash();
   if (power) {
     disk_.Crash(scene_.world.random());

@@ -77,6 +77,10 @@ class EngineModel : public CallObserver {
     // Turns that changed nothing, one after another: a shard that spins.
     uint64_t idle_turns = 0;
     Instant last_turn{};
+    // The last thing that happened, and how often the log had been synced by then.
+    uint64_t happenings = 0;
+    uint64_t syncs = 0;
+    Instant syncs_since{};
   };
 
   void MakeSources();
@@ -84,6 +88,8 @@ class EngineModel : public CallObserver {
   shard::Shard::Options ShardOptions(uint32_t number);
   void ScheduleTurn(uint32_t number, Instant when);
   void TakeTurn(uint32_t number);
+  bool Spins(Node& node, bool without_completions, Instant until);
+  bool WritesForNothing(Node& node);
   void Tell(const shard::Mail& mail);
   void Bury();
   uint64_t CallNumber(uint32_t shard, int32_t descriptor);

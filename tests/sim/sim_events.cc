@@ -20,9 +20,9 @@ void SimEvents::Emit(const Event& event, uint64_t batch) {
                .id = event.id.ToString(),
                .recipient = std::string(event.recipient),
                .report = event.sender.empty()};
-  scene_.world.Note("event", static_cast<uint64_t>(event.type), batch,
-                    absl::StrCat(held.id, " ", held.recipient, " ",
-                                 event.reply == nullptr ? "" : event.reply->ToString()));
+  scene_.world.Happens("event", static_cast<uint64_t>(event.type), batch,
+                       absl::StrCat(held.id, " ", held.recipient, " ",
+                                    event.reply == nullptr ? "" : event.reply->ToString()));
   if (!held_.empty() && batch < held_.back().batch) {
     scene_.world.Violated("events", "an event for a batch before the last one's");
   }

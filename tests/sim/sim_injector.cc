@@ -57,7 +57,7 @@ void Injector::OnArrival(Connection& connection) {
        end = input_.find("\r\n")) {
     const std::string line = input_.substr(0, end);
     input_.erase(0, end + 2);
-    scene_.world.Note("injector hears", connection.number(), 0, line);
+    scene_.world.Happens("injector hears", connection.number(), 0, line);
     if (line.size() < 3) return scene_.world.Violated("injector", "hears " + line);
     if (line.size() == 3 || line[3] == ' ') OnReply(std::atoi(line.substr(0, 3).c_str()), line);
   }
@@ -76,7 +76,7 @@ void Injector::Lost() {
 }
 
 void Injector::BreakOff() {
-  scene_.world.Note("injector breaks off", connection_->number());
+  scene_.world.Happens("injector breaks off", connection_->number());
   const bool reset = scene_.world.Chance(0.5);
   if (reset) connection_->Reset(0);
   Lost();

@@ -190,7 +190,7 @@ io::Socket SimIo::OpenStream(Family family, const IpAddress& local) {
 void SimIo::Close(io::Socket handle) {
   Socket& socket = SocketOf(handle.descriptor);
   CHECK(socket.in_flight == 0);  // io.h: join first.
-  world_.Note("closes", options_.shard, static_cast<uint64_t>(handle.descriptor));
+  world_.Happens("closes", options_.shard, static_cast<uint64_t>(handle.descriptor));
   if (socket.called_out) observer_.OnClosed(options_.shard, handle.descriptor);
   if (socket.listens) {
     network_.Unlisten(socket.address);
@@ -264,7 +264,7 @@ void SimIo::Connect(io::OpId op, io::Socket handle, const SocketAddress& to) {
   CHECK(SocketOf(handle.descriptor).called_out);
   Operation& operation = Begin(op, Kind::kConnect, handle.descriptor);
   connecting_[operation.serial] = to;
-  world_.Note("calls", options_.shard, static_cast<uint64_t>(handle.descriptor), to.ToString());
+  world_.Happens("calls", options_.shard, static_cast<uint64_t>(handle.descriptor), to.ToString());
   const IpAddress& from = SocketOf(handle.descriptor).address.ip;
   switch (observer_.OnCalling(options_.shard, handle.descriptor, from, to)) {
     case CallObserver::Answer::kTaken:
@@ -442,6 +442,7 @@ void SimIo::DoRead(Operation& operation) {
 }
 
 void SimIo::Sync(io::OpId op, io::File file) {
+  ++syncs_;
   Later(Begin(op, Kind::kSync, file.descriptor), microseconds(50), options_.sync_latency_max,
         &SimIo::DoSync);
 }

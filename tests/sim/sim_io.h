@@ -67,6 +67,7 @@ class SimIo : public io::Io, public End, public Callee {
 
   size_t operations() const { return operations_.size(); }
   size_t sockets() const { return open_sockets_; }
+  uint64_t syncs() const { return syncs_; }
 
   // --- io::Io
   io::Socket Listen(const SocketAddress& address, ListenOptions options) override;
@@ -168,6 +169,7 @@ class SimIo : public io::Io, public End, public Callee {
   std::set<int32_t> free_descriptors_;
   absl::flat_hash_map<uint32_t, int32_t> by_connection_;
   size_t open_sockets_ = 0;
+  uint64_t syncs_ = 0;
   std::map<uint64_t, SocketAddress> connecting_;
 
   std::vector<io::Completion> completions_;

@@ -76,7 +76,7 @@ void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool
     if (state_ == State::kGone) return;
     answering_ = false;
     state_ = then;
-    scene_.world.Note("peer says", connection_.number(), call_, text);
+    scene_.world.Happens("peer says", connection_.number(), call_, text);
     connection_.Write(1, text + "\r\n");
     last_reply_ = connection_.bytes_written(1);
     if (barrier_next_) barrier_ = last_reply_;
@@ -101,7 +101,7 @@ void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool
 
 void PeerSession::Close(bool reset) {
   if (state_ == State::kGone) return;
-  scene_.world.Note("peer closes", connection_.number(), reset);
+  scene_.world.Happens("peer closes", connection_.number(), reset);
   state_ = State::kGone;
   if (reset) {
     connection_.Reset(1);
@@ -213,7 +213,7 @@ bool PeerSession::TakeCommand() {
   const uint64_t at = input_at_;
   input_.erase(0, end + 2);
   input_at_ += end + 2;
-  scene_.world.Note("peer hears", connection_.number(), call_, line);
+  scene_.world.Happens("peer hears", connection_.number(), call_, line);
   Judge(line.find_first_of("\r\n") == std::string::npos, "a bare CR or LF in a command");
   const bool may_pipeline = offered_ && manners_.pipelining;
   const uint64_t must_have_read = may_pipeline ? barrier_ : last_reply_;
@@ -496,7 +496,7 @@ void PeerSession::TookIt(absl::string_view wire) {
   if (!Unstuff(wire, message)) return Judge(false, "a body that is not stuffed right");
   Judge(declared_bytes_ == UINT64_MAX || declared_bytes_ == message.size(),
         absl::StrCat("SIZE=", declared_bytes_, " for a message of ", message.size()));
-  scene_.world.Note("peer takes", connection_.number(), message.size(), accepted_.front());
+  scene_.world.Happens("peer takes", connection_.number(), message.size(), accepted_.front());
   deliveries_ = scene_.ledger.Took(connection_, sender_, accepted_, message, garbled_);
   for (const uint32_t number : deliveries_) {
     scene_.ledger.deliveries[number].transaction = transactions_;

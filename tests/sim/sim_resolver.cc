@@ -16,7 +16,7 @@ void SimResolver::Begin(uint32_t shards, std::function<void(uint32_t)> wake) {
 void SimResolver::Ask(dns::RouteQuery query) {
   const Duration delay =
       scene_.world.Delay(microseconds(100), scene_.faults_on ? seconds(20) : seconds(2));
-  scene_.world.Note("asks", query.shard, 0, query.domain);
+  scene_.world.Happens("asks", query.shard, 0, query.domain);
   scene_.world.After(delay, [this, query = std::move(query), life = life_] {
     if (life != life_) return;
     answers_[query.shard].push_back({query.destination, Look(query.domain)});

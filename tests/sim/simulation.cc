@@ -24,7 +24,7 @@ constexpr Duration kAbortTime = minutes(2);
 
 class Simulation {
  public:
-  Simulation(uint64_t seed, bool prints_trace);
+  Simulation(const Case& which, bool prints_trace);
   SimulationResult Run();
 
  private:
@@ -59,9 +59,9 @@ class Simulation {
   bool last_drain_ = false;
 };
 
-Simulation::Simulation(uint64_t seed, bool prints_trace)
-    : options_(DrawOptions(seed)),
-      world_(seed, prints_trace),
+Simulation::Simulation(const Case& which, bool prints_trace)
+    : options_(which.Draw()),
+      world_(which.seed + (uint64_t{options_.salt} << 40), prints_trace),
       network_(world_, {.latency_max = milliseconds(world_.Between(1, 100)),
                         .cut = options_.cut,
                         .tight_rooms = options_.tight_rooms}),
@@ -223,7 +223,7 @@ void Simulation::MustEndWithin(Duration time) {
   world_.After(time, [this, life = engine_->number_of_starts()] {
     if (engine_->number_of_starts() != life) return;
     if (engine_->state() != EngineModel::State::kEnding) return;
-    world_.Violated("liveness", absl::StrCat("it does not end: ", engine_->Leftovers()));
+    world_.Violated("liveness (drain)", absl::StrCat("it does not end: ", engine_->Leftovers()));
   });
 }
 
@@ -254,11 +254,11 @@ void Simulation::Quiet() {
   active_ = false;
   scene_.faults_on = false;
   disk_.faults = {};
-  world_.Note("faults end");
+  world_.Happens("faults end");
   world_.RunUntil(world_.instant() + hours(2),
                   [this] { return engine_->state() == EngineModel::State::kRunning; });
   if (engine_->state() != EngineModel::State::kRunning) {
-    return world_.Violated("liveness", "a drain does not end");
+    return world_.Violated("liveness (drain)", "a drain does not end");
   }
   if (options_.controls) engine_->UseTable(DrawTable(world_, options_, domains_, false));
   const Instant last = world_.instant() + hours(24);
@@ -280,7 +280,7 @@ void Simulation::EndAll() {
                   [this] { return engine_->state() == EngineModel::State::kDown; });
   if (world_.violated()) return;
   if (engine_->state() != EngineModel::State::kDown) {
-    return world_.Violated("liveness", "an empty engine does not come to rest");
+    return world_.Violated("liveness (drain)", "an empty engine does not come to rest");
   }
   absl::StatusOr<spool::Recovered> recovered = spool::Recover(disk_);
   CHECK(recovered.ok());
@@ -291,6 +291,7 @@ void Simulation::EndAll() {
 }
 
 SimulationResult Simulation::Run() {
+  const Instant begin = world_.instant();
   MakeDomains();
   std::vector<policy::ControlsEntry> entries;
   if (options_.controls) entries = DrawTable(world_, options_, domains_, true);
@@ -301,21 +302,28 @@ SimulationResult Simulation::Run() {
   world_.RunUntil(world_.instant() + options_.active);
   if (!world_.violated()) Quiet();
   if (!world_.violated()) EndAll();
-  SimulationResult result = {.good = !world_.violated(),
-                             .violation = world_.violation(),
-                             .trace_hash = world_.trace_hash(),
-                             .messages = ledger_.messages.size(),
-                             .deliveries = ledger_.deliveries.size(),
-                             .calls = limits_.calls(),
-                             .starts = engine_->number_of_starts(),
-                             .virtual_seconds = Seconds(world_.instant().time_since_epoch())};
-  return result;
+  return {.checker = world_.violated_checker(),
+          .violation = world_.violation(),
+          .trace_hash = world_.trace_hash(),
+          .totals = {.messages = ledger_.messages.size(),
+                     .deliveries = ledger_.deliveries.size(),
+                     .calls = limits_.calls(),
+                     .starts = engine_->number_of_starts(),
+                     .virtual_seconds = Seconds(world_.instant() - begin)}};
 }
 
 }  // namespace
 
-SimulationResult Simulate(uint64_t seed, bool prints_trace) {
-  auto simulation = std::make_unique<Simulation>(seed, prints_trace);
+void Totals::Add(const Totals& other) {
+  messages += other.messages;
+  deliveries += other.deliveries;
+  calls += other.calls;
+  starts += other.starts;
+  virtual_seconds += other.virtual_seconds;
+}
+
+SimulationResult Simulate(const Case& which, bool prints_trace) {
+  auto simulation = std::make_unique<Simulation>(which, prints_trace);
   return simulation->Run();
 }
 

@@ -6,20 +6,30 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/sim/options.h"
+
 namespace sluice::sim {
 
-struct SimulationResult {
-  bool good = false;
-  std::string violation;  // Which checker, when, what.
-  uint64_t trace_hash = 0;
-  // For reading along.
+// For reading along.
+struct Totals {
   uint64_t messages = 0;
   uint64_t deliveries = 0;
   uint64_t calls = 0;
   uint64_t starts = 0;
   double virtual_seconds = 0;
+
+  void Add(const Totals& other);
 };
 
-SimulationResult Simulate(uint64_t seed, bool prints_trace = false);
+struct SimulationResult {
+  std::string checker;    // That was violated; empty: none.
+  std::string violation;  // When, and what.
+  uint64_t trace_hash = 0;
+  Totals totals;
+
+  bool good() const { return checker.empty(); }
+};
+
+SimulationResult Simulate(const Case& which, bool prints_trace = false);
 
 }  // namespace sluice::sim

@@ -14,8 +14,16 @@ World::World(uint64_t seed, bool prints_trace) : random_(seed), prints_trace_(pr
 
 void World::At(Instant when, Act act) {
   if (when == kNever) return;
-  events_.push_back({std::max(when, now_), sequence_++, std::move(act)});
-  std::push_heap(events_.begin(), events_.end(), Later);
+  auto slot = static_cast<uint32_t>(acts_.size());
+  if (free_acts_.empty()) {
+    acts_.push_back(std::move(act));
+  } else {
+    slot = free_acts_.back();
+    free_acts_.pop_back();
+    acts_[slot] = std::move(act);
+  }
+  events_.push_back({std::max(when, now_), sequence_++, slot});
+  std::push_heap(events_.begin(), events_.end(), Later());
 }
 
 bool World::RunUntil(Instant end, const std::function<bool()>& enough) {
@@ -25,11 +33,13 @@ bool World::RunUntil(Instant end, const std::function<bool()>& enough) {
       now_ = std::max(now_, end);
       return true;
     }
-    std::pop_heap(events_.begin(), events_.end(), Later);
-    Event event = std::move(events_.back());
+    std::pop_heap(events_.begin(), events_.end(), Later());
+    const Event event = events_.back();
     events_.pop_back();
     now_ = event.when;
-    event.act();
+    Act act = std::move(acts_[event.act]);  // Acts that it asks for may move the others.
+    free_acts_.push_back(event.act);
+    act();
   }
   return false;
 }
@@ -63,7 +73,8 @@ void World::Note(absl::string_view what, uint64_t a, uint64_t b, absl::string_vi
 
 void World::Violated(absl::string_view checker, std::string what) {
   if (violated()) return;
-  violation_ = absl::StrCat(checker, " at ", TimeText(now_), ": ", what);
+  checker_ = std::string(checker);
+  violation_ = absl::StrCat("at ", TimeText(now_), ": ", what);
 }
 
 std::string TimeText(Instant instant) {

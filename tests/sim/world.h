@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/base/random.h"
 #include "engine/base/time.h"
+#include "tests/sim/act.h"
 
 namespace sluice::sim {
 
@@ -30,7 +31,6 @@ class World {
   Random& random() { return random_; }
 
   // --- What is going to happen.
-  using Act = std::function<void()>;
   void At(Instant when, Act act);
   void After(Duration delay, Act act) { At(now_ + delay, std::move(act)); }
   // Lets everything up to `end` happen, or until `enough` says so (asked after each event). The
@@ -46,10 +46,19 @@ class World {
   // --- The trace. `what` is a literal; the numbers say of what.
   void Note(absl::string_view what, uint64_t a = 0, uint64_t b = 0, absl::string_view text = "");
   uint64_t trace_hash() const { return hash_; }
+  // The same of what concerns the outside or a message: while there is none of these, nothing
+  // happens.
+  void Happens(absl::string_view what, uint64_t a = 0, uint64_t b = 0,
+               absl::string_view text = "") {
+    ++happenings_;
+    Note(what, a, b, text);
+  }
+  uint64_t happenings() const { return happenings_; }
 
   // --- Checkers. The first violation counts, and ends the run.
   void Violated(absl::string_view checker, std::string what);
-  bool violated() const { return !violation_.empty(); }
+  bool violated() const { return !checker_.empty(); }
+  const std::string& violated_checker() const { return checker_; }
   const std::string& violation() const { return violation_; }
 
  private:
@@ -58,19 +67,25 @@ class World {
   struct Event {
     Instant when;
     uint64_t sequence = 0;
-    Act act;
+    uint32_t act = 0;  // In acts_.
   };
-  static bool Later(const Event& a, const Event& b) {
-    return a.when != b.when ? a.when > b.when : a.sequence > b.sequence;
-  }
+  struct Later {
+    bool operator()(const Event& a, const Event& b) const {
+      return a.when != b.when ? a.when > b.when : a.sequence > b.sequence;
+    }
+  };
 
   Duration wall_step_{};
   Instant now_ = Instant(std::chrono::seconds(1000));
   Random random_;
   std::vector<Event> events_;  // A heap, the next one in front.
+  std::vector<Act> acts_;
+  std::vector<uint32_t> free_acts_;
   uint64_t sequence_ = 0;
   bool prints_trace_;
+  uint64_t happenings_ = 0;
   uint64_t hash_ = 0x9e3779b97f4a7c15;
+  std::string checker_;
   std::string violation_;
 };
 
