@@ -135,6 +135,13 @@ void Dispatcher::LookAt(Destination& destination) {
   }
 }
 
+bool Dispatcher::AnyToLookAt(const Destination& destination) {
+  for (const Lane& lane : destination.lanes) {
+    if (lane.hook.linked()) return true;
+  }
+  return false;
+}
+
 // A lane without mail and connections ends, and with the last of them perhaps the destination.
 void Dispatcher::EndIfIdle(Lane& lane, Now now) {
   if (!lane.queue.empty() || !lane.connections.empty()) return;
@@ -450,7 +457,9 @@ void Dispatcher::Turn(Now now) {
     if (const Lane* next = to_look_at_.Front()) next->destination->budget.Foresee();
     const Handle destination = destinations_.HandleOf(*lane.destination);
     Advance(lane, now);
-    if (Destination* still = destinations_.Find(destination)) KeepWindows(*still, now);
+    // After the last of its lanes: one that has nothing to send now speaks for no other.
+    Destination* still = destinations_.Find(destination);
+    if (still != nullptr && !AnyToLookAt(*still)) KeepWindows(*still, now);
     HandleEvents(now);
   }
   AwaitSources(now);

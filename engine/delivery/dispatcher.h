@@ -137,6 +137,7 @@ class Dispatcher {
   Lane* FindLane(Destination& destination, uint32_t pool) const;
   void LookAt(Lane& lane);
   void LookAt(Destination& destination);
+  static bool AnyToLookAt(const Destination& destination);
   void RefreshControls(Destination& destination, Now now);
   void Rescope(Destination& destination, const policy::Limits& before, Now now);
   void RefreshSome();
