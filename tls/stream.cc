@@ -66,58 +66,112 @@ std::string Describe(WOLFSSL* ssl, int error) {
                       error, ")");
 }
 
+// wolfSSL's callbacks read from a buffer and say when that is empty, and write to one that never
+// refuses; so its known troubles with a full socket cannot arise (reliability: PR 7001, 7237, 981).
+class WolfStream final : public Stream {
+ public:
+  explicit WolfStream(std::shared_ptr<const Context> context);
+  ~WolfStream() override { wolfSSL_free(ssl_); }
+
+  // False: descriptors or memory have run out.
+  bool made() const { return ssl_ != nullptr; }
+  void BeClient(absl::string_view server_name, std::unique_ptr<Session> session);
+
+  void Feed(absl::string_view ciphertext) override {
+    if (!closed_) input_.append(ciphertext.data(), ciphertext.size());
+  }
+  Step Handshake() override;
+  bool Seal(absl::string_view plaintext) override;
+  Opened Open(std::string& plaintext) override;
+  void Close() override;
+  std::unique_ptr<Session> TakeSession() override;
+
+  void TakeChain(const WOLFSSL_X509_STORE_CTX& store);
+
+ private:
+  Step FailByError(int error) { return Fail(FaultOf(ssl_, error), Describe(ssl_, error)); }
+  Step Establish();
+  void TakeInput(size_t bytes);
+  void CountRecords(absl::string_view bytes);
+
+  // wolfSSL's callbacks.
+  static int OnRead(WOLFSSL* ssl, char* into, int bytes, void* stream);
+  static int OnWrite(WOLFSSL* ssl, char* from, int bytes, void* stream);
+  static int OnTicket(WOLFSSL* ssl, const unsigned char* ticket, int bytes, void* stream);
+
+  std::shared_ptr<const Context> context_;
+  WOLFSSL* ssl_ = nullptr;
+  bool client_ = false;
+  bool established_ = false;
+  bool closed_ = false;  // The peer has said that no more comes: what does is dropped.
+  bool ticket_came_ = false;
+  bool session_taken_ = false;
+  uint64_t fed_bytes_ = 0;  // That the handshake has read.
+
+  // Of the records read since then.
+  std::string header_;           // The front of a header whose end has not come.
+  size_t record_left_ = 0;       // Of the record behind it.
+  uint32_t barren_records_ = 0;  // That have brought no plaintext.
+
+  std::string input_;
+  size_t input_read_ = 0;  // Of input_, from the front.
+};
+
 }  // namespace
 
 // Takes the whole chain at the first of its calls; later ones are about the same.
 int CollectChain(int, WOLFSSL_X509_STORE_CTX* store) {
-  auto* stream = static_cast<Stream*>(store->userCtx);
-  std::vector<std::vector<std::byte>>& chain = stream->facts_.chain;
-  if (!chain.empty()) return 1;
-  for (int i = 0; i < store->totalCerts; ++i) {
-    const auto* der = reinterpret_cast<const std::byte*>(store->certs[i].buffer);
-    chain.emplace_back(der, der + store->certs[i].length);
-  }
+  static_cast<WolfStream*>(store->userCtx)->TakeChain(*store);
   return 1;
 }
 
-Stream::Stream(std::shared_ptr<const Context> context) : context_(std::move(context)) {
+void WolfStream::TakeChain(const WOLFSSL_X509_STORE_CTX& store) {
+  if (!facts_.chain.empty()) return;
+  for (int i = 0; i < store.totalCerts; ++i) {
+    const auto* der = reinterpret_cast<const std::byte*>(store.certs[i].buffer);
+    facts_.chain.emplace_back(der, der + store.certs[i].length);
+  }
+}
+
+WolfStream::WolfStream(std::shared_ptr<const Context> context) : context_(std::move(context)) {
   ssl_ = wolfSSL_new(context_->get());
   if (ssl_ == nullptr) return;
-  wolfSSL_SSLSetIORecv(ssl_, &Stream::OnRead);
-  wolfSSL_SSLSetIOSend(ssl_, &Stream::OnWrite);
+  wolfSSL_SSLSetIORecv(ssl_, &WolfStream::OnRead);
+  wolfSSL_SSLSetIOSend(ssl_, &WolfStream::OnWrite);
   wolfSSL_SetIOReadCtx(ssl_, this);
   wolfSSL_SetIOWriteCtx(ssl_, this);
   wolfSSL_SetCertCbCtx(ssl_, this);
 }
 
-std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
-                                       absl::string_view server_name,
-                                       std::unique_ptr<Session> session) {
-  std::unique_ptr<Stream> stream(new Stream(std::move(context)));
-  if (stream->ssl_ == nullptr) return nullptr;
-  stream->client_ = true;
+void WolfStream::BeClient(absl::string_view server_name, std::unique_ptr<Session> session) {
+  client_ = true;
   if (!server_name.empty()) {
-    const int named = wolfSSL_UseSNI(stream->ssl_, WOLFSSL_SNI_HOST_NAME, server_name.data(),
+    const int named = wolfSSL_UseSNI(ssl_, WOLFSSL_SNI_HOST_NAME, server_name.data(),
                                      static_cast<unsigned short>(server_name.size()));
     CHECK(named == WOLFSSL_SUCCESS);
   }
-  if (session != nullptr) wolfSSL_set_session(stream->ssl_, session->get());
-  wolfSSL_set_SessionTicket_cb(stream->ssl_, &Stream::OnTicket, stream.get());
-  wolfSSL_UseKeyShare(stream->ssl_, WOLFSSL_ECC_X25519);
+  if (session != nullptr) wolfSSL_set_session(ssl_, session->get());
+  wolfSSL_set_SessionTicket_cb(ssl_, &WolfStream::OnTicket, this);
+  wolfSSL_UseKeyShare(ssl_, WOLFSSL_ECC_X25519);
+}
+
+std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
+                                       absl::string_view server_name,
+                                       std::unique_ptr<Session> session) {
+  auto stream = std::make_unique<WolfStream>(std::move(context));
+  if (!stream->made()) return nullptr;
+  stream->BeClient(server_name, std::move(session));
   return stream;
 }
 
 std::unique_ptr<Stream> Stream::Server(std::shared_ptr<const Context> context) {
-  std::unique_ptr<Stream> stream(new Stream(std::move(context)));
-  return stream->ssl_ == nullptr ? nullptr : std::move(stream);
+  auto stream = std::make_unique<WolfStream>(std::move(context));
+  if (!stream->made()) return nullptr;
+  return stream;
 }
 
-Stream::~Stream() {
-  wolfSSL_free(ssl_);
-}
-
-int Stream::OnRead(WOLFSSL*, char* into, int bytes, void* context) {
-  auto* stream = static_cast<Stream*>(context);
+int WolfStream::OnRead(WOLFSSL*, char* into, int bytes, void* context) {
+  auto* stream = static_cast<WolfStream*>(context);
   const size_t left = stream->input_.size() - stream->input_read_;
   if (left == 0) return WOLFSSL_CBIO_ERR_WANT_READ;
   const size_t take = std::min(left, static_cast<size_t>(bytes));
@@ -126,18 +180,18 @@ int Stream::OnRead(WOLFSSL*, char* into, int bytes, void* context) {
   return static_cast<int>(take);
 }
 
-int Stream::OnWrite(WOLFSSL*, char* from, int bytes, void* context) {
-  auto* stream = static_cast<Stream*>(context);
+int WolfStream::OnWrite(WOLFSSL*, char* from, int bytes, void* context) {
+  auto* stream = static_cast<WolfStream*>(context);
   stream->output_.append(from, static_cast<size_t>(bytes));
   return bytes;
 }
 
-int Stream::OnTicket(WOLFSSL*, const unsigned char*, int, void* context) {
-  static_cast<Stream*>(context)->ticket_came_ = true;
+int WolfStream::OnTicket(WOLFSSL*, const unsigned char*, int, void* context) {
+  static_cast<WolfStream*>(context)->ticket_came_ = true;
   return 0;
 }
 
-void Stream::TakeInput(size_t bytes) {
+void WolfStream::TakeInput(size_t bytes) {
   input_read_ += bytes;
   if (established_) {
     CountRecords(absl::string_view(input_).substr(input_read_ - bytes, bytes));
@@ -150,7 +204,7 @@ void Stream::TakeInput(size_t bytes) {
 }
 
 // RFC 8446 5.1: type, version and the length of what follows.
-void Stream::CountRecords(absl::string_view bytes) {
+void WolfStream::CountRecords(absl::string_view bytes) {
   while (!bytes.empty()) {
     const size_t skipped = std::min(record_left_, bytes.size());
     record_left_ -= skipped;
@@ -166,9 +220,9 @@ void Stream::CountRecords(absl::string_view bytes) {
   }
 }
 
-Step Stream::Handshake() {
+Step WolfStream::Handshake() {
   CHECK(!established_);
-  if (fault_ != StreamFault::kNone) return Step::kFailed;
+  if (fault() != StreamFault::kNone) return Step::kFailed;
   const int result = client_ ? wolfSSL_connect(ssl_) : wolfSSL_accept(ssl_);
   if (result == WOLFSSL_SUCCESS) return Establish();
   const int error = wolfSSL_get_error(ssl_, result);
@@ -179,7 +233,7 @@ Step Stream::Handshake() {
   return Step::kNeedsInput;
 }
 
-Step Stream::Establish() {
+Step WolfStream::Establish() {
   facts_.protocol = wolfSSL_get_version(ssl_);
   const char* suite = wolfSSL_get_cipher_name(ssl_);
   facts_.cipher = std::string(OfferedSuite(suite));
@@ -195,20 +249,10 @@ Step Stream::Establish() {
   return Step::kEstablished;
 }
 
-Step Stream::Fail(StreamFault fault, absl::string_view detail) {
-  fault_ = fault;
-  detail_ = std::string(detail);
-  return Step::kFailed;
-}
-
-Step Stream::FailByError(int error) {
-  return Fail(FaultOf(ssl_, error), Describe(ssl_, error));
-}
-
-bool Stream::Seal(absl::string_view plaintext) {
+bool WolfStream::Seal(absl::string_view plaintext) {
   CHECK(established_);
   while (!plaintext.empty()) {
-    if (fault_ != StreamFault::kNone) return false;
+    if (fault() != StreamFault::kNone) return false;
     const int asked = static_cast<int>(std::min(plaintext.size(), kRecordBytesMax));
     const int written = wolfSSL_write(ssl_, plaintext.data(), asked);
     if (written <= 0) {
@@ -220,11 +264,11 @@ bool Stream::Seal(absl::string_view plaintext) {
   return true;
 }
 
-Stream::Opened Stream::Open(std::string& plaintext) {
+Stream::Opened WolfStream::Open(std::string& plaintext) {
   CHECK(established_);
   std::array<char, kRecordBytesMax> buffer;
   if (closed_) return Opened::kClosed;
-  while (fault_ == StreamFault::kNone) {
+  while (fault() == StreamFault::kNone) {
     const int read = wolfSSL_read(ssl_, buffer.data(), static_cast<int>(buffer.size()));
     if (read > 0) {
       plaintext.append(buffer.data(), static_cast<size_t>(read));
@@ -253,11 +297,11 @@ Stream::Opened Stream::Open(std::string& plaintext) {
   return Opened::kFailed;
 }
 
-void Stream::Close() {
-  if (established_ && fault_ == StreamFault::kNone) wolfSSL_shutdown(ssl_);
+void WolfStream::Close() {
+  if (established_ && fault() == StreamFault::kNone) wolfSSL_shutdown(ssl_);
 }
 
-std::unique_ptr<Session> Stream::TakeSession() {
+std::unique_ptr<Session> WolfStream::TakeSession() {
   // A ticket that was offered stands in the session until a new one comes.
   if (session_taken_ || !ticket_came_ || !established_) return nullptr;
   WOLFSSL_SESSION* session = wolfSSL_get1_session(ssl_);
