@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "engine/base/time.h"
 #include "tests/sim/network.h"
+#include "tests/sim/toy_tls.h"
 #include "tests/sim/world.h"
 
 namespace sluice::sim {
@@ -23,7 +24,9 @@ struct Delivery {
   uint32_t transaction = 0;  // On it, from 1.
   uint64_t reply_end = 0;    // Where in the peer's stream its 250 ends; 0: it was never said.
   bool garbled = false;  // The peer said something on this connection that breaks off a session.
-  uint32_t life = 0;     // Of the engine.
+  bool told = false;     // An event that was released says that it is done.
+  const ToyCertificate* shown = nullptr;  // Under TLS: what the peer had shown. Null: in clear.
+  uint32_t life = 0;                      // Of the engine.
   Instant when{};
 };
 
@@ -34,6 +37,7 @@ struct RecipientFacts {
   bool may_bounce = false;           // Somebody has said something that is final.
   std::vector<uint32_t> deliveries;  // Numbers of Ledger::deliveries.
   uint32_t reports = 0;              // Bounces about it that a peer took, each counted once.
+  uint32_t told = 0;                 // Events that say that it was delivered, or may have been.
   bool bounced = false;              // The engine said so in an event that was released,
   bool final = false;                // or that it was delivered.
   bool given_up = false;             // It bounced, by an event that a crash may have swallowed.
@@ -68,8 +72,15 @@ struct ReportFacts {
   bool final = false;
 };
 
+struct HostFacts {
+  std::string name;
+  bool start_tls = false;
+  ToyCertificate certificate;
+};
+
 struct DomainFacts {
   std::string name;
+  std::vector<HostFacts> hosts;
   bool exists = true;  // Else its route is a permanent failure.
   bool may_bounce = false;
 };
@@ -102,6 +113,16 @@ class Ledger {
 
   // Whether the engine has read all of the answer that confirmed it.
   bool Confirmed(const Delivery& delivery) const;
+
+  // Nobody can know: the answer did not come whole, or the outcome was lost with the machine.
+  bool InDoubt(const Delivery& delivery) const {
+    return !Confirmed(delivery) || (delivery.life <= unclean_life && !delivery.told);
+  }
+  // So an event said, of what was delivered in this life.
+  void Told(const std::vector<uint32_t>& numbers) {
+    for (const uint32_t number : numbers)
+      deliveries[number].told |= deliveries[number].life == life;
+  }
 
   // A peer took this, as it came (after unstuffing), for these. Returns the numbers of the
   // deliveries, whose reply_end is to be set when the answer is written.

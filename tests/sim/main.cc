@@ -16,6 +16,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "tests/sim/minimise.h"
 #include "tests/sim/options.h"
@@ -124,14 +125,12 @@ class Campaign {
     return failed_;
   }
 
-  void PrintTotals(const char* after) const {
-    std::printf(
-        "%llu messages injected, %llu taken by peers over %llu connections, %llu starts, "
-        "%.1f days%s\n",
-        static_cast<unsigned long long>(total_.messages),
-        static_cast<unsigned long long>(total_.deliveries),
-        static_cast<unsigned long long>(total_.calls),
-        static_cast<unsigned long long>(total_.starts), total_.virtual_seconds / 86400, after);
+  std::string TotalsText() const {
+    return absl::StrCat(total_.messages, " messages injected, ", total_.deliveries,
+                        " deliveries over ", total_.calls, " connections (", total_.sealed_calls,
+                        " under TLS), ", total_.in_doubt, " of them in doubt, ", total_.duplicates,
+                        " of them again; ", total_.starts, " starts, ",
+                        absl::StrFormat("%.1f", total_.virtual_seconds / 86400), " days");
   }
 
  private:
@@ -149,7 +148,8 @@ class Campaign {
       }
     }
     if (arguments_.progress && ended_ % kProgressEach == 0) {
-      PrintTotals(absl::StrCat("; ", ended_, " seeds so far, ", failed_, " bad").c_str());
+      std::printf("%llu seeds so far, %llu bad: %s\n", static_cast<unsigned long long>(ended_),
+                  static_cast<unsigned long long>(failed_), TotalsText().c_str());
     }
     std::fflush(stdout);
   }
@@ -194,7 +194,7 @@ int main(int argc, char** argv) {
   if (arguments.minimise) return RunMinimise(arguments);
   Campaign campaign(arguments);
   const uint64_t failed = campaign.Run();
-  campaign.PrintTotals("");
+  std::printf("%s\n", campaign.TotalsText().c_str());
   std::printf("simulate: %llu seeds, %llu failed\n",
               static_cast<unsigned long long>(arguments.count()),
               static_cast<unsigned long long>(failed));

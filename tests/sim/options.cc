@@ -39,6 +39,15 @@ void ForEachRate(Faults& faults, Visit visit) {
   visit("accept_error", faults.accept_error);
 }
 
+// Those that are drawn last: a seed's other options are what they were before there were these.
+template <class Visit>
+void ForEachTlsRate(Faults& faults, Visit visit) {
+  visit("start_tls", faults.start_tls);
+  visit("handshake", faults.handshake);
+  visit("handshakes_slow", faults.handshakes_slow);
+  visit("handshakes_refused", faults.handshakes_refused);
+}
+
 template <class Visit>
 void ForEachCount(Faults& faults, Visit visit) {
   visit("disk_errors", faults.disk_errors);
@@ -51,14 +60,16 @@ void ForEachCount(Faults& faults, Visit visit) {
   visit("clock_steps", faults.clock_steps);
 }
 
+void DrawRate(Random& random, double often, double& rate) {
+  if (!random.Chance(often)) return;
+  const double strength = random.Fraction();
+  rate = 0.002 + 0.3 * strength * strength;
+}
+
 void DrawFaults(Random& random, Faults& faults) {
   if (random.Chance(0.15)) return;
   const double often = random.Chance(0.5) ? 0.15 : 0.5;  // Of the faults, so many are there.
-  ForEachRate(faults, [&](const char*, double& rate) {
-    if (!random.Chance(often)) return;
-    const double strength = random.Fraction();
-    rate = 0.002 + 0.3 * strength * strength;
-  });
+  ForEachRate(faults, [&](const char*, double& rate) { DrawRate(random, often, rate); });
   ForEachCount(faults, [&](const char*, int& count) {
     if (random.Chance(often * 0.5)) count = static_cast<int>(random.Between(1, 3));
   });
@@ -98,6 +109,14 @@ Options DrawOptions(uint64_t seed) {
   options.scopes = options.controls && random.Chance(0.5);
   if (random.Chance(0.4)) options.sources = static_cast<uint32_t>(random.Between(1, 3));
   if (options.sources > 0 && random.Chance(0.4)) options.lost_addresses = int(random.Between(1, 4));
+  options.tls = options.controls && random.Chance(0.5);
+  options.intake_tls = options.tls && random.Chance(0.3);
+  if (options.tls && random.Chance(0.7)) {
+    ForEachTlsRate(options.faults, [&](const char*, double& rate) { DrawRate(random, 0.4, rate); });
+  }
+  options.new_routes = !options.one_host_only && random.Chance(0.3);
+  if (random.Chance(0.1)) DrawRate(random, 1, options.faults.open_error);
+  if (random.Chance(0.05)) options.faults.name_errors = static_cast<int>(random.Between(1, 2));
   return options;
 }
 
@@ -132,7 +151,13 @@ void ForEachOption(Options& o, Visit visit) {
   visit("lost_addresses", o.lost_addresses, 0);
   visit("notifications", o.notifications, false);
   visit("segment_bytes", o.segment_bytes, uint64_t{64 << 10});
+  visit("tls", o.tls, false);
+  visit("intake_tls", o.intake_tls, false);
+  visit("new_routes", o.new_routes, false);
+  visit("open_error", o.faults.open_error, 0);
+  visit("name_errors", o.faults.name_errors, 0);
   ForEachRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });
+  ForEachTlsRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });
   ForEachCount(o.faults, [&](const char* name, int& count) { visit(name, count, 0); });
 }
 
@@ -252,7 +277,8 @@ Options Case::Draw() const {
   Options options = from_least ? Options::Least() : DrawOptions(seed);
   for (const auto& [name, text] : settings) CHECK(options.Set(name, text));
   // What needs another option means nothing without it.
-  if (!options.controls) options.table_swaps = 0, options.scopes = false;
+  if (!options.controls) options.table_swaps = 0, options.scopes = options.tls = false;
+  if (!options.tls) options.intake_tls = false;
   if (options.sources == 0) options.lost_addresses = 0;
   return options;
 }

@@ -34,7 +34,14 @@ struct Faults {
   double stall = 0;         // Stops reading.
   double idle_421 = 0;      // Says 421 unasked between two transactions.
   double rset_refusal = 0;
-  double greylist = 0;  // Share of recipients that are first told 451.
+  double greylist = 0;   // Share of recipients that are first told 451.
+  double start_tls = 0;  // Answers STARTTLS with a refusal, garbage, silence, closing, or more.
+  double handshake = 0;  // Breaks the handshake off, or the session behind it.
+  // Of the engine's own pool of handshakes.
+  double handshakes_slow = 0;     // A flight that takes up to minutes.
+  double handshakes_refused = 0;  // Too many wait, or there is no room for one.
+  double open_error = 0;          // No socket can be opened: descriptors have run out.
+  int name_errors = 0;            // Of the disk: files cannot be made, renamed or removed.
   // Of names.
   double dns_temporary = 0;
   // Of injectors.
@@ -78,6 +85,9 @@ struct Options {
   int lost_addresses = 0;      // Of sources, for a while each.
   bool notifications = false;  // Injectors ask for them, and some peers offer DSN (RFC 3461).
   uint64_t segment_bytes = 256 << 10;
+  bool tls = false;         // Tables have levels of TLS, and most peers offer it.
+  bool intake_tls = false;  // Injectors may use it.
+  bool new_routes = false;  // Each answer of the resolver names some of the domain's hosts.
   Faults faults;
 
   // All at their least.

@@ -7,6 +7,7 @@
 #include "engine/spool/recovery.h"
 #include "engine/spool/stock.h"
 #include "tests/sim/checkers.h"
+#include "tests/sim/toy_environment.h"
 
 namespace sluice::sim {
 namespace {
@@ -23,12 +24,18 @@ constexpr uint64_t kIdleTurnsMax = 20000;
 constexpr uint64_t kIdleSyncsMax = 100;
 constexpr Duration kIdleSyncsIn = seconds(20);
 
+// Of so many turns one is followed by a look at what is held.
+constexpr uint64_t kTurnsALook = 16;
+
 }  // namespace
 
-EngineModel::EngineModel(Scene& scene, SimResolver& resolver, spool::MemoryDisk& disk,
-                         policy::BounceProfile profile, std::function<void()> ended)
+EngineModel::EngineModel(Scene& scene, SimResolver& resolver, SimHandshaker& handshaker,
+                         spool::MemoryDisk& disk, policy::BounceProfile profile,
+                         std::function<void()> ended)
     : scene_(scene),
       resolver_(resolver),
+      handshaker_(handshaker),
+      tls_(scene.options.tls ? ToyEnvironment() : nullptr),
       disk_(disk),
       profile_(std::move(profile)),
       ended_(std::move(ended)) {
@@ -94,8 +101,9 @@ bool EngineModel::Start(uint32_t shards) {
   std::vector<shard::Shard::Inheritance> inheritances =
       shard::Shard::Divide(*std::move(stock), shards);
   post_ = std::make_unique<shard::Post>(shards);
-  caps_ = std::make_unique<delivery::EngineCaps>(scene_.options.scopes ? 30 : 0, 0);
+  caps_ = std::make_unique<delivery::EngineCaps>(ConnectionsCap(), HandshakesCap());
   resolver_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
+  handshaker_.Begin(shards, [this](uint32_t number) { post_->Wake(number); });
   state_ = State::kRunning;
   nodes_.clear();
   nodes_.resize(shards);
@@ -103,6 +111,7 @@ bool EngineModel::Start(uint32_t shards) {
     if (!StartShard(number, std::move(inheritances[number]))) return false;
   }
   scene_.limits.OnTables(/*forgets=*/scene_.options.faults.clock_steps > 0);
+  scene_.policy.OnTables();
   return !scene_.world.violated();
 }
 
@@ -113,6 +122,7 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
       SimIo::Options{
           .shard = number,
           .accept_error = scene_.faults_on ? scene_.options.faults.accept_error * 0.3 : 0,
+          .open_error = scene_.options.faults.open_error * 0.3,
           .reorders = scene_.options.reorders},
       scene_.world, scene_.network, disk_, *this, [this, number, life = starts_] {
         if (life != starts_ || state_ == State::kDown) return;
@@ -125,18 +135,22 @@ bool EngineModel::StartShard(uint32_t number, shard::Shard::Inheritance inherita
   node.listener = *SocketAddress::Parse(absl::StrCat("127.0.0.", number + 1, ":2525"));
   shard::Shard::Options options = ShardOptions(number);
   options.intake.listeners.push_back({.socket = node.io->Listen(node.listener, {}),
-                                      .relay_from = {*sluice::Network::Parse("127.0.0.0/8")}});
+                                      .relay_from = {*sluice::Network::Parse("127.0.0.0/8")},
+                                      .certificate = scene_.options.intake_tls ? "toy" : ""});
   const shard::Shard::World world = {.io = node.io.get(),
                                      .disk = &disk_,
                                      .resolver = &resolver_,
+                                     .handshaker = tls_ != nullptr ? &handshaker_ : nullptr,
                                      .events = node.events.get(),
                                      .caps = caps_.get(),
                                      .sources = scene_.options.sources > 0 ? &sources_ : nullptr,
                                      .post = post_.get()};
   node.table_version = tables_.back()->version();
   post_->table_version(number).store(node.table_version);
+  node.options = options;
   node.shard = std::make_unique<shard::Shard>(
-      options, world, delivery::Dispatcher::Tables{.controls = tables_.back().get()}, now);
+      options, world, delivery::Dispatcher::Tables{.controls = tables_.back().get(), .tls = tls_},
+      now);
   post_->SetWaker(number, &node.io->waker());
   const absl::Status started = node.shard->Start(std::move(inheritance), now);
   if (!started.ok()) {
@@ -211,10 +225,12 @@ void EngineModel::TakeTurn(uint32_t number) {
   if (version != node.table_version) {
     node.table_version = version;
     scene_.limits.OnTables(/*forgets=*/false);
+    scene_.policy.OnTables();
   }
   if (Spins(node, without_completions, until)) {
     return scene_.world.Violated("liveness (spin)", absl::StrCat("shard ", number, " spins"));
   }
+  if (++node.turns % kTurnsALook == 0) CheckWithinBounds(scene_.world, *this);
   if (WritesForNothing(node)) {
     return scene_.world.Violated("liveness (writes)",
                                  absl::StrCat("shard ", number, " writes to its log ",
@@ -277,7 +293,7 @@ void EngineModel::UseTable(std::vector<policy::ControlsEntry> entries) {
       std::make_unique<policy::ControlsTable>(std::move(entries), tables_.size() + 1));
   scene_.world.Happens("new table", tables_.size());
   if (state_ == State::kDown) return;
-  told_.push_back({.controls = tables_.back().get()});
+  told_.push_back({.controls = tables_.back().get(), .tls = tls_});
   Tell({.kind = shard::MailKind::kTables, .tables = &told_.back()});
 }
 
@@ -313,6 +329,7 @@ void EngineModel::Crash(bool power) {
 }
 
 void EngineModel::Bury() {
+  handshaker_.Drop();
   for (Node& node : nodes_) node.shard.reset();
   for (Node& node : nodes_) {
     if (node.io != nullptr) buried_.push_back(std::move(node.io));
@@ -328,6 +345,43 @@ bool EngineModel::Empty() const {
     return home.messages() == 0 && !home.taking_up() && node.shard->intake().sessions() == 0 &&
            node.shard->dispatcher().connections() == 0;
   });
+}
+
+// What is of the shards together: their slabs do not know it.
+std::vector<EngineModel::Holding> EngineModel::Holdings() const {
+  std::vector<Holding> holdings;
+  uint64_t at_home = 0;
+  uint64_t at_destinations = 0;
+  for (uint32_t number = 0; number < shards(); ++number) {
+    const Node& node = nodes_[number];
+    if (node.shard == nullptr) continue;
+    shard::Shard& shard = *node.shard;
+    const shard::Shard::Options& options = node.options;
+    const uint64_t sessions = options.intake.sessions_max + intake::kRefusedSessionsMax;
+    const auto add = [&](const char* what, uint64_t held, uint64_t most) {
+      holdings.push_back({absl::StrCat("shard ", number, ", ", what), held, most});
+    };
+    add("messages", shard.home().messages(), options.home.messages_max);
+    add("parcels", shard.home().parcels(), options.home.parcels_max);
+    add("body blocks", shard.home().blocks_taken(), options.home.body_blocks);
+    add("sessions", shard.intake().sessions(), sessions);
+    add("connections", shard.dispatcher().connections(), options.dispatcher.connections_max);
+    add("destinations", shard.dispatcher().destinations(), options.dispatcher.destinations_max);
+    // A connection has one; so has a session, and one that was accepted is refused at once.
+    add("sockets", node.io->sockets(), sessions + options.dispatcher.connections_max + 2);
+    // One receives and one sends for each, and some more for the log, bodies and the listener.
+    add("operations", node.io->operations(),
+        2 * (sessions + options.dispatcher.connections_max) + options.home.body_blocks + 8);
+    at_home += shard.home().parcels();
+    at_destinations += shard.dispatcher().parcels();
+  }
+  holdings.push_back({"parcels at destinations", at_destinations, at_home});
+  const auto add_cap = [&](const char* what, const delivery::EngineCap& cap, uint32_t most) {
+    if (most > 0) holdings.push_back({what, cap.taken(), most});
+  };
+  add_cap("the engine's connections", caps_->connections, ConnectionsCap());
+  add_cap("the engine's handshakes", caps_->handshakes, HandshakesCap());
+  return holdings;
 }
 
 std::string EngineModel::Leftovers() const {
@@ -374,6 +428,7 @@ CallObserver::Answer EngineModel::OnCalling(uint32_t shard, int32_t descriptor,
   calls_[{shard, descriptor}] = call;
   called_[call] = host->second;
   scene_.limits.OnCalling(call, host->second->domain(), {.address = to.ip, .source = from});
+  scene_.policy.OnCalling(call, host->second->domain());
   if (!scene_.faults_on) return Answer::kTaken;
   if (scene_.world.Chance(scene_.options.faults.hang_call)) return Answer::kHangs;
   if (scene_.world.Chance(scene_.options.faults.refuse_call)) return Answer::kRefused;

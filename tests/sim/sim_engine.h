@@ -17,6 +17,7 @@
 #include "policy/sources.h"
 #include "tests/engine/spool/memory_disk.h"
 #include "tests/sim/sim_events.h"
+#include "tests/sim/sim_handshaker.h"
 #include "tests/sim/sim_io.h"
 #include "tests/sim/sim_peer.h"
 #include "tests/sim/sim_resolver.h"
@@ -28,8 +29,8 @@ class EngineModel : public CallObserver {
   enum class State : uint8_t { kDown, kRunning, kEnding };
 
   // All lent. `ended` is called when it is down after a drain.
-  EngineModel(Scene& scene, SimResolver& resolver, spool::MemoryDisk& disk,
-              policy::BounceProfile profile, std::function<void()> ended);
+  EngineModel(Scene& scene, SimResolver& resolver, SimHandshaker& handshaker,
+              spool::MemoryDisk& disk, policy::BounceProfile profile, std::function<void()> ended);
   ~EngineModel() override;
 
   void AddHost(const SocketAddress& address, PeerHost* host) { hosts_[address.ToString()] = host; }
@@ -51,6 +52,13 @@ class EngineModel : public CallObserver {
   uint32_t number_of_starts() const { return starts_; }
   // Nothing is queued, said or connected.
   bool Empty() const;
+  // What is held of what there is room for.
+  struct Holding {
+    std::string what;
+    uint64_t held = 0;
+    uint64_t most = 0;
+  };
+  std::vector<Holding> Holdings() const;
   // What is still held where nothing should be; empty: nothing.
   std::string Leftovers() const;
   const policy::Controls& InForce(const std::string& domain) const;
@@ -72,6 +80,8 @@ class EngineModel : public CallObserver {
     SocketAddress listener;
     Instant next_turn = kNever;
     uint64_t turn_serial = 0;
+    uint64_t turns = 0;
+    shard::Shard::Options options;  // As it was started.
     uint64_t table_version = 0;
     bool ended = false;
     // Turns that changed nothing, one after another: a shard that spins.
@@ -84,6 +94,8 @@ class EngineModel : public CallObserver {
   };
 
   void MakeSources();
+  uint32_t ConnectionsCap() const { return scene_.options.scopes ? 30 : 0; }  // 0: none.
+  uint32_t HandshakesCap() const { return scene_.options.scopes ? 10 : 0; }
   bool StartShard(uint32_t number, shard::Shard::Inheritance inheritance);
   shard::Shard::Options ShardOptions(uint32_t number);
   void ScheduleTurn(uint32_t number, Instant when);
@@ -96,6 +108,8 @@ class EngineModel : public CallObserver {
 
   Scene& scene_;
   SimResolver& resolver_;
+  SimHandshaker& handshaker_;
+  const std::shared_ptr<const tls::Environment> tls_;  // Null: no TLS.
   spool::MemoryDisk& disk_;
   const policy::BounceProfile profile_;
   policy::Sources sources_;

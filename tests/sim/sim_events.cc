@@ -37,7 +37,7 @@ void SimEvents::Emit(const Event& event, uint64_t batch) {
     case EventType::kTransientFailure:
       break;
     case EventType::kDelivery:
-      OnDelivery(held);
+      OnDelivery(held, event);
       break;
     case EventType::kBounce:
       OnBounce(held, event);
@@ -46,6 +46,7 @@ void SimEvents::Emit(const Event& event, uint64_t batch) {
       OnExpiration(held, event);
       break;
   }
+  if (recipient != nullptr) recipient->told += event.type == EventType::kDelivery || event.in_doubt;
   const bool final = event.type == EventType::kDelivery || event.type == EventType::kBounce ||
                      event.type == EventType::kExpiration;
   if (final) {
@@ -56,17 +57,46 @@ void SimEvents::Emit(const Event& event, uint64_t batch) {
   held_.push_back(std::move(held));
 }
 
-void SimEvents::OnDelivery(const Held& held) {
-  bool taken = false;
+void SimEvents::OnDelivery(const Held& held, const Event& event) {
+  const std::vector<uint32_t>* deliveries = nullptr;
   if (held.report) {
     const auto found = scene_.ledger.reports.find(held.id);
-    taken = found != scene_.ledger.reports.end() && !found->second.deliveries.empty();
+    if (found != scene_.ledger.reports.end()) deliveries = &found->second.deliveries;
   } else {
-    taken = !scene_.ledger.FindRecipient(held.recipient)->deliveries.empty();
+    deliveries = &scene_.ledger.FindRecipient(held.recipient)->deliveries;
   }
-  if (taken) return;
-  scene_.world.Violated("conservation",
-                        absl::StrCat(held.recipient, " is said to be delivered, and was not"));
+  if (deliveries == nullptr || deliveries->empty()) {
+    return scene_.world.Violated(
+        "conservation", absl::StrCat(held.recipient, " is said to be delivered, and was not"));
+  }
+  const bool any = std::any_of(deliveries->begin(), deliveries->end(), [&](uint32_t number) {
+    return SaysHow(event, scene_.ledger.deliveries[number]);
+  });
+  if (any) return;
+  scene_.world.Violated("policy",
+                        absl::StrCat(held.recipient, " is said to be delivered with TLS \"",
+                                     event.tls == nullptr ? absl::string_view("nothing")
+                                                          : policy::TlsResult(event.tls->decision),
+                                     "\", and was not"));
+}
+
+// In clear, or under TLS; and where it says verified, the certificate was good.
+bool SimEvents::SaysHow(const Event& event, const Delivery& delivery) const {
+  if (event.tls == nullptr) return delivery.shown == nullptr;
+  const std::string domain(event.destination);
+  switch (event.tls->decision.action) {
+    case policy::TlsAction::kClear:
+      return delivery.shown == nullptr;
+    case policy::TlsAction::kUnverified:
+      return delivery.shown != nullptr;
+    case policy::TlsAction::kVerified:
+      return delivery.shown != nullptr &&
+             scene_.policy.MetBy(domain, policy::TlsLevel::kRequireVerifyHosted, delivery.shown);
+    case policy::TlsAction::kReconnectClear:
+    case policy::TlsAction::kNextHost:
+      return false;
+  }
+  return false;
 }
 
 // What the engine must refuse by itself, since the server does not take it: too large (RFC 1870),
@@ -118,12 +148,17 @@ void SimEvents::Release(uint64_t durable_batch) {
     held_.pop_front();
     if (held.report) {
       const auto found = scene_.ledger.reports.find(held.id);
-      if (held.type == EventType::kDelivery && found != scene_.ledger.reports.end())
+      if (held.type == EventType::kDelivery && found != scene_.ledger.reports.end()) {
         found->second.final = true;
+        scene_.ledger.Told(found->second.deliveries);
+      }
       continue;
     }
     RecipientFacts& recipient = *scene_.ledger.FindRecipient(held.recipient);
-    if (held.type == EventType::kDelivery) recipient.final = true;
+    if (held.type == EventType::kDelivery) {
+      recipient.final = true;
+      scene_.ledger.Told(recipient.deliveries);
+    }
     if (held.type == EventType::kBounce || held.type == EventType::kExpiration)
       recipient.bounced = true;
   }

@@ -25,7 +25,8 @@ class SimEvents : public delivery::EventSink {
     std::string recipient;
     bool report = false;
   };
-  void OnDelivery(const Held& held);
+  void OnDelivery(const Held& held, const delivery::Event& event);
+  bool SaysHow(const delivery::Event& event, const Delivery& delivery) const;
   void OnBounce(const Held& held, const delivery::Event& event);
   bool RefusedByUs(const std::string& address, const delivery::Event& event) const;
   void OnExpiration(const Held& held, const delivery::Event& event);

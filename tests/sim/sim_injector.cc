@@ -35,6 +35,7 @@ std::string RecipientCommand(absl::string_view address, const RecipientFacts& re
 Injector::Injector(Scene& scene, std::vector<uint32_t> messages, const SocketAddress& listener)
     : scene_(scene), messages_(std::move(messages)) {
   pipelines_ = scene_.world.Chance(0.5);
+  wants_tls_ = scene_.options.intake_tls && scene_.world.Chance(0.7);
   Callee* callee = scene_.network.FindCallee(listener);
   SocketAddress from = *SocketAddress::Parse("127.0.0.1:40000");
   Connection& connection = scene_.network.Open(from, listener);
@@ -51,14 +52,20 @@ Injector::Injector(Scene& scene, std::vector<uint32_t> messages, const SocketAdd
 void Injector::OnArrival(Connection& connection) {
   if (gone_) return;
   const absl::string_view unread = connection.Unread(0);
-  input_.append(unread.data(), unread.size());
+  if (tls_ == nullptr) {
+    input_.append(unread.data(), unread.size());
+  } else {
+    tls_->Feed(unread);
+  }
   connection.Take(0, unread.size());
+  if (tls_ != nullptr) TakeFlight();
   for (size_t end = input_.find("\r\n"); end != std::string::npos && !gone_;
        end = input_.find("\r\n")) {
     const std::string line = input_.substr(0, end);
     input_.erase(0, end + 2);
     scene_.world.Happens("injector hears", connection.number(), 0, line);
     if (line.size() < 3) return scene_.world.Violated("injector", "hears " + line);
+    offered_tls_ |= line == "250-STARTTLS" || line == "250 STARTTLS";
     if (line.size() == 3 || line[3] == ' ') OnReply(std::atoi(line.substr(0, 3).c_str()), line);
   }
   if (gone_) return;
@@ -95,6 +102,15 @@ void Injector::OnReply(int code, absl::string_view text) {
       Expect(Waits::kEhlo);
       return Say("EHLO injector.test\r\n");
     case Waits::kEhlo:
+      if (secure_ && offered_tls_) {
+        return scene_.world.Violated("injector", "STARTTLS is offered under TLS");
+      }
+      if (!wants_tls_ || secure_) return BeginMessage();
+      if (!offered_tls_) return scene_.world.Violated("injector", "STARTTLS is not offered");
+      Expect(Waits::kStartTls);
+      return Say("STARTTLS\r\n");
+    case Waits::kStartTls:
+      if (code == 220) return BeginHandshake();
       return BeginMessage();
     case Waits::kMail:
       refused_ |= code >= 400;
@@ -127,6 +143,57 @@ void Injector::OnReply(int code, absl::string_view text) {
   }
   if (!pipelines_) Continue();
 }
+
+// -------------------------------------------------------------------------------------------------
+// TLS.
+
+void Injector::Say(const std::string& text) {
+  if (!secure_) return connection_->Write(0, text);
+  CHECK(tls_->Seal(text));
+  SendFlight();
+}
+
+void Injector::SendFlight() {
+  std::string flight;
+  tls_->TakeOutput(flight);
+  connection_->Write(0, flight);
+}
+
+// Some begin it and are gone, some say something else.
+void Injector::BeginHandshake() {
+  World& world = scene_.world;
+  if (!input_.empty()) return world.Violated("injector", "more than the 220 to STARTTLS");
+  tls_ = ToyStream::Client(world.random().Next(), world.Chance(0.5) ? "relay.test" : "");
+  tls_->Handshake();
+  if (scene_.faults_on && world.Chance(scene_.options.faults.injector_breaks)) {
+    if (world.Chance(0.5)) {
+      connection_->Write(0, "MAIL FROM:<somebody@else.test>\r\n");
+    } else {
+      SendFlight();
+    }
+    if (world.Chance(0.5)) BreakOff();
+    return;
+  }
+  SendFlight();
+}
+
+void Injector::TakeFlight() {
+  if (secure_) {
+    if (tls_->Open(input_) != tls::Stream::Opened::kFailed) return;
+    return scene_.world.Violated("injector", "is sent what cannot be opened");
+  }
+  const tls::Step step = tls_->Handshake();
+  SendFlight();
+  if (step != tls::Step::kEstablished) return;  // A failed one: the listener closes.
+  secure_ = true;
+  offered_tls_ = false;
+  Expect(Waits::kEhlo);
+  Say("EHLO injector.test\r\n");
+  tls_->Open(input_);
+}
+
+// -------------------------------------------------------------------------------------------------
+// Messages.
 
 void Injector::BeginMessage() {
   if (gone_) return;

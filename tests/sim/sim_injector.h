@@ -22,13 +22,26 @@ class Injector : public End {
   void OnArrival(Connection& connection) override;
 
  private:
-  enum class Waits : uint8_t { kGreeting, kEhlo, kMail, kRecipient, kData, kReset, kDot, kQuit };
+  enum class Waits : uint8_t {
+    kGreeting,
+    kEhlo,
+    kStartTls,
+    kMail,
+    kRecipient,
+    kData,
+    kReset,
+    kDot,
+    kQuit
+  };
 
   void OnReply(int code, absl::string_view text);
   void BeginMessage();
   void Continue();
   void SendBody();
-  void Say(const std::string& text) { connection_->Write(0, text); }
+  void Say(const std::string& text);
+  void BeginHandshake();
+  void TakeFlight();
+  void SendFlight();
   void Expect(Waits waits) { waits_.push_back(waits); }
   void Lost();
   void BreakOff();
@@ -41,6 +54,10 @@ class Injector : public End {
   bool pipelines_ = false;
   bool gone_ = false;
   std::string input_;
+  bool wants_tls_ = false;
+  bool offered_tls_ = false;
+  std::unique_ptr<ToyStream> tls_;
+  bool secure_ = false;
   std::deque<Waits> waits_;
   size_t recipients_said_ = 0;
   size_t recipients_accepted_ = 0;

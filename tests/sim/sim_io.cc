@@ -181,6 +181,7 @@ SocketAddress SimIo::PeerAddress(io::Socket socket) {
 io::Socket SimIo::OpenStream(Family family, const IpAddress& local) {
   CHECK(local.family == Family::kNone || local.family == family);
   if (local.family != Family::kNone && !observer_.HasAddress(local)) return {-EADDRNOTAVAIL};
+  if (world_.Chance(options_.open_error)) return {-EMFILE};
   const int32_t descriptor = NewSocket();
   SocketOf(descriptor).address.ip = local;
   SocketOf(descriptor).called_out = true;
@@ -426,6 +427,14 @@ void SimIo::DoWrite(Operation& operation) {
   for (const io::Bytes part : operation.parts) all += part.size();
   std::string bytes;
   const io::Bytes part = Gathered(operation, bytes, all);
+  // A write that fails may have written some of it.
+  const int error = disk_.faults.write_error;
+  if (error != 0 && all > 0 && world_.Chance(0.5)) {
+    disk_.faults.write_error = 0;
+    const io::Bytes some = part.first(world_.Between(0, all));
+    if (!some.empty()) disk_.Write(operation.descriptor, std::span(&some, 1), operation.offset);
+    disk_.faults.write_error = error;
+  }
   const int32_t result = disk_.Write(operation.descriptor, std::span(&part, 1), operation.offset);
   Complete(operation, result);
 }

@@ -47,7 +47,8 @@ class SimIo : public io::Io, public End, public Callee {
     uint32_t shard = 0;
     Duration file_latency_max = std::chrono::milliseconds(5);
     Duration sync_latency_max = std::chrono::milliseconds(30);
-    double accept_error = 0;  // That an accept ends with EMFILE.
+    double accept_error = 0;  // That an accept ends with EMFILE,
+    double open_error = 0;    // and that no socket can be opened for a call.
     bool reorders = false;
   };
   // All lent. `wake` is called when there is something to take a turn for.

@@ -13,6 +13,7 @@ namespace sluice::sim {
 namespace {
 
 using std::chrono::microseconds;
+using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
@@ -77,7 +78,7 @@ void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool
     answering_ = false;
     state_ = then;
     scene_.world.Happens("peer says", connection_.number(), call_, text);
-    connection_.Write(1, text + "\r\n");
+    Write(text + "\r\n");
     last_reply_ = connection_.bytes_written(1);
     if (barrier_next_) barrier_ = last_reply_;
     barrier_next_ = false;
@@ -187,8 +188,13 @@ void PeerSession::OnArrival(Connection&) {
   }
   if (deaf_) return;
   const absl::string_view unread = connection_.Unread(1);
-  input_.append(unread.data(), unread.size());
+  if (tls_ == nullptr) {
+    input_.append(unread.data(), unread.size());
+  } else {
+    tls_->Feed(unread);
+  }
   connection_.Take(1, unread.size());
+  if (secure_) Decipher();
   if (state_ == State::kGreeting) Judge(input_.empty(), "talks before the greeting");
   Process();
   if (state_ == State::kGone) return;
@@ -198,7 +204,11 @@ void PeerSession::OnArrival(Connection&) {
 
 void PeerSession::Process() {
   while (!answering_ && !deaf_ && state_ != State::kGone && !scene_.world.violated()) {
-    if (!(state_ == State::kBody ? TakeBody() : TakeCommand())) break;
+    if (state_ == State::kSecuring) {
+      if (!TakeHandshake()) break;
+    } else if (!(state_ == State::kBody ? TakeBody() : TakeCommand())) {
+      break;
+    }
   }
   if (state_ != State::kGone && !answering_ && connection_.finished(1)) Close(/*reset=*/false);
 }
@@ -217,16 +227,20 @@ bool PeerSession::TakeCommand() {
   Judge(line.find_first_of("\r\n") == std::string::npos, "a bare CR or LF in a command");
   const bool may_pipeline = offered_ && manners_.pipelining;
   const uint64_t must_have_read = may_pipeline ? barrier_ : last_reply_;
-  Judge(connection_.ReadWhenWriting(0, at) >= must_have_read,
+  Judge(connection_.ReadWhenWriting(0, StreamOf(at)) >= must_have_read,
         absl::StrCat("did not wait for the answer before \"", line, "\""));
-  if (absl::StartsWithIgnoreCase(line, "MAIL ")) mail_written_ = connection_.WrittenAt(0, at);
+  if (absl::StartsWithIgnoreCase(line, "MAIL ")) {
+    mail_written_ = connection_.WrittenAt(0, StreamOf(at));
+  }
   Obey(line);
   return true;
 }
 
 bool PeerSession::TakeBody() {
   if (body_scanned_ == 0 && !input_.empty()) {
-    Judge(connection_.ReadWhenWriting(0, input_at_) >= barrier_, "sends the body before the 354");
+    Judge(connection_.ReadWhenWriting(0, StreamOf(input_at_)) >= barrier_,
+          "sends the body before the 354");
+    scene_.policy.OnMail(call_, "a body", shown(), mail_written_);
   }
   if (input_.size() >= body_refused_after_) {
     body_refused_after_ = UINT64_MAX;
@@ -273,6 +287,7 @@ void PeerSession::Obey(absl::string_view line) {
     reset_owed_ = false;
     return Answer("250 2.0.0 reset", State::kReady);
   }
+  if (absl::EqualsIgnoreCase(line, "STARTTLS")) return ObeyStartTls();
   if (verb == "QUIT") {
     Judge(input_.empty(), "talks on after QUIT");
     if (scene_.faults_on && scene_.world.Chance(0.1)) return Close(scene_.world.Chance(0.5));
@@ -299,6 +314,7 @@ void PeerSession::ObeyHello(absl::string_view line) {
     if (manners_.size) absl::StrAppend(&text, "250-SIZE ", kPeerSizeMax, "\r\n");
     if (manners_.eight_bit) text += "250-8BITMIME\r\n";
     if (manners_.notifications) text += "250-DSN\r\n";
+    if (manners_.start_tls && !secure_) text += "250-STARTTLS\r\n";
     text += "250 HELP";
   }
   scene_.limits.OnOpened(call_);
@@ -306,10 +322,137 @@ void PeerSession::ObeyHello(absl::string_view line) {
   if (!scene_.faults_on || !scene_.world.Chance(scene_.options.faults.idle_421 * 0.3)) return;
   scene_.world.After(scene_.world.Delay(seconds(0), seconds(10)), [this] {
     if (state_ != State::kReady || answering_) return;
-    connection_.Write(1, "421 4.4.2 idle\r\n");
+    Write("421 4.4.2 idle\r\n");
     Close(/*reset=*/false);
   });
 }
+
+// -------------------------------------------------------------------------------------------------
+// TLS.
+
+void PeerSession::ObeyStartTls() {
+  World& world = scene_.world;
+  scene_.policy.OnStartTls(call_);
+  Judge(state_ == State::kReady && transactions_ == 0 && !secure_, "STARTTLS out of turn");
+  Judge(offered_ && manners_.start_tls, "STARTTLS was not offered");
+  Judge(input_.empty(), "goes on behind STARTTLS");
+  barrier_next_ = true;
+  if (scene_.faults_on && world.Chance(scene_.options.faults.start_tls)) {
+    switch (world.Between(0, 5)) {
+      case 0:
+        return Answer(Draw(world, {"454 4.7.0 not now", "502 5.5.1 what", "501 no"}), state_);
+      case 1:
+        garbled_ = true;
+        return Answer(Draw(world, {"what", "250 ok", "22 0", "354 go"}), state_);
+      case 2:
+        deaf_ = true;
+        return;
+      case 3:
+        return Close(world.Chance(0.5));
+      case 4:
+        return Answer("421 4.3.2 closing", state_, /*closes=*/true);
+      default:  // CVE-2021-38371 and its kin.
+        return Answer("220 go ahead\r\n250 injected", State::kSecuring);
+    }
+  }
+  Answer("220 2.0.0 go ahead", State::kSecuring);
+}
+
+uint64_t PeerSession::StreamOf(uint64_t at) const {
+  return secure_ ? tls_at_ + tls_->CiphertextOf(at) : at;
+}
+
+void PeerSession::Write(absl::string_view text) {
+  if (!secure_) return connection_.Write(1, text);
+  CHECK(tls_->Seal(text));
+  std::string sealed;
+  tls_->TakeOutput(sealed);
+  connection_.Write(1, sealed);
+}
+
+// What comes behind the 220 is the handshake's. True: it is over, and there may be more.
+bool PeerSession::TakeHandshake() {
+  if (tls_ == nullptr) {
+    tls_ = ToyStream::Server(scene_.world.random().Next(), manners_.certificate,
+                             /*asks_again=*/scene_.world.Chance(0.2));
+    tls_at_ = input_at_;
+    tls_->Feed(std::exchange(input_, {}));
+    input_at_ = 0;
+  }
+  TakeFlight();
+  return secure_ && state_ == State::kStart;
+}
+
+void PeerSession::TakeFlight() {
+  if (!tls_->fed()) return;
+  if (!std::exchange(flight_came_, true) && BreaksHandshake()) return;
+  const tls::Step step = tls_->Handshake();
+  if (tls_->heard_no_record()) scene_.policy.OnClearAfterStartTls(call_);
+  if (step == tls::Step::kFailed) return Close(/*reset=*/false);
+  SendFlight(scene_.world.Delay(microseconds(10), manners_.answer_max));
+  if (step != tls::Step::kEstablished) return;
+  scene_.world.Happens("peer is secure", connection_.number(), call_);
+  secure_ = true;
+  state_ = State::kStart;
+  offered_ = false;
+  last_reply_ = barrier_ = connection_.bytes_written(1);
+  // Who refuses our certificate under TLS 1.3 says so behind the handshake.
+  if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.handshake * 0.1)) {
+    tls_->SendAlert('h');
+    SendFlight(Duration(0));
+    deaf_ = true;
+    return;
+  }
+  Decipher();
+}
+
+void PeerSession::SendFlight(Duration delay) {
+  std::string flight;
+  tls_->TakeOutput(flight);
+  if (flight.empty()) return;
+  scene_.world.After(delay, [this, flight = std::move(flight)] {
+    if (state_ != State::kGone) connection_.Write(1, flight);
+  });
+}
+
+bool PeerSession::BreaksHandshake() {
+  World& world = scene_.world;
+  if (!scene_.faults_on || !world.Chance(scene_.options.faults.handshake)) return false;
+  switch (world.Between(0, 6)) {
+    case 0:
+    case 1:
+    case 2:
+      tls_->SendAlert(Draw(world, {"h", "p", "c"})[0]);
+      SendFlight(Duration(0));
+      deaf_ = true;
+      return true;
+    case 3:
+      connection_.Write(1, "454 4.7.0 TLS is not available\r\n");
+      deaf_ = true;
+      return true;
+    case 4:
+      Close(world.Chance(0.5));
+      return true;
+    case 5:
+      deaf_ = true;
+      return true;
+    default:  // Slowly.
+      tls_->Handshake();
+      SendFlight(world.Delay(milliseconds(10), seconds(60)));
+      return false;
+  }
+}
+
+void PeerSession::Decipher() {
+  const size_t before = input_.size();
+  const tls::Stream::Opened opened = tls_->Open(input_);
+  if (tls_->heard_no_record()) scene_.policy.OnClearAfterStartTls(call_);
+  if (input_.size() > before) scene_.policy.OnSealed(call_, manners_.certificate);
+  Judge(opened != tls::Stream::Opened::kFailed, "seals what cannot be opened");
+}
+
+// -------------------------------------------------------------------------------------------------
+// Transactions.
 
 // A parameter is there with this value, or, when it is empty, is not there.
 void PeerSession::JudgeParameter(absl::string_view parameters, absl::string_view name,
@@ -324,6 +467,7 @@ void PeerSession::JudgeParameter(absl::string_view parameters, absl::string_view
 void PeerSession::ObeyMail(absl::string_view line) {
   ++transactions_;
   scene_.limits.OnMail(call_);
+  scene_.policy.OnMail(call_, "MAIL", shown(), mail_written_);
   Judge(absl::ConsumePrefix(&line, "MAIL FROM:<"), "MAIL is not MAIL FROM:<");
   sender_ = std::string(line.substr(0, line.find('>')));
   line.remove_prefix(std::min(line.size(), sender_.size() + 1));
@@ -364,6 +508,7 @@ void PeerSession::ObeyRecipient(absl::string_view line) {
   Judge(seen_.insert(address).second, absl::StrCat(address, " twice in one transaction"));
   Judge(seen_.size() <= 100, "more than 100 recipients in one transaction");
   scene_.limits.OnRecipient(call_, mail_written_);
+  scene_.policy.OnMail(call_, "RCPT", shown(), mail_written_);
   if (!in_turn) {
     // Only as the rest of a group whose MAIL was refused.
     Judge(offered_ && manners_.pipelining && state_ == State::kReady && reset_owed_,
@@ -431,6 +576,7 @@ std::string PeerSession::Greylisted(RecipientFacts& recipient) {
 }
 
 void PeerSession::ObeyData() {
+  scene_.policy.OnMail(call_, "DATA", shown(), mail_written_);
   barrier_next_ = true;
   const bool in_turn = state_ == State::kRecipients || state_ == State::kMail;
   if (!in_turn) {
@@ -500,6 +646,7 @@ void PeerSession::TookIt(absl::string_view wire) {
   deliveries_ = scene_.ledger.Took(connection_, sender_, accepted_, message, garbled_);
   for (const uint32_t number : deliveries_) {
     scene_.ledger.deliveries[number].transaction = transactions_;
+    scene_.ledger.deliveries[number].shown = shown();
   }
 }
 

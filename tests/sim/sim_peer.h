@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "tests/sim/check_limits.h"
+#include "tests/sim/check_policy.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/network.h"
 #include "tests/sim/options.h"
 #include "tests/sim/sim_io.h"
+#include "tests/sim/toy_tls.h"
 #include "tests/sim/world.h"
 
 namespace sluice::sim {
@@ -29,6 +31,7 @@ struct Scene {
   Network& network;
   Ledger& ledger;
   LimitsChecker& limits;
+  PolicyChecker& policy;
   const Options& options;
   bool faults_on = true;
 };
@@ -42,6 +45,8 @@ struct Manners {
   bool notifications = false;            // DSN (RFC 3461).
   uint32_t recipients_max = UINT32_MAX;  // Of a transaction: then 452.
   bool multi_line = false;
+  bool start_tls = false;
+  ToyCertificate certificate;  // That it shows.
   Duration answer_max = std::chrono::milliseconds(1);
 };
 
@@ -52,15 +57,34 @@ class PeerSession : public End {
   void OnArrival(Connection& connection) override;
 
  private:
-  enum class State : uint8_t { kGreeting, kStart, kReady, kMail, kRecipients, kBody, kGone };
+  enum class State : uint8_t {
+    kGreeting,
+    kStart,
+    kReady,
+    kMail,
+    kRecipients,
+    kBody,
+    kSecuring,
+    kGone
+  };
   enum class Stage : uint8_t { kHello, kMail, kRecipient, kData, kDot, kOther };
 
   void Greet();
   void Process();
   bool TakeCommand();
   bool TakeBody();
+  bool TakeHandshake();
+  void TakeFlight();
+  bool BreaksHandshake();
+  void SendFlight(Duration delay);
+  void Decipher();
+  // Where in the stream of the connection the byte lies that is `at` in what was read.
+  uint64_t StreamOf(uint64_t at) const;
+  void Write(absl::string_view text);
+  const ToyCertificate* shown() const { return secure_ ? &manners_.certificate : nullptr; }
   void Obey(absl::string_view line);
   void ObeyHello(absl::string_view line);
+  void ObeyStartTls();
   void ObeyMail(absl::string_view argument);
   void ObeyRecipient(absl::string_view argument);
   void JudgeParameter(absl::string_view parameters, absl::string_view name,
@@ -80,14 +104,18 @@ class PeerSession : public End {
   void TookIt(absl::string_view wire);
 
   Scene& scene_;
-  const Manners manners_;
+  const Manners& manners_;  // The host's.
   const std::string domain_;
   const uint64_t call_;
   Connection& connection_;
 
   State state_ = State::kGreeting;
-  std::string input_;
-  uint64_t input_at_ = 0;  // Where in the stream it begins.
+  std::string input_;      // Opened, under TLS.
+  uint64_t input_at_ = 0;  // Where it begins in all that was read in clear, or under TLS.
+  std::unique_ptr<ToyStream> tls_;
+  uint64_t tls_at_ = 0;  // Where in the stream it begins.
+  bool secure_ = false;
+  bool flight_came_ = false;
   bool answering_ = false;
   bool deaf_ = false;  // Reads nothing more.
   bool garbled_ = false;

@@ -31,9 +31,19 @@ dns::Route SimResolver::Look(const std::string& domain) {
     return {.result = dns::RouteResult::kTemporary, .reason = "the name servers are away"};
   }
   dns::Route route = found->second;
+  if (scene_.options.new_routes) DropSome(route.hosts);
   route.ttl =
       scene_.world.Chance(0.1) ? Duration::max() : scene_.world.Delay(seconds(1), seconds(7200));
   return route;
+}
+
+// Not all of them.
+void SimResolver::DropSome(std::vector<dns::RouteHost>& hosts) {
+  if (hosts.empty()) return;
+  const uint64_t stays = scene_.world.Between(0, hosts.size() - 1);
+  uint64_t number = 0;
+  std::erase_if(
+      hosts, [&](const dns::RouteHost&) { return number++ != stays && scene_.world.Chance(0.4); });
 }
 
 void SimResolver::Poll(uint32_t shard, std::vector<dns::RouteAnswer>& answers) {

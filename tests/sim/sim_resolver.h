@@ -27,6 +27,7 @@ class SimResolver : public dns::Resolver {
 
  private:
   dns::Route Look(const std::string& domain);
+  void DropSome(std::vector<dns::RouteHost>& hosts);
 
   Scene& scene_;
   std::map<std::string, dns::Route> routes_;

@@ -19,8 +19,22 @@ void DrawScope(World& world, const Options& options, bool may_hold, policy::Cont
   }
 }
 
+void DrawTls(World& world, const CanMeet& can_meet, bool may_hold, policy::ControlsEntry& entry) {
+  if (world.Chance(0.8)) {
+    auto level = static_cast<policy::TlsLevel>(world.Between(0, policy::kTlsLevels - 1));
+    if (!may_hold && !can_meet(entry.domain, level)) level = policy::TlsLevel::kOn;
+    entry.tls.level = level;
+  }
+  if (world.Chance(0.3)) {
+    entry.tls.version_min = world.Chance(0.5) ? policy::TlsVersion::k12 : policy::TlsVersion::k13;
+  }
+  if (world.Chance(0.3)) entry.tls.sni = world.Chance(0.5);
+  if (world.Chance(0.3))
+    entry.tls.broken_memory = world.Delay(std::chrono::seconds(1), std::chrono::hours(1));
+}
+
 policy::ControlsEntry DrawEntry(World& world, const Options& options, std::string domain,
-                                bool may_hold) {
+                                const CanMeet& can_meet, bool may_hold) {
   policy::ControlsEntry entry = {.domain = std::move(domain)};
   if (world.Chance(0.6)) {
     entry.connections_max = world.Chance(0.4) ? 1 : static_cast<uint32_t>(world.Between(1, 20));
@@ -37,6 +51,7 @@ policy::ControlsEntry DrawEntry(World& world, const Options& options, std::strin
     entry.recipient_minutes = static_cast<uint32_t>(world.Between(1, 2));
   }
   if (options.scopes) DrawScope(world, options, may_hold, entry);
+  if (options.tls) DrawTls(world, can_meet, may_hold, entry);
   return entry;
 }
 
@@ -44,16 +59,16 @@ policy::ControlsEntry DrawEntry(World& world, const Options& options, std::strin
 
 std::vector<policy::ControlsEntry> DrawTable(World& world, const Options& options,
                                              const std::vector<std::string>& domains,
-                                             bool may_hold) {
+                                             const CanMeet& can_meet, bool may_hold) {
   std::vector<policy::ControlsEntry> entries;
-  entries.push_back(DrawEntry(world, options, "", may_hold));
+  entries.push_back(DrawEntry(world, options, "", can_meet, may_hold));
   std::set<std::string> parents;
   for (const std::string& domain : domains) {
     parents.insert(domain.substr(domain.find('.')));
-    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, domain, may_hold));
+    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, domain, can_meet, may_hold));
   }
   for (const std::string& parent : parents) {
-    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, parent, may_hold));
+    if (world.Chance(0.5)) entries.push_back(DrawEntry(world, options, parent, can_meet, may_hold));
   }
   return entries;
 }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,14 @@
 
 namespace sluice::sim {
 
-// `may_hold`: some may be told to take no recipients at all.
+// All hosts of the domain meet the level. Of the name of a default or partial entry: of all
+// domains.
+using CanMeet = std::function<bool(const std::string& domain, policy::TlsLevel level)>;
+
+// `may_hold`: some may be told to take no recipients at all, or to send nothing to hosts that
+// cannot meet the level of TLS.
 std::vector<policy::ControlsEntry> DrawTable(World& world, const Options& options,
                                              const std::vector<std::string>& domains,
-                                             bool may_hold);
+                                             const CanMeet& can_meet, bool may_hold);
 
 }  // namespace sluice::sim

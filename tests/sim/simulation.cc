@@ -30,7 +30,9 @@ class Simulation {
  private:
   void MakeDomains();
   void MakeDomain(uint32_t number);
-  Manners DrawManners();
+  Manners DrawManners(const std::string& domain, const std::string& host);
+  ToyCertificate DrawCertificate(const std::string& domain, const std::string& host);
+  std::vector<policy::ControlsEntry> DrawnTable(bool may_hold);
   void ScheduleTrouble();
   void AtSomeTime(std::function<void()> act);
   template <class Value>
@@ -48,8 +50,10 @@ class Simulation {
   Network network_;
   Ledger ledger_;
   LimitsChecker limits_;
+  PolicyChecker policy_;
   Scene scene_;
   SimResolver resolver_;
+  SimHandshaker handshaker_;
   spool::MemoryDisk disk_;
   std::vector<std::unique_ptr<PeerHost>> hosts_;
   std::vector<std::string> domains_;
@@ -57,6 +61,7 @@ class Simulation {
   std::unique_ptr<Injectors> injectors_;
   bool active_ = true;
   bool last_drain_ = false;
+  DuplicateSums duplicates_;
 };
 
 Simulation::Simulation(const Case& which, bool prints_trace)
@@ -70,8 +75,11 @@ Simulation::Simulation(const Case& which, bool prints_trace)
               [this](const std::string& domain) -> const policy::Controls& {
                 return engine_->InForce(domain);
               }),
-      scene_{world_, network_, ledger_, limits_, options_},
-      resolver_(scene_) {
+      policy_(world_,
+              [this](const std::string& domain) { return engine_->InForce(domain).tls.level; }),
+      scene_{world_, network_, ledger_, limits_, policy_, options_},
+      resolver_(scene_),
+      handshaker_(scene_) {
   policy::BounceProfile profile;
   profile.initial_retry = seconds(world_.Between(5, 120));
   profile.max_retry = minutes(world_.Between(5, 60));
@@ -80,7 +88,8 @@ Simulation::Simulation(const Case& which, bool prints_trace)
     profile.max_retries = static_cast<uint32_t>(world_.Between(2, 20));
   }
   ledger_.options = {.max_queue = profile.max_queue, .max_retries = profile.max_retries};
-  engine_ = std::make_unique<EngineModel>(scene_, resolver_, disk_, profile, [this] { OnEnded(); });
+  engine_ = std::make_unique<EngineModel>(scene_, resolver_, handshaker_, disk_, profile,
+                                          [this] { OnEnded(); });
   injectors_ = std::make_unique<Injectors>(scene_, [this] { return engine_->DrawListener(); });
 }
 
@@ -114,19 +123,26 @@ void Simulation::MakeDomain(uint32_t number) {
     for (uint64_t i = 0; i < addresses; ++i) {
       const IpAddress ip = *IpAddress::Parse(absl::StrCat("192.", number, ".", host, ".", i + 1));
       it.addresses.push_back(ip);
+      const Manners manners = DrawManners(name, it.name);
+      domain.hosts.push_back({.name = it.name,
+                              .start_tls = manners.start_tls && !manners.helo_only,
+                              .certificate = manners.certificate});
       hosts_.push_back(
-          std::make_unique<PeerHost>(scene_, name, SocketAddress{ip, it.port}, DrawManners()));
+          std::make_unique<PeerHost>(scene_, name, SocketAddress{ip, it.port}, manners));
       engine_->AddHost({ip, it.port}, hosts_.back().get());
     }
     route.hosts.push_back(std::move(it));
   }
+  std::vector<std::string> names;
+  for (const dns::RouteHost& host : route.hosts) names.push_back(host.name);
+  policy_.KnowHosts(name, std::move(names));
   std::stable_sort(
       route.hosts.begin(), route.hosts.end(),
       [](const dns::RouteHost& a, const dns::RouteHost& b) { return a.preference < b.preference; });
   resolver_.Add(name, std::move(route));
 }
 
-Manners Simulation::DrawManners() {
+Manners Simulation::DrawManners(const std::string& domain, const std::string& host) {
   Manners manners;
   manners.pipelining = options_.peers_pipeline && world_.Chance(0.8);
   if (world_.Chance(options_.plain_peers)) {
@@ -141,7 +157,49 @@ Manners Simulation::DrawManners() {
   manners.multi_line = world_.Chance(0.2);
   manners.notifications = options_.notifications && world_.Chance(0.5);
   manners.answer_max = world_.Delay(milliseconds(1), seconds(4));
+  if (!options_.tls) return manners;
+  manners.start_tls = world_.Chance(0.8);
+  manners.certificate = DrawCertificate(domain, host);
   return manners;
+}
+
+ToyCertificate Simulation::DrawCertificate(const std::string& domain, const std::string& host) {
+  ToyCertificate certificate = {.names = {domain}};
+  switch (world_.Between(0, 9)) {
+    case 0:
+    case 1:
+      certificate.names = {host};
+      break;
+    case 2:
+      certificate.names = {"other.test"};
+      break;
+    case 3:
+      certificate.expired = true;
+      break;
+    case 4:
+      certificate.trusted = false;
+      break;
+    case 5:
+      certificate.shown = false;
+      break;
+    default:
+      certificate.names.push_back(host);
+  }
+  return certificate;
+}
+
+std::vector<policy::ControlsEntry> Simulation::DrawnTable(bool may_hold) {
+  return DrawTable(
+      world_, options_, domains_,
+      [this](const std::string& domain, policy::TlsLevel level) {
+        const auto found = ledger_.domains.find(domain);
+        if (found == ledger_.domains.end()) return PolicyChecker::MetByAnybody(level);
+        const std::vector<HostFacts>& hosts = found->second.hosts;
+        return std::all_of(hosts.begin(), hosts.end(), [&](const HostFacts& host) {
+          return policy_.MetBy(domain, level, host.start_tls ? &host.certificate : nullptr);
+        });
+      },
+      may_hold);
 }
 
 // -------------------------------------------------------------------------------------------------
@@ -163,7 +221,7 @@ void Simulation::ForAWhile(Value& value, Value trouble, Value normal) {
 void Simulation::ScheduleTrouble() {
   const Faults& faults = options_.faults;
   for (int i = 0; i < options_.table_swaps; ++i) {
-    AtSomeTime([this] { engine_->UseTable(DrawTable(world_, options_, domains_, active_)); });
+    AtSomeTime([this] { engine_->UseTable(DrawnTable(active_)); });
   }
   for (int i = 0; i < faults.crashes + faults.power_cuts; ++i) {
     AtSomeTime([this, power = i >= faults.crashes] {
@@ -202,6 +260,9 @@ void Simulation::ScheduleTrouble() {
       ledger_.clock_steps += step;
       world_.StepWall(world_.Chance(0.5) ? step : -step);
     });
+  }
+  for (int i = 0; i < faults.name_errors; ++i) {
+    AtSomeTime([this] { ForAWhile(disk_.faults.name_error, EIO, 0); });
   }
   for (int i = 0; i < faults.read_errors; ++i) {
     AtSomeTime([this] { ForAWhile(disk_.faults.read_error, EIO, 0); });
@@ -260,12 +321,13 @@ void Simulation::Quiet() {
   if (engine_->state() != EngineModel::State::kRunning) {
     return world_.Violated("liveness (drain)", "a drain does not end");
   }
-  if (options_.controls) engine_->UseTable(DrawTable(world_, options_, domains_, false));
+  if (options_.controls) engine_->UseTable(DrawnTable(false));
   const Instant last = world_.instant() + hours(24);
   if (!world_.RunUntil(last, [this] { return engine_->Empty(); })) return;
   CheckDrained(world_, *engine_);
   if (world_.violated()) return;
   CheckConservation(ledger_);
+  duplicates_ = CheckDuplicateSums(ledger_);
   limits_.CheckWindows();
   // Destinations are forgotten when their windows are empty, and when what they know of a host's
   // failures (for up to the longest retry) is too old to be of use.
@@ -294,7 +356,7 @@ SimulationResult Simulation::Run() {
   const Instant begin = world_.instant();
   MakeDomains();
   std::vector<policy::ControlsEntry> entries;
-  if (options_.controls) entries = DrawTable(world_, options_, domains_, true);
+  if (options_.controls) entries = DrawnTable(true);
   engine_->UseTable(std::move(entries));
   engine_->Start(options_.shards);
   injectors_->Schedule(options_.messages, options_.active);
@@ -308,6 +370,9 @@ SimulationResult Simulation::Run() {
           .totals = {.messages = ledger_.messages.size(),
                      .deliveries = ledger_.deliveries.size(),
                      .calls = limits_.calls(),
+                     .sealed_calls = policy_.sealed_calls(),
+                     .duplicates = duplicates_.duplicates,
+                     .in_doubt = duplicates_.in_doubt,
                      .starts = engine_->number_of_starts(),
                      .virtual_seconds = Seconds(world_.instant() - begin)}};
 }
@@ -318,6 +383,9 @@ void Totals::Add(const Totals& other) {
   messages += other.messages;
   deliveries += other.deliveries;
   calls += other.calls;
+  sealed_calls += other.sealed_calls;
+  duplicates += other.duplicates;
+  in_doubt += other.in_doubt;
   starts += other.starts;
   virtual_seconds += other.virtual_seconds;
 }

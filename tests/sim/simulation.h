@@ -15,6 +15,9 @@ struct Totals {
   uint64_t messages = 0;
   uint64_t deliveries = 0;
   uint64_t calls = 0;
+  uint64_t sealed_calls = 0;  // Of these, under TLS.
+  uint64_t duplicates = 0;    // Of the deliveries: of what had been delivered before.
+  uint64_t in_doubt = 0;
   uint64_t starts = 0;
   double virtual_seconds = 0;
 
