@@ -13,15 +13,22 @@ void PolicyChecker::OnTables() {
 }
 
 void PolicyChecker::Refresh(const std::string& name, std::vector<Regime>& regimes) {
-  const TlsLevel level = in_force_(name);
-  if (!regimes.empty() && regimes.back().level == level) return;
-  regimes.push_back({.since = world_.instant(), .level = level});
+  const policy::TlsControls& controls = in_force_(name);
+  const bool remembers = controls.broken_memory > Duration::zero();
+  if (!regimes.empty() && regimes.back().level == controls.level) {
+    regimes.back().remembers |= remembers;
+    return;
+  }
+  const bool remembered = !regimes.empty() && regimes.back().remembers;
+  regimes.push_back(
+      {.since = world_.instant(), .level = controls.level, .remembers = remembers || remembered});
 }
 
 void PolicyChecker::OnCalling(uint64_t call, const std::string& domain) {
   std::vector<Regime>& regimes = regimes_[domain];
   Refresh(domain, regimes);
-  calls_[call] = {.domain = domain, .level = regimes.back().level};
+  calls_[call] = {
+      .domain = domain, .level = regimes.back().level, .remembers = regimes.back().remembers};
 }
 
 void PolicyChecker::Violated(const Call& call, TlsLevel level, absl::string_view what) {
@@ -83,6 +90,13 @@ void PolicyChecker::OnMail(uint64_t number, absl::string_view what,
   judge(call.level);
   const Regime& last = regimes_.at(call.domain).back();
   if (last.since + kSettled < written) judge(last.level);
+}
+
+void PolicyChecker::OnNotAsked(uint64_t number, Instant unanswered) {
+  const Call& call = calls_.at(number);
+  if (call.level == TlsLevel::kOff || call.remembers) return;
+  if (unanswered != Instant{} && world_.instant() < unanswered + kFollows) return;
+  Violated(call, call.level, "MAIL in clear where STARTTLS was offered");
 }
 
 void PolicyChecker::OnSealed(uint64_t number, const ToyCertificate& certificate) {

@@ -6,6 +6,9 @@
 //                                 certificate that is not for whom the level asks: so nothing
 //                                 before the verdict
 //   off                           STARTTLS is never said
+//   one that prefers TLS          nothing of mail in clear where STARTTLS is offered, but where the
+//                                 host has lately left one without a whole 220, or is remembered as
+//                                 broken
 //   any                           nothing is said in clear behind the 220 to STARTTLS
 //
 // The level is the one in force when the connection was called, and one that has stood for so long
@@ -19,7 +22,7 @@
 #include <vector>
 
 #include "engine/base/time.h"
-#include "policy/tls_level.h"
+#include "policy/tls_controls.h"
 #include "tests/sim/toy_tls.h"
 #include "tests/sim/world.h"
 
@@ -28,7 +31,7 @@ namespace sluice::sim {
 class PolicyChecker {
  public:
   // What holds for a domain at this moment.
-  using InForce = std::function<policy::TlsLevel(const std::string& domain)>;
+  using InForce = std::function<const policy::TlsControls&(const std::string& domain)>;
   PolicyChecker(World& world, InForce in_force) : world_(world), in_force_(std::move(in_force)) {}
 
   // All levels may have changed.
@@ -50,6 +53,9 @@ class PolicyChecker {
   // `certificate`: what was shown; null: it comes in clear.
   void OnMail(uint64_t call, absl::string_view what, const ToyCertificate* certificate,
               Instant written);
+  // MAIL in clear where STARTTLS was offered and not said. `unanswered`: when the host last left
+  // one without an answer that was followed by a handshake.
+  void OnNotAsked(uint64_t call, Instant unanswered);
   // Whatever it is.
   void OnSealed(uint64_t call, const ToyCertificate& certificate);
 
@@ -59,13 +65,18 @@ class PolicyChecker {
  private:
   static constexpr Duration kSettled = std::chrono::minutes(40);
 
+  // A connection in clear that follows a STARTTLS without a 220, or without one in time.
+  static constexpr Duration kFollows = std::chrono::minutes(40);
+
   struct Regime {
     Instant since{};
     policy::TlsLevel level{};
+    bool remembers = false;  // It, or one before.
   };
   struct Call {
     std::string domain;
     policy::TlsLevel level{};
+    bool remembers = false;
     bool sealed = false;
   };
   void Refresh(const std::string& name, std::vector<Regime>& regimes);

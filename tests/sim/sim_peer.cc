@@ -39,13 +39,18 @@ bool Unstuff(absl::string_view wire, std::string& message) {
 }  // namespace
 
 void PeerHost::OnCall(Connection& connection) {
-  sessions_.push_back(
-      std::make_unique<PeerSession>(scene_, manners_, domain_, next_call_, connection));
+  sessions_.push_back(std::make_unique<PeerSession>(scene_, manners_, domain_, next_call_,
+                                                    connection, unanswered_));
 }
 
 PeerSession::PeerSession(Scene& scene, const Manners& manners, const std::string& domain,
-                         uint64_t call, Connection& connection)
-    : scene_(scene), manners_(manners), domain_(domain), call_(call), connection_(connection) {
+                         uint64_t call, Connection& connection, std::multiset<Instant>& unanswered)
+    : scene_(scene),
+      manners_(manners),
+      domain_(domain),
+      call_(call),
+      connection_(connection),
+      unanswered_(unanswered) {
   connection_.Attach(1, this);
   Greet();
 }
@@ -314,7 +319,8 @@ void PeerSession::ObeyHello(absl::string_view line) {
     if (manners_.size) absl::StrAppend(&text, "250-SIZE ", kPeerSizeMax, "\r\n");
     if (manners_.eight_bit) text += "250-8BITMIME\r\n";
     if (manners_.notifications) text += "250-DSN\r\n";
-    if (manners_.start_tls && !secure_) text += "250-STARTTLS\r\n";
+    tls_offered_ = manners_.start_tls && !secure_;
+    if (tls_offered_) text += "250-STARTTLS\r\n";
     text += "250 HELP";
   }
   scene_.limits.OnOpened(call_);
@@ -333,6 +339,8 @@ void PeerSession::ObeyHello(absl::string_view line) {
 void PeerSession::ObeyStartTls() {
   World& world = scene_.world;
   scene_.policy.OnStartTls(call_);
+  asked_ = world.instant();
+  unanswered_.insert(asked_);
   Judge(state_ == State::kReady && transactions_ == 0 && !secure_, "STARTTLS out of turn");
   Judge(offered_ && manners_.start_tls, "STARTTLS was not offered");
   Judge(input_.empty(), "goes on behind STARTTLS");
@@ -385,7 +393,10 @@ bool PeerSession::TakeHandshake() {
 
 void PeerSession::TakeFlight() {
   if (!tls_->fed()) return;
-  if (!std::exchange(flight_came_, true) && BreaksHandshake()) return;
+  if (!std::exchange(flight_came_, true)) {
+    unanswered_.erase(unanswered_.find(asked_));
+    if (BreaksHandshake()) return;
+  }
   const tls::Step step = tls_->Handshake();
   if (tls_->heard_no_record()) scene_.policy.OnClearAfterStartTls(call_);
   if (step == tls::Step::kFailed) return Close(/*reset=*/false);
@@ -468,6 +479,9 @@ void PeerSession::ObeyMail(absl::string_view line) {
   ++transactions_;
   scene_.limits.OnMail(call_);
   scene_.policy.OnMail(call_, "MAIL", shown(), mail_written_);
+  if (tls_offered_ && asked_ == Instant{}) {
+    scene_.policy.OnNotAsked(call_, unanswered_.empty() ? Instant{} : *unanswered_.rbegin());
+  }
   Judge(absl::ConsumePrefix(&line, "MAIL FROM:<"), "MAIL is not MAIL FROM:<");
   sender_ = std::string(line.substr(0, line.find('>')));
   line.remove_prefix(std::min(line.size(), sender_.size() + 1));

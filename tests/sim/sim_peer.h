@@ -52,8 +52,10 @@ struct Manners {
 
 class PeerSession : public End {
  public:
+  // `unanswered`: the host's, for all of its sessions: when each STARTTLS was said that no
+  // handshake has followed.
   PeerSession(Scene& scene, const Manners& manners, const std::string& domain, uint64_t call,
-              Connection& connection);
+              Connection& connection, std::multiset<Instant>& unanswered);
   void OnArrival(Connection& connection) override;
 
  private:
@@ -108,6 +110,8 @@ class PeerSession : public End {
   const std::string domain_;
   const uint64_t call_;
   Connection& connection_;
+  std::multiset<Instant>& unanswered_;
+  Instant asked_{};  // STARTTLS, on this connection.
 
   State state_ = State::kGreeting;
   std::string input_;      // Opened, under TLS.
@@ -116,6 +120,7 @@ class PeerSession : public End {
   uint64_t tls_at_ = 0;  // Where in the stream it begins.
   bool secure_ = false;
   bool flight_came_ = false;
+  bool tls_offered_ = false;  // In clear.
   bool answering_ = false;
   bool deaf_ = false;  // Reads nothing more.
   bool garbled_ = false;
@@ -155,6 +160,7 @@ class PeerHost : public Callee {
   const SocketAddress address_;
   const Manners manners_;
   uint64_t next_call_ = 0;
+  std::multiset<Instant> unanswered_;
   std::vector<std::unique_ptr<PeerSession>> sessions_;
 };
 

@@ -76,7 +76,9 @@ Simulation::Simulation(const Case& which, bool prints_trace)
                 return engine_->InForce(domain);
               }),
       policy_(world_,
-              [this](const std::string& domain) { return engine_->InForce(domain).tls.level; }),
+              [this](const std::string& domain) -> const policy::TlsControls& {
+                return engine_->InForce(domain).tls;
+              }),
       scene_{world_, network_, ledger_, limits_, policy_, options_},
       resolver_(scene_),
       handshaker_(scene_) {
