@@ -151,6 +151,17 @@ void LimitsChecker::CheckWindows() {
   }
 }
 
+std::vector<Instant> LimitsChecker::Seen(const std::string& domain) const {
+  std::vector<Instant> seen;
+  const auto found = domains_.find(domain);
+  if (found == domains_.end()) return seen;
+  for (const auto& [way, times] : found->second.regimes.back().recipients) {
+    seen.insert(seen.end(), times.begin(), times.end());
+  }
+  std::sort(seen.begin(), seen.end());
+  return seen;
+}
+
 void LimitsChecker::CheckWindow(const std::string& name, std::vector<Instant> seen,
                                 const policy::Limits& limits) {
   if (!limits.recipients_limited) return;

@@ -66,6 +66,8 @@ class LimitsChecker {
 
   void CheckWindows();
   uint64_t calls() const { return calls_.size(); }
+  // When a domain's receivers saw each recipient, where the limit on them has held all the time.
+  std::vector<Instant> Seen(const std::string& domain) const;
 
  private:
   static constexpr Duration kSettled = std::chrono::seconds(200);

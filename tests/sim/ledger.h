@@ -57,7 +57,8 @@ struct MessageFacts {
   std::string content;  // As injected, not stuffed.
   std::vector<RecipientFacts> recipients;
   MessageState state = MessageState::kComing;
-  std::string id;  // As the 250 says it.
+  std::string id;         // As the 250 says it.
+  bool received = false;  // The engine said so in an event that was released.
   uint32_t life = 0;
   bool report_died = false;  // A bounce to its sender was given up by the engine.
   std::string ret;           // RFC 3461, as injected: "HDRS" and so on; empty: not given.

@@ -65,7 +65,8 @@ struct Options {
   uint32_t messages = 10;
   uint32_t recipients_max = 1;  // Of a message.
   uint32_t body_bytes_max = 1000;
-  Duration active{};  // For so long, mail comes and faults happen.
+  double short_bodies = 0.9;  // So many have at most some 600 bytes.
+  Duration active{};          // For so long, mail comes and faults happen.
   double unknown_recipients = 0;
   double bad_domains = 0;  // NXDOMAIN, null MX, no host.
   bool peers_pipeline = true;
@@ -88,6 +89,7 @@ struct Options {
   bool tls = false;         // Tables have levels of TLS, and most peers offer it.
   bool intake_tls = false;  // Injectors may use it.
   bool new_routes = false;  // Each answer of the resolver names some of the domain's hosts.
+  bool sync = true;  // False: promises are given that do not hold, for a judge to find.
   Faults faults;
 
   // All at their least.

@@ -166,6 +166,7 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   shard::Shard::Options options;
   options.number = number;
   options.hostname = "relay.test";
+  options.sync = scene_.options.sync;
   options.random_seed = scene_.world.random().Next();
   options.bounce_profiles.by_default = profile_;
   options.log.segment_bytes = scene_.options.segment_bytes;

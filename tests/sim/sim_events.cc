@@ -155,6 +155,13 @@ void SimEvents::Release(uint64_t durable_batch) {
       continue;
     }
     RecipientFacts& recipient = *scene_.ledger.FindRecipient(held.recipient);
+    if (held.type == EventType::kReception) {
+      const uint32_t number = scene_.ledger.MessageOf(held.recipient).number;
+      MessageFacts& message = scene_.ledger.messages[number];
+      message.received = true;
+      message.id = held.id;
+    }
+    if (held.type == EventType::kDelivery) recipient.final = true;
     if (held.type == EventType::kDelivery) {
       recipient.final = true;
       scene_.ledger.Told(recipient.deliveries);

@@ -12,7 +12,14 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// As DATA carries it, without the final dot.
+std::string RecipientCommand(absl::string_view address, const RecipientFacts& recipient) {
+  const std::string notify =
+      recipient.notify.empty() ? "" : absl::StrCat(" NOTIFY=", recipient.notify);
+  return absl::StrCat("RCPT TO:<", address, ">", notify, "\r\n");
+}
+
+}  // namespace
+
 std::string Stuffed(absl::string_view content) {
   std::string wire;
   bool line_begins = true;
@@ -23,14 +30,6 @@ std::string Stuffed(absl::string_view content) {
   }
   return wire;
 }
-
-std::string RecipientCommand(absl::string_view address, const RecipientFacts& recipient) {
-  const std::string notify =
-      recipient.notify.empty() ? "" : absl::StrCat(" NOTIFY=", recipient.notify);
-  return absl::StrCat("RCPT TO:<", address, ">", notify, "\r\n");
-}
-
-}  // namespace
 
 Injector::Injector(Scene& scene, std::vector<uint32_t> messages, const SocketAddress& listener)
     : scene_(scene), messages_(std::move(messages)) {
@@ -331,7 +330,8 @@ void Injectors::DrawNotifications(MessageFacts& message) {
 std::string Injectors::DrawContent(uint32_t number) {
   World& world = scene_.world;
   std::string content = absl::StrCat("X-Number: ", number, "\r\n\r\n");
-  const uint64_t bytes = world.Between(0, world.Chance(0.9) ? 600 : scene_.options.body_bytes_max);
+  const uint64_t bytes = world.Between(
+      0, world.Chance(scene_.options.short_bodies) ? 600 : scene_.options.body_bytes_max);
   while (content.size() < bytes) {
     if (world.Chance(0.1)) content += '.';
     if (world.Chance(0.05)) content += "..";

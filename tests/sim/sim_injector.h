@@ -15,6 +15,9 @@
 
 namespace sluice::sim {
 
+// As DATA carries it, without the final dot.
+std::string Stuffed(absl::string_view content);
+
 class Injector : public End {
  public:
   // Sends these messages, one after another, to the listener.

@@ -419,6 +419,7 @@ void SimIo::Write(io::OpId op, io::File file, std::span<const io::Bytes> parts, 
   Operation& operation = Begin(op, Kind::kWrite, file.descriptor);
   operation.parts.assign(parts.begin(), parts.end());
   operation.offset = offset;
+  disk_.OnAsked(file.descriptor, parts, offset);
   Later(operation, microseconds(5), options_.file_latency_max, &SimIo::DoWrite);
 }
 

@@ -39,15 +39,18 @@ class MemoryDisk : public Disk {
                                 uint64_t offset) override;
 
   // Bytes written or read, 0 for a sync, or -errno.
-  int32_t Write(int32_t descriptor, std::span<const Bytes> parts, uint64_t offset);
+  virtual int32_t Write(int32_t descriptor, std::span<const Bytes> parts, uint64_t offset);
   int32_t Read(int32_t descriptor, std::span<std::byte> into, uint64_t offset);
-  int32_t Sync(int32_t descriptor);
+  virtual int32_t Sync(int32_t descriptor);
   int32_t Perform(const Step& step);
 
+  // A write has been asked for, and is carried out later (or never): for a disk that notes when.
+  virtual void OnAsked(int32_t, std::span<const Bytes>, uint64_t) {}
+
   // The process ends; what it wrote is there. Its descriptors are not.
-  void Kill();
+  virtual void Kill();
   // The power goes.
-  void Crash(Random& random);
+  virtual void Crash(Random& random);
 
   // Each error holds until it is set back to 0.
   struct Faults {
