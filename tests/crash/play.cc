@@ -105,17 +105,23 @@ Play::Play(uint64_t seed, const Shape& shape, Broken broken, bool after_crash, c
               [this](const std::string& domain) -> const policy::Controls& {
                 return engine_->InForce(domain);
               }),
-      scene_{world_, network_, ledger_, limits_, options_, /*faults_on=*/!after_crash},
+      policy_(world_,
+              [this](const std::string& domain) -> const policy::TlsControls& {
+                return engine_->InForce(domain).tls;
+              }),
+      scene_{world_, network_, ledger_, limits_, policy_, options_, /*faults_on=*/!after_crash},
       resolver_(scene_),
+      handshaker_(scene_),
       disk_(image, [this] { return Look(); }) {
   policy::BounceProfile profile;
   profile.initial_retry = seconds(20);
   profile.max_retry = minutes(3);
   profile.max_queue = shape.max_queue;
   ledger_.options = {.max_queue = profile.max_queue, .max_retries = profile.max_retries};
-  engine_ = std::make_unique<sim::EngineModel>(scene_, resolver_, disk_, profile, [this] {
-    if (!last_drain_) world_.After(seconds(2), [this] { StartLife(); });
-  });
+  engine_ =
+      std::make_unique<sim::EngineModel>(scene_, resolver_, handshaker_, disk_, profile, [this] {
+        if (!last_drain_) world_.After(seconds(2), [this] { StartLife(); });
+      });
   injectors_ = std::make_unique<sim::Injectors>(scene_, [this] { return engine_->DrawListener(); });
   MakeDomains(after_crash);
   MakeTable();

@@ -16,7 +16,9 @@
 #include "tests/crash/disk_past.h"
 #include "tests/crash/known.h"
 #include "tests/crash/recording_disk.h"
+#include "tests/sim/check_policy.h"
 #include "tests/sim/sim_engine.h"
+#include "tests/sim/sim_handshaker.h"
 #include "tests/sim/sim_injector.h"
 
 namespace sluice::crash {
@@ -75,8 +77,10 @@ class Play {
   sim::Network network_;
   sim::Ledger ledger_;
   sim::LimitsChecker limits_;
+  sim::PolicyChecker policy_;
   sim::Scene scene_;
   sim::SimResolver resolver_;
+  sim::SimHandshaker handshaker_;
   Marks marks_;
   RecordingDisk disk_;
   std::vector<std::unique_ptr<sim::PeerHost>> hosts_;

@@ -117,6 +117,8 @@ Options DrawOptions(uint64_t seed) {
   options.new_routes = !options.one_host_only && random.Chance(0.3);
   if (random.Chance(0.1)) DrawRate(random, 1, options.faults.open_error);
   if (random.Chance(0.05)) options.faults.name_errors = static_cast<int>(random.Between(1, 2));
+  options.streams = random.Chance(0.25);
+  options.few_residents = random.Chance(0.3);
   return options;
 }
 
@@ -154,6 +156,8 @@ void ForEachOption(Options& o, Visit visit) {
   visit("tls", o.tls, false);
   visit("intake_tls", o.intake_tls, false);
   visit("new_routes", o.new_routes, false);
+  visit("streams", o.streams, false);
+  visit("few_residents", o.few_residents, false);
   visit("open_error", o.faults.open_error, 0);
   visit("name_errors", o.faults.name_errors, 0);
   ForEachRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });

@@ -86,10 +86,12 @@ struct Options {
   int lost_addresses = 0;      // Of sources, for a while each.
   bool notifications = false;  // Injectors ask for them, and some peers offer DSN (RFC 3461).
   uint64_t segment_bytes = 256 << 10;
-  bool tls = false;         // Tables have levels of TLS, and most peers offer it.
-  bool intake_tls = false;  // Injectors may use it.
-  bool new_routes = false;  // Each answer of the resolver names some of the domain's hosts.
-  bool sync = true;  // False: promises are given that do not hold, for a judge to find.
+  bool tls = false;            // Tables have levels of TLS, and most peers offer it.
+  bool intake_tls = false;     // Injectors may use it.
+  bool new_routes = false;     // Each answer of the resolver names some of the domain's hosts.
+  bool streams = false;        // Most bodies are too large to be in memory.
+  bool few_residents = false;  // So are most messages that wait.
+  bool sync = true;            // False: promises are given that do not hold, for a judge to find.
   Faults faults;
 
   // All at their least.

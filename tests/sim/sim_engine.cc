@@ -178,11 +178,13 @@ shard::Shard::Options EngineModel::ShardOptions(uint32_t number) {
   options.home.body_blocks = 1024;
   options.dispatcher.destinations_max = 64;
   options.dispatcher.connections_max = 400;
-  // Two seeds of seven stream most bodies out of the log, and move them in pieces. Not drawn, so
-  // that seeds are what they were; of those that are known, none of the first numbers is one.
-  if (scene_.options.seed % 7 == 2 || scene_.options.seed % 7 == 3) {
+  if (scene_.options.streams) {
     options.home.body_bytes_in_memory_max = 300;
     options.dispatcher.streams_max = 8;
+  }
+  if (scene_.options.few_residents) {
+    options.home.residents_max = 12;
+    options.home.out_max = 16;
   }
   if (!scene_.options.small_slabs) return options;
   options.intake.sessions_max = 3;
@@ -277,7 +279,9 @@ bool EngineModel::WritesForNothing(Node& node) {
     node.syncs_since = now;
     node.syncs = node.io->syncs();
   }
-  return node.io->syncs() - node.syncs > kIdleSyncsMax;
+  // A large body is moved in pieces, each with a sync, and then its promise.
+  const uint64_t moves = scene_.options.streams ? 4 * node.shard->home().messages() : 0;
+  return node.io->syncs() - node.syncs > kIdleSyncsMax + moves;
 }
 
 void EngineModel::Tell(const shard::Mail& mail) {
