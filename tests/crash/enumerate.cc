@@ -230,6 +230,11 @@ void Enumerator::SecondCrashes(const Play& play, Place place, Random& random) {
   }
 }
 
+// Of what a caller has typed.
+bool Fits(const Choice& choice, const DiskPast& past) {
+  return choice.parts.size() == past.Systematic().front().parts.size();
+}
+
 }  // namespace
 
 // -------------------------------------------------------------------------------------------------
@@ -266,9 +271,11 @@ Totals Enumerate(const Request& request) {
 std::string Replay(const Request& request, const Place& place) {
   Play play(SeedOf(request.seed, place.recording), DrawShape(request.seed, place.recording),
             request.broken);
-  if (std::string wrong = play.RunFirst(); !wrong.empty()) return wrong;
+  std::string wrong_before = play.RunFirst();
+  if (!wrong_before.empty() && request.broken == Broken::kNothing) return wrong_before;
   Walker walker(play, request.broken);
   if (!walker.GoTo(place.point)) return "there is no such point";
+  if (!Fits(place.choice, walker.past())) return "there is no such choice at this point";
   const Image image = walker.past().Show(place.choice);
   if (std::string wrong = walker.WhatIsWrong(image); !wrong.empty()) return wrong;
   const std::unique_ptr<Play> after = PlayAfter(request, place.recording, play, walker, image);
@@ -276,6 +283,7 @@ std::string Replay(const Request& request, const Place& place) {
   if (!place.second_point) return "";
   Walker second(*after, Broken::kNothing);
   if (!second.GoTo(*place.second_point)) return "there is no such second point";
+  if (!Fits(place.second_choice, second.past())) return "there is no such second choice";
   return second.WhatIsWrong(second.past().Show(place.second_choice));
 }
 
