@@ -2,63 +2,17 @@
 """A full disk: 452 and never 250 without storage; delivery goes on; space that returns is used.
 
 Usage: full_disk_test.py BUILD_DIR
-
-The spool is a small file system in memory, mounted in a mount namespace of this program's own, so
-that it is gone with it.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 
-from engine_run import (Run, Skipped, build_folder, expect, expect_equal, expect_once_and_intact,
+from engine_run import (Run, build_folder, expect, expect_equal, expect_once_and_intact,
                         run_scenarios)
+from small_spool import SmallSpool, enter_own_mounts
 
 # One shard's log: a segment in use and one made ready are the least it works with.
 SEGMENT_BYTES = 64 << 20
 SPOOL_MIB = 200
-NAMESPACE = "SLUICE_TEST_OWN_MOUNTS"
-
-
-def enter_own_mounts():
-    """Runs this program again in a mount namespace of its own; False if there can be none."""
-    if os.environ.get(NAMESPACE):
-        return True
-    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        return False
-    os.environ[NAMESPACE] = "1"
-    os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
-
-
-class SmallSpool:
-    def __init__(self, run):
-        if not os.environ.get(NAMESPACE):
-            raise Skipped("no mount namespace can be made")
-        self.path = run.folder / "spool"
-        self.path.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SPOOL_MIB}m", "tmpfs",
-                                  self.path], capture_output=True, text=True)
-        if mounted.returncode != 0:
-            raise Skipped(f"no tmpfs can be mounted: {mounted.stderr.strip()}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        subprocess.run(["umount", "--lazy", self.path], check=True)
-
-    def fill(self):
-        """Leaves no free byte."""
-        free = shutil.disk_usage(self.path).free
-        with open(self.path / "filler", "wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, free)
-
-    def make_room(self):
-        (self.path / "filler").unlink()
-
-    def enlarge(self):
-        subprocess.run(["mount", "-o", f"remount,size={2 * SPOOL_MIB}m", self.path], check=True)
 
 
 def refused_codes(load):
@@ -67,7 +21,7 @@ def refused_codes(load):
 
 def mail_fills_the_disk(build):
     """Mail that cannot be delivered fills the spool; when it is delivered, there is room again."""
-    with Run(build) as run, SmallSpool(run):
+    with Run(build) as run, SmallSpool(run, SPOOL_MIB):
         engine = run.engine(shards=1, routes="ALL 127.0.0.1:1\n")  # Nobody listens there.
         load = run.load(engine.address, "--messages", "3000", "--size", "100k",
                         "--allow-refusals")
@@ -92,7 +46,7 @@ def mail_fills_the_disk(build):
 
 def disk_filled_by_others(build):
     """The last byte is gone while mail comes in; it comes back, and mail is taken again."""
-    with Run(build) as run, SmallSpool(run) as spool:
+    with Run(build) as run, SmallSpool(run, SPOOL_MIB) as spool:
         sink = run.sink()
         engine = run.engine(shards=1, routes=f"ALL 127.0.0.1:{sink.ports[0]}\n")
         spool.fill()
@@ -114,7 +68,7 @@ def disk_filled_by_others(build):
 
 def kept_over_a_restart(build):
     """A start needs room for a segment; without it, it says so, and with it, all mail is there."""
-    with Run(build) as run, SmallSpool(run) as spool:
+    with Run(build) as run, SmallSpool(run, SPOOL_MIB) as spool:
         engine = run.engine(shards=1, routes="ALL 127.0.0.1:1\n")
         load = run.load(engine.address, "--messages", "2500", "--size", "100k",
                         "--allow-refusals")
