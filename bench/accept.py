@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""How fast mail is accepted, each message synced before its 250, beside what the disk itself syncs.
+
+    accept.py BUILD_DIR [--seconds S] [--size BYTES] [--sessions N,N,…] [--shards S] [--folder PATH]
+
+All of it is for one spool on an empty folder of PATH, and nothing is delivered meanwhile: all mail
+is suspended. First the disk's own rate: synced writes one after the other into a preallocated file
+beside the spool, of 4 KiB and of 256 KiB. Then the engine's, with each number of injecting
+sessions; then, of messages of several sizes, the bytes that the engine had the kernel write for
+each byte of them (write_bytes of /proc/PID/io, with its delivery log).
+
+Flushes are those that the whole block device was told to make (/sys/dev/block/…/stat), whoever
+wanted them: run it on a quiet machine. Where the device counts none, a dash stands for them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+CONFIG = """
+hostname = "mta.example.net"
+[engine]
+shards = {shards}
+[[listener]]
+address = "127.0.0.1:0"
+relay_from = ["127.0.0.0/8"]
+[spool]
+path = "spool"
+[destinations]
+table = "destinations.ini"
+[routes]
+table = "routes"
+[log]
+delivery = "delivery.jsonl"
+[control]
+socket = "control.sock"
+"""
+AMPLIFIED_SIZES = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000, "1 MB": 1_000_000}
+AMPLIFIED_SESSIONS = 100
+# More than any run can take in its time: sluice-load's --timeout ends it.
+MESSAGES = 1_000_000_000
+FLUSHES_FIELD = 15  # Of a block device's stat, from 0 (Documentation/admin-guide/iostats.rst).
+
+
+class Disk:
+    """What the block device under a folder was told, and what it can do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        device = os.stat(folder).st_dev
+        self.stat_path = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat"
+
+    def flushes(self):
+        """So far; None where nothing counts them."""
+        with contextlib.suppress(OSError, IndexError):
+            with open(self.stat_path) as stat:
+                return int(stat.read().split()[FLUSHES_FIELD]) or None
+        return None
+
+    def synced_writes_per_s(self, size, seconds):
+        """One after the other, each where nothing has been written: as a log grows."""
+        path = os.path.join(self.folder, "syncs")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            room = 256 << 20
+            os.posix_fallocate(file, 0, room)
+            os.fsync(file)
+            data, count = os.urandom(size), 0
+            began = time.monotonic()
+            while (spent := time.monotonic() - began) < seconds:
+                os.pwrite(file, data, count * size % room)
+                os.fdatasync(file)
+                count += 1
+            return count / spent
+        finally:
+            os.close(file)
+            os.unlink(path)
+
+
+class Engine:
+    """An engine on an empty spool, all of whose mail is suspended."""
+
+    def __init__(self, options, folder):
+        self.folder, self.tools = folder, os.path.join(os.path.abspath(options.build), "tools")
+        shutil.rmtree(os.path.join(folder, "spool"), ignore_errors=True)
+        for name, text in (("sluice.toml", CONFIG.format(shards=options.shards)),
+                           ("destinations.ini", ""), ("routes", "ALL 127.0.0.1:1\n")):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        self.process = subprocess.Popen(
+            [os.path.join(self.tools, "sluiced"), "--config", "sluice.toml"], cwd=folder,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.address = self.line(r"listening on (\S+:\d+)").group(1)
+        self.line("messages in the spool")
+
+    def __enter__(self):
+        subprocess.run([os.path.join(self.tools, "sluice"), "suspenddel", "--socket",
+                        "control.sock", "--reason", "a benchmark"], cwd=self.folder, check=True,
+                       stdout=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+    def line(self, pattern):
+        for line in self.process.stderr:
+            if found := re.search(pattern, line):
+                return found
+        sys.exit(f"sluiced ended without saying {pattern}")
+
+    def written_bytes(self):
+        with open(f"/proc/{self.process.pid}/io") as io:
+            return int(re.search(r"^write_bytes: (\d+)", io.read(), re.M).group(1))
+
+    def load(self, sessions, size, seconds):
+        """The report of so many seconds of injection."""
+        ended = subprocess.run(
+            [os.path.join(self.tools, "sluice-load"), "--to", self.address, "--connections",
+             str(sessions), "--messages", str(MESSAGES), "--size", str(size), "--domain-count",
+             "100", "--timeout", str(seconds), "--report", "load.json"],
+            cwd=self.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if "timeout" not in ended.stderr:
+            sys.exit(f"sluice-load: {ended.stderr}")
+        with open(os.path.join(self.folder, "load.json")) as file:
+            report = json.load(file)
+        if report["refused"] or report["sessions_lost"] or not report["accepted"]:
+            sys.exit(f"not all was accepted: {report}")
+        return report
+
+
+class Bench:
+    def __init__(self, options, folder):
+        self.options, self.folder, self.disk = options, folder, Disk(folder)
+
+    def accept(self, sessions, size):
+        """One run on a new engine: the load's report, with flushes and bytes written."""
+        with Engine(self.options, self.folder) as engine:
+            flushes, written = self.disk.flushes(), engine.written_bytes()
+            report = engine.load(sessions, size, self.options.seconds)
+            report["written"] = engine.written_bytes() - written
+            report["flushes"] = None if flushes is None else self.disk.flushes() - flushes
+            return report
+
+    def run(self):
+        self.print_disk()
+        self.print_rates()
+        self.print_amplification()
+
+    def print_disk(self):
+        print("| one after the other | synced writes a second | flushes each |")
+        print("|---|---|---|")
+        for name, size in (("4 KiB", 4 << 10), ("256 KiB", 256 << 10)):
+            flushes = self.disk.flushes()
+            rate = self.disk.synced_writes_per_s(size, self.options.seconds)
+            each = "-"
+            if flushes is not None:
+                each = f"{(self.disk.flushes() - flushes) / (rate * self.options.seconds):.2f}"
+            print(f"| {name} | {rate:.0f} | {each} |", flush=True)
+
+    def print_rates(self):
+        """The disk's rate is taken again beside each: it drifts."""
+        size = self.options.size
+        print(f"\n| sessions, {size} bytes a message | accepted a second | of 4 KiB synced writes "
+              "then | p50, p99 of the dot, ms | flushes a message |")
+        print("|---|---|---|---|---|")
+        for sessions in self.options.sessions:
+            syncs = self.disk.synced_writes_per_s(4 << 10, 1)
+            report = self.accept(sessions, size)
+            rate, dot = report["messages_per_s"], report["dot_ms"]
+            print(f"| {sessions} | {rate:.0f} | {rate / syncs:.2f} of {syncs:.0f} | "
+                  f"{dot['p50']:.1f}, {dot['p99']:.1f} | {self.flushes_each(report)} |", flush=True)
+
+    def print_amplification(self):
+        print(f"\n| message, {AMPLIFIED_SESSIONS} sessions | accepted a second | MB a second | "
+              "bytes written a byte accepted | flushes a message |")
+        print("|---|---|---|---|---|")
+        for name, size in AMPLIFIED_SIZES.items():
+            report = self.accept(AMPLIFIED_SESSIONS, size)
+            rate = report["messages_per_s"]
+            print(f"| {name} | {rate:.0f} | {rate * size / 1e6:.0f} | "
+                  f"{report['written'] / (report['accepted'] * size):.2f} | "
+                  f"{self.flushes_each(report)} |", flush=True)
+
+    @staticmethod
+    def flushes_each(report):
+        if report["flushes"] is None:
+            return "-"
+        return f"{report['flushes'] / report['accepted']:.3f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("build")
+    parser.add_argument("--seconds", type=float, default=5, help="of each run")
+    parser.add_argument("--size", type=int, default=10_000)
+    parser.add_argument("--sessions", default="1,10,100,1000",
+                        type=lambda text: [int(count) for count in text.split(",")])
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--folder", help="where the spool is made; a new one is removed again")
+    options = parser.parse_args()
+    folder = tempfile.mkdtemp(prefix="accept-", dir=options.folder)
+    try:
+        Bench(options, folder).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
