@@ -328,6 +328,8 @@ void PeerSession::ObeyHello(absl::string_view line) {
   if (!scene_.faults_on || !scene_.world.Chance(scene_.options.faults.idle_421 * 0.3)) return;
   scene_.world.After(scene_.world.Delay(seconds(0), seconds(10)), [this] {
     if (state_ != State::kReady || answering_) return;
+    // It may meet STARTTLS on its way, and be taken for the answer.
+    if (tls_offered_ && transactions_ == 0) unanswered_.insert(scene_.world.instant());
     Write("421 4.4.2 idle\r\n");
     Close(/*reset=*/false);
   });
