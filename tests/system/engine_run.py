@@ -236,6 +236,7 @@ address = "{address}"
 {listener}
 [spool]
 path = "{spool}"
+sync = {sync}
 [destinations]
 table = "destinations.ini"
 {destinations}
@@ -257,10 +258,11 @@ class Engine:
     """sluiced in the run's folder. It keeps its port and its spool over restarts."""
 
     def __init__(self, run, shards=2, address="127.0.0.1:0", listener="", routes="", table="",
-                 profile=QUICK_RETRIES, spool="spool", destinations="", start=True):
+                 profile=QUICK_RETRIES, spool="spool", sync="true", destinations="",
+                 start=True):
         self.run, self.address, self.shards = run, address, shards
         self.listener, self.profile, self.spool = listener, profile, spool
-        self.destinations = destinations
+        self.sync, self.destinations = sync, destinations
         self.log_path = run.folder / "delivery.jsonl"
         self.set_routes(routes)
         self.set_table(table)
