@@ -53,6 +53,10 @@ class Disk {
     return absl::UnimplementedError("nothing can be set aside here");
   }
 
+  // Whether the segment still has this id: where another process writes to the disk, it may have
+  // been given back since it was opened.
+  virtual bool StillHolds(const OpenSegment& segment) const { return true; }
+
   // Blocking read for recovery; returns what was read, less only at the end.
   virtual absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                         uint64_t offset) = 0;

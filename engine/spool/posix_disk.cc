@@ -129,6 +129,14 @@ absl::StatusOr<std::unique_ptr<PosixDisk>> PosixDisk::Open(const std::string& pa
   return disk;
 }
 
+absl::StatusOr<std::unique_ptr<PosixDisk>> PosixDisk::OpenToRead(const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> names = NamesIn(path);
+  if (!names.ok()) return names.status();
+  std::unique_ptr<PosixDisk> disk(new PosixDisk(path));  // The constructor is private.
+  disk->reads_only_ = true;
+  return disk;
+}
+
 PosixDisk::~PosixDisk() {
   for (const int descriptor : descriptors_) close(descriptor);
   if (lock_ >= 0) close(lock_);
@@ -159,12 +167,45 @@ absl::Status PosixDisk::TakeLock() {
   return absl::OkStatus();
 }
 
+// By the kernel's list of locks: taking it, even for a moment, would keep an engine from starting.
+// `number: FLOCK ADVISORY WRITE pid major:minor:inode start end`; the device of a file may be told
+// otherwise there than by stat, and then the process's number in the file decides.
+std::optional<int> PosixDisk::HolderOf(const std::string& path) {
+  const std::string lock = path + "/lock";
+  struct stat status;
+  if (stat(lock.c_str(), &status) != 0) return std::nullopt;
+  int named = 0;
+  if (std::FILE* file = std::fopen(lock.c_str(), "re")) {
+    if (std::fscanf(file, "%d", &named) != 1) named = 0;
+    std::fclose(file);
+  }
+  std::FILE* locks = std::fopen("/proc/locks", "re");
+  if (locks == nullptr) return std::nullopt;
+  std::optional<int> holder;
+  char line[256];
+  while (!holder && std::fgets(line, sizeof(line), locks) != nullptr) {
+    int pid = 0;
+    unsigned major = 0;
+    unsigned minor = 0;
+    unsigned long long inode = 0;
+    const int read =
+        std::sscanf(line, "%*d: FLOCK %*s WRITE %d %x:%x:%llu", &pid, &major, &minor, &inode);
+    if (read == 4 && inode == status.st_ino && pid == named) holder = pid;
+  }
+  std::fclose(locks);
+  return holder;
+}
+
+std::string PosixDisk::NameOf(SegmentId id) {
+  return absl::StrFormat("shard-%03u/%016x.log", id.log(), id.sequence());
+}
+
 std::string PosixDisk::FolderOf(SegmentId id) const {
   return absl::StrFormat("%s/shard-%03u", path_, id.log());
 }
 
 std::string PosixDisk::PathOf(SegmentId id) const {
-  return absl::StrFormat("%s/%016x.log", FolderOf(id), id.sequence());
+  return absl::StrCat(path_, "/", NameOf(id));
 }
 
 absl::StatusOr<std::vector<OpenSegment>> PosixDisk::OpenAll() {
@@ -191,23 +232,25 @@ absl::Status PosixDisk::OpenFolder(const std::string& folder, uint16_t log,
     const std::optional<uint64_t> sequence = SequenceOfFile(name);
     if (!sequence) continue;
     const std::string path = folder + "/" + name;
-    const int descriptor = OpenRetrying(path, O_RDWR | O_NOFOLLOW);
+    const int descriptor = OpenRetrying(path, (reads_only_ ? O_RDONLY : O_RDWR) | O_NOFOLLOW);
+    if (descriptor < 0 && errno == ENOENT && reads_only_) continue;
     if (descriptor < 0) return Failure(errno, "open", path);
     Keep(descriptor);
     struct stat status;
     if (fstat(descriptor, &status) != 0) return Failure(errno, "fstat", path);
     if (!S_ISREG(status.st_mode)) return Failure(EINVAL, "not a file:", path);
     // A process that was killed leaves writes in the cache, which is what recovery will read.
-    if (fdatasync(descriptor) != 0) return Failure(errno, "fdatasync", path);
+    if (!reads_only_ && fdatasync(descriptor) != 0) return Failure(errno, "fdatasync", path);
     found.push_back({.id = SegmentId::Of(log, *sequence),
                      .descriptor = descriptor,
                      .bytes = static_cast<uint64_t>(status.st_size),
                      .set_aside = status.st_nlink > 1});
   }
-  return SyncFolder(folder);
+  return reads_only_ ? absl::OkStatus() : SyncFolder(folder);
 }
 
 absl::StatusOr<OpenSegment> PosixDisk::Create(SegmentId id, uint64_t bytes) {
+  CHECK(!reads_only_);
   if (absl::Status made = MakeFolder(FolderOf(id)); !made.ok()) return made;
   const std::string path = PathOf(id);
   const int descriptor = OpenRetrying(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, kFileMode);
@@ -235,6 +278,7 @@ absl::Status PosixDisk::Allocate(int descriptor, const std::string& path, uint64
 }
 
 absl::StatusOr<OpenSegment> PosixDisk::Recycle(const OpenSegment& dead, SegmentId id) {
+  CHECK(!reads_only_);
   const std::string from = PathOf(dead.id);
   const std::string to = PathOf(id);
   if (absl::Status made = MakeFolder(FolderOf(id)); !made.ok()) return made;
@@ -248,6 +292,7 @@ absl::StatusOr<OpenSegment> PosixDisk::Recycle(const OpenSegment& dead, SegmentI
 }
 
 absl::Status PosixDisk::Remove(const OpenSegment& dead) {
+  CHECK(!reads_only_);
   const std::string path = PathOf(dead.id);
   if (unlink(path.c_str()) != 0) return Failure(errno, "unlink", path);
   {
@@ -261,6 +306,7 @@ absl::Status PosixDisk::Remove(const OpenSegment& dead) {
 }
 
 absl::StatusOr<std::string> PosixDisk::SetAside(const OpenSegment& segment) {
+  CHECK(!reads_only_);
   const std::string folder = path_ + "/set-aside";
   if (absl::Status made = MakeFolder(folder); !made.ok()) return made;
   const std::string name =
@@ -270,6 +316,13 @@ absl::StatusOr<std::string> PosixDisk::SetAside(const OpenSegment& segment) {
   }
   if (absl::Status synced = SyncFolder(folder); !synced.ok()) return synced;
   return name;
+}
+
+bool PosixDisk::StillHolds(const OpenSegment& segment) const {
+  struct stat opened;
+  struct stat named;
+  return fstat(segment.descriptor, &opened) == 0 && stat(PathOf(segment.id).c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 void PosixDisk::Keep(int descriptor) {

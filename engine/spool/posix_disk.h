@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,9 @@ class PosixDisk : public Disk {
  public:
   // Makes the folder if there is none and takes the lock; fails if another process holds it.
   static absl::StatusOr<std::unique_ptr<PosixDisk>> Open(const std::string& path);
+  // For looking at it only, also while an engine runs on it: nothing is made, written or locked,
+  // and a segment that goes away meanwhile is left out. It must be there.
+  static absl::StatusOr<std::unique_ptr<PosixDisk>> OpenToRead(const std::string& path);
   ~PosixDisk() override;  // Closes all segments, and gives the lock back.
 
   absl::StatusOr<std::vector<OpenSegment>> OpenAll() override;  // Once.
@@ -31,8 +35,14 @@ class PosixDisk : public Disk {
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override;
   absl::Status Remove(const OpenSegment& dead) override;
   absl::StatusOr<std::string> SetAside(const OpenSegment& segment) override;
+  bool StillHolds(const OpenSegment& segment) const override;
   absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                 uint64_t offset) override;
+
+  // Within the spool's folder.
+  static std::string NameOf(SegmentId id);
+  // The process that holds the lock of the spool in this folder; nothing: none does.
+  static std::optional<int> HolderOf(const std::string& path);
 
  private:
   explicit PosixDisk(std::string path) : path_(std::move(path)) {}
@@ -46,6 +56,7 @@ class PosixDisk : public Disk {
   void Keep(int descriptor);
 
   std::string path_;
+  bool reads_only_ = false;
   int lock_ = -1;
   std::mutex mutex_;
   std::vector<int> descriptors_;  // Guarded by it.

@@ -161,7 +161,8 @@ Stock StockTaker::Finish() {
   return std::move(stock_);
 }
 
-// Whether its payload is what its type says; gathers what it says.
+}  // namespace
+
 bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& index) {
   const Bytes payload = record.view.payload;
   const Extent place = {.segment = segment.id,
@@ -181,8 +182,6 @@ bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& i
     case RecordType::kAccepted: {
       const std::optional<AcceptedRecord> accepted = DecodeAccepted(payload);
       if (!accepted) return false;
-      // Whether the message stands in the log already is not known here: to say so of one that does
-      // not does no harm.
       index.AddAccepted(*accepted, place, /*again=*/true);
       return true;
     }
@@ -213,8 +212,6 @@ bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& i
   }
   return false;
 }
-
-}  // namespace
 
 void Changes::Add(const EndEntry& entry) {
   uint32_t& last = last_.try_emplace(entry.id.value, 0).first->second;

@@ -19,6 +19,7 @@
 #include "engine/spool/index.h"
 #include "engine/spool/log.h"
 #include "engine/spool/recovery.h"
+#include "engine/spool/segment_reader.h"
 
 namespace sluice::spool {
 
@@ -72,6 +73,10 @@ struct Stock {
 };
 
 absl::StatusOr<Stock> TakeStock(Disk& disk);
+
+// Whether a record's payload is what its type says; gathers what it says. Of a promise it says that
+// it stands in the log already: nobody knows, and where it does not, that does no harm.
+bool AddToIndex(const OpenSegment& segment, const PlacedRecord& record, Index& index);
 
 // Reads a segment's records and gathers their index. Returns where they end.
 absl::StatusOr<uint64_t> ReadRecords(Disk& disk, const Beginning& beginning,
