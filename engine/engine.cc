@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <random>
 #include <thread>
 #include <utility>
@@ -58,6 +59,7 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
   absl::StatusOr<spool::Stock> stock = spool::TakeStock(*disk_);
   if (!stock.ok()) return stock.status();
 
+  OpenActiveFile();
   absl::StatusOr<std::unique_ptr<admin::DeliveryLogWriter>> log_writer =
       admin::DeliveryLogWriter::Open({.path = config_.delivery_log, .shards = shards_});
   if (!log_writer.ok()) return log_writer.status();
@@ -87,6 +89,7 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
                                        .caps = &caps_,
                                        .sources = &config_.sources,
                                        .tagger = tagger_ ? &*tagger_ : nullptr,
+                                       .active = active_ ? &active_->Of(number) : nullptr,
                                        .post = post_.get()};
     runners_.push_back(std::make_unique<shard::Runner>(
         std::move(options), world,
@@ -97,6 +100,23 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
     if (!started.ok()) return started;
   }
   return absl::OkStatus();
+}
+
+// Mail is worth more than knowing what the last run died of.
+void Engine::OpenActiveFile() {
+  absl::StatusOr<std::unique_ptr<ActiveFile>> file =
+      ActiveFile::Open(config_.spool_path, shards_, ReadBootId());
+  if (file.ok()) {
+    active_ = *std::move(file);
+    if (active_->saved().ok()) return;
+    std::fprintf(stderr, "sluice: ALARM: what the engine died of is not kept: %s\n",
+                 std::string(active_->saved().message()).c_str());
+    return;
+  }
+  std::fprintf(stderr,
+               "sluice: ALARM: no message is in quarantine, and none comes to be that the engine "
+               "dies of: %s\n",
+               std::string(file.status().message()).c_str());
 }
 
 // A handshake is mostly arithmetic: with as many threads as half of the cores, shards keep theirs.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/active_file.h"
 #include "engine/admin/delivery_log.h"
 #include "engine/admin/delivery_log_writer.h"
 #include "engine/config.h"
@@ -95,6 +96,7 @@ class Engine {
 
  private:
   void StartHandshakes();
+  void OpenActiveFile();
   absl::Status StartResolver(dns::RoutesTable routes);
   shard::Runner::Options RunnerOptions(uint32_t number) const;
   std::unique_ptr<shard::Task> RunTask(uint32_t shard, std::unique_ptr<shard::Task> task);
@@ -103,6 +105,7 @@ class Engine {
   void Retire(std::shared_ptr<const tls::Environment> environment);
 
   const Config config_;
+  std::unique_ptr<ActiveFile> active_;  // Null: it could not be made. Outlives the shards.
   delivery::EngineCaps caps_;
   std::optional<policy::BounceTagger> tagger_;
   uint32_t shards_ = 0;

@@ -46,6 +46,9 @@ io::OpId Connections::Op(const Connection& connection, uint8_t tag) {
 }
 
 void Connections::Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel) {
+  if (parcel != nullptr && options_.active != nullptr) {
+    options_.active->End(HandleOf(connection).slot);
+  }
   events_.push_back({.kind = kind,
                      .connection = &connection,
                      .parcel = parcel,
@@ -203,6 +206,9 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
                              parcel.message->body_checksum);
   }
   connection.attempt.Begin(parcel, recipients_max, now.instant);
+  if (options_.active != nullptr) {
+    options_.active->Begin(HandleOf(connection).slot, parcel.message->id);
+  }
   connection.session.Offer(connection.attempt.transaction(), now);
   Drive(connection, now);
 }

@@ -20,6 +20,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/active_messages.h"
 #include "engine/delivery/attempt.h"
 #include "engine/delivery/body_stream.h"
 #include "engine/delivery/channel.h"
@@ -146,6 +147,7 @@ class Connections {
     absl::string_view ehlo_name;  // Lent; where the source has none of its own.
     uint32_t connections_max = limits::kDeliveryConnectionsPerShardMax;
     uint32_t streams_max = limits::kBodyStreamsPerShardMax;
+    ActiveMessages* active = nullptr;  // Lent; null: nobody asks what we were at work on.
   };
 
   // Lent. `handshaker` may be null where no connection is ever given an intent.

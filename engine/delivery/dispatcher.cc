@@ -49,7 +49,8 @@ Dispatcher::Dispatcher(const Options& options, io::Io& io, dns::Resolver& resolv
       connections_({.shard = options.shard,
                     .ehlo_name = options.hostname,
                     .connections_max = options.connections_max,
-                    .streams_max = options.streams_max},
+                    .streams_max = options.streams_max,
+                    .active = options.active},
                    io, timers, handshaker),
       source_states_(sources_, io, /*tells=*/options.shard == 0) {
   sources_timer_.owner = this;

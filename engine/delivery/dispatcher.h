@@ -52,6 +52,7 @@ class Dispatcher {
     const policy::Sources* sources = nullptr;      // Lent; null: the system chooses.
     EngineCaps* caps = nullptr;                    // Lent; null: none.
     const policy::BounceTagger* tagger = nullptr;  // Lent; null: no sender is tagged.
+    ActiveMessages* active = nullptr;  // Lent; null: nobody asks what we were at work on.
     // Lent; null: what was counted against recipient limits is forgotten with the process.
     WindowKeeper* windows = nullptr;
     uint32_t destinations_max = limits::kDestinationsPerShardMax;

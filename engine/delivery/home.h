@@ -42,6 +42,7 @@
 #include "engine/base/random.h"
 #include "engine/base/slab.h"
 #include "engine/base/timer_wheel.h"
+#include "engine/delivery/active_messages.h"
 #include "engine/delivery/alert.h"
 #include "engine/delivery/body.h"
 #include "engine/delivery/body_mover.h"
@@ -110,6 +111,7 @@ class Home {
     policy::BounceProfiles bounce_profiles;
     const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
     std::string alert_address;                 // Gets alerts; empty: nobody.
+    ActiveMessages* active = nullptr;          // Lent; null: nobody asks what we were at work on.
   };
 
   // All lent for the home's life. `log` has been begun. The wheel is not used after the home's end:
@@ -191,6 +193,9 @@ class Home {
   uint64_t taken_up() const { return taken_up_; }
   uint32_t messages() const { return kept_messages_.taken(); }
   uint32_t parcels() const { return kept_parcels_.taken(); }
+  // Of the messages, so many are in quarantine: they were at work when the engine died, again and
+  // again (active_messages.h). They stay, and are not tried.
+  uint32_t quarantined() const { return quarantined_; }
   uint32_t residents() const { return messages_.taken(); }
   uint32_t blocks_taken() const { return pool_.taken(); }
 
@@ -295,6 +300,7 @@ class Home {
   void TakeUpSome(Now now);
   void FailTakeover(const absl::Status& failure);
   void TakeUpMessage(const spool::TakenMessage& taken, Now now);
+  void TellQuarantined(MessageId id);
   Instant DueAfterRestart(const spool::TakenMessage::Group& group,
                           const policy::BounceProfile& profile, Now now);
   uint32_t PoolNamed(const std::string& name) const;
@@ -325,6 +331,8 @@ class Home {
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.
   static constexpr Duration kMoveAgainAfter = std::chrono::seconds(60);
+  // Messages in quarantine that are named after a start; the others are counted.
+  static constexpr uint32_t kQuarantinedToldMax = 20;
   // A body that could not be read for so many attempts in a row is lost. (Where only its places are
   // lent, it is known to be lost at the next.)
   static constexpr uint32_t kFailedReadsMax = 3;
@@ -351,6 +359,7 @@ class Home {
   uint32_t active_ = 0;            // Kept parcels that are kOut or kWaking.
   const uint32_t active_max_;
   bool draining_ = false;
+  uint32_t quarantined_ = 0;
 
   IntrusiveList<HomeDestination, &HomeDestination::hook> ready_;  // Have waiting parcels, and room.
   IntrusiveList<KeptParcel, &KeptParcel::hook> doomed_;

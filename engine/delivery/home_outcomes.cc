@@ -322,6 +322,7 @@ void Home::ReleaseKept(KeptParcel& kept) {
 
 void Home::Bury(KeptMessage& kept, Now now) {
   log_.AppendDone(kept.id, now.wall);
+  if (options_.active != nullptr) options_.active->OnDone(kept.id);
   Message* message = kept.resident;
   if (message != nullptr && (message->reading || message->loading || message->reading_reply)) {
     message->dead = true;  // The read has its memory: forgotten when that is over.

@@ -321,6 +321,7 @@ void Home::OnBodiesRead(Now now) {
 }
 
 void Home::OnReturned(Parcel& parcel, Now now) {
+  const ActiveWhile active(options_.active, parcel.message->id);
   CHECK(!parcel.hook.linked());
   CHECK(!parcel.timer.armed());
   CHECK(parcel.body_state != BodyState::kAsked);

@@ -186,6 +186,7 @@ void Home::OnRecordsRead(Now now) {
 }
 
 void Home::OnPromiseRead(KeptMessage& kept, spool::Bytes bytes, Now now) {
+  const ActiveWhile active(options_.active, kept.id);
   Message& message = *kept.resident;
   if (message.dead) {
     message.loading = false;
@@ -340,6 +341,7 @@ void Home::QuoteFromPromise(Parcel& parcel) {
 
 // The answers that the last attempt got; the parcel is given up.
 void Home::OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now) {
+  const ActiveWhile active(options_.active, parcel.message->id);
   const KeptParcel& kept = *parcel.kept;
   bool read = false;
   ForEachDeferral(*kept.message, kept.deferred.segment, bytes,

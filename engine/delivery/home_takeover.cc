@@ -26,6 +26,10 @@ void Home::TakeUpSome(Now now) {
       next_taken_ = *taken;
     }
     if (next_taken_ == nullptr) {
+      if (quarantined_ > kQuarantinedToldMax) {
+        std::fprintf(stderr, "sluice: ALARM: shard %u has %u messages in quarantine\n",
+                     options_.shard, quarantined_);
+      }
       takeover_.reset();
       log_.LetGo();
       return;
@@ -61,6 +65,8 @@ void Home::TakeUpMessage(const spool::TakenMessage& taken, Now now) {
   }
   // A crash came between the last outcome and the end.
   if (taken.groups.empty()) return Bury(kept, now);
+  const bool quarantined = options_.active != nullptr && options_.active->Quarantined(kept.id);
+  if (quarantined) TellQuarantined(kept.id);
   for (const spool::TakenMessage::Group& group : taken.groups) {
     KeptParcel& parcel = MakeKeptParcel(kept, group.destination, group.first, group.count);
     parcel.attempts = group.attempts;
@@ -70,12 +76,23 @@ void Home::TakeUpMessage(const spool::TakenMessage& taken, Now now) {
     const Instant due = DueAfterRestart(group, profile, now);
     // A clock that is ahead does not bounce it: it gets a try, and a while for that.
     kept.kept_since = std::max(kept.kept_since, due + profile.initial_retry - profile.max_queue);
+    if (quarantined) continue;  // It is scheduled for no time.
     if (due <= now.instant) {
       Place(parcel, now);
     } else {
       Schedule(parcel, due, now);
     }
   }
+}
+
+void Home::TellQuarantined(MessageId id) {
+  ++quarantined_;
+  if (quarantined_ > kQuarantinedToldMax) return;
+  std::fprintf(stderr,
+               "sluice: ALARM: message %s was at work in several crashes in a row and is in "
+               "quarantine: it is kept and not tried; see sluice spool show %s, and release it by "
+               "sluice spool release %s\n",
+               id.ToString().c_str(), id.ToString().c_str(), id.ToString().c_str());
 }
 
 // When the log says; what is overdue, perhaps for hours, is spread over the first retry's delay so

@@ -52,6 +52,7 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
       options_.windows, *log_, std::move(inheritance.windows), inheritance.greatest_window, now);
   delivery::Home::Options home = options_.home;
   home.sources = world_.sources;
+  home.active = world_.active;
   home_ =
       std::make_unique<delivery::Home>(home, *world_.io, *log_, timers_, random_, *world_.events);
   home_->UseControls(*tables_.controls);
@@ -63,6 +64,7 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   delivery::Dispatcher::Options dispatcher = options_.dispatcher;
   dispatcher.sources = world_.sources;
   dispatcher.caps = world_.caps;
+  dispatcher.active = world_.active;
   dispatcher.tagger = world_.tagger;
   dispatcher.windows = windows_.get();
   dispatcher_ = std::make_unique<delivery::Dispatcher>(

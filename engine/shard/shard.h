@@ -59,6 +59,7 @@ class Shard {
     delivery::EngineCaps* caps = nullptr;          // Null: none.
     const policy::Sources* sources = nullptr;      // Null: the system chooses.
     const policy::BounceTagger* tagger = nullptr;  // Null: no sender is tagged.
+    delivery::ActiveMessages* active = nullptr;    // Null: nobody asks what it died of.
     Post* post = nullptr;
   };
   // What the start found for this shard.
