@@ -11,6 +11,7 @@
 #include "tools/sluice/destconfig_dialogue.h"
 #include "tools/sluice/engine_verbs.h"
 #include "tools/sluice/host_verbs.h"
+#include "tools/sluice/spool_verbs.h"
 #include "tools/sluice/terminal.h"
 #include "tools/sluice/tlsverify.h"
 
@@ -93,6 +94,34 @@ void BindDestconfig(CLI::App& app, DestconfigOptions& options, std::vector<std::
   }
 }
 
+void BindSpool(CLI::App& app, SpoolOptions& options) {
+  CLI::App* verb = app.add_subcommand(
+      "spool", "Looks at the logs that keep the mail, and at what is in quarantine");
+  verb->require_subcommand(1);
+  CLI::App* check = verb->add_subcommand(
+      "check", "Reads all of it; exit 0 only if nothing is damaged. Writes nothing");
+  CLI::App* show = verb->add_subcommand("show", "One message: its envelope, and where it lies");
+  show->add_option("ID", options.id, "As in the delivery log")->required();
+  CLI::Option* body = show->add_flag("--body", options.body, "Prints the message itself");
+  show->add_flag("--raw", options.raw, "Prints its wire form: dots stuffed, with the last one")
+      ->excludes(body);
+  CLI::App* release = verb->add_subcommand(
+      "release", "Lets a message out of quarantine; the next start of the engine tries it");
+  release->add_option("ID", options.id, "As in the delivery log")->required();
+  for (CLI::App* one : {check, show, release}) {
+    one->add_option("--spool", options.spool, "Its folder; else as the configuration has it");
+    one->add_option("--config", options.config_path, "The configuration")->capture_default_str();
+    one->add_flag("--json", options.json, "Prints JSON");
+  }
+}
+
+int RunSpool(const CLI::App& verb, const SpoolOptions& options) {
+  const std::string what = verb.get_subcommands().front()->get_name();
+  if (what == "show") return ShowMessage(options, std::cout, std::cerr);
+  if (what == "release") return ReleaseMessage(options, std::cout, std::cerr);
+  return CheckSpool(options, std::cout, std::cerr);
+}
+
 int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   CLI::App app{"Sluice's operator's command", "sluice"};
@@ -106,6 +135,8 @@ int Main(int argc, char** argv) {
   DestconfigOptions destconfig;
   std::vector<std::string> flags;
   BindDestconfig(app, destconfig, flags);
+  SpoolOptions spool;
+  BindSpool(app, spool);
   const absl::StatusOr<bool> parsed = ParseCommandLine(app, argc, argv);
   if (!parsed.ok()) {
     std::cerr << "sluice: " << parsed.status().message() << "\n";
@@ -120,6 +151,7 @@ int Main(int argc, char** argv) {
   if (verb == "delivernow") return DeliverNow(engine, asked, std::cout, std::cerr);
   if (verb == "suspenddel") return Suspend(engine, asked, std::cout, std::cerr);
   if (verb == "resumedel") return Resume(engine, asked, std::cout, std::cerr);
+  if (verb == "spool") return RunSpool(*app.get_subcommands().front(), spool);
   if (verb == "destconfig") {
     destconfig.words.insert(destconfig.words.end(), flags.begin(), flags.end());
     const bool commanded = !destconfig.words.empty() || destconfig.json;
