@@ -24,6 +24,7 @@ namespace {
 constexpr uint64_t kMessageBytesMost = limits::kMessageBytesMax;
 constexpr uint64_t kSecondsMost = 365 * 24 * 3600;
 constexpr uint64_t kRetriesMost = 100'000;
+constexpr uint64_t kFreeBytesMost = uint64_t{1} << 50;
 constexpr uint64_t kHandshakeThreadsMost = 256;
 constexpr uint64_t kConnectionsMost =
     uint64_t{limits::kShardsMax} * limits::kDeliveryConnectionsPerShardMax;
@@ -123,6 +124,10 @@ void ReadSpool(const TomlFile& file, const toml::table& table, Config& config) {
   TomlSection section(file, "[spool]", table);
   section.Path("path", config.spool_path);
   section.Flag("sync", config.spool_sync);
+  uint64_t bytes = 0;
+  if (section.Number("min_free_bytes", 0, kFreeBytesMost, bytes)) {
+    config.spool_min_free_bytes = bytes;
+  }
 }
 
 void ReadDestinations(const TomlFile& file, const toml::table& table, DestinationsFile& into) {

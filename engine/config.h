@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct DestinationsFile {
   policy::ControlsProfile profile = policy::ControlsProfile::kCompatible;
 };
 
+inline constexpr uint64_t kSpoolMinFreeBytes = 256 << 20;
+
 struct Config {
   std::string hostname;  // Normalised.
 
@@ -65,6 +68,8 @@ struct Config {
 
   std::string spool_path = "/var/spool/sluice";
   bool spool_sync = true;
+  // What is to stay free on its file system; nothing: kSpoolMinFreeBytes, or a hundredth if more.
+  std::optional<uint64_t> spool_min_free_bytes;
 
   DestinationsFile destinations = {.path = "/etc/sluice/destinations.ini"};
   TableFile routes = {.path = "/etc/sluice/routes"};

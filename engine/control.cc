@@ -124,6 +124,8 @@ ControlReply Control::Status() {
   for (uint32_t number = 0; number < engine_.shards(); ++number) {
     const std::optional<Json> said = engine_.Ask<Json>(number, [](shard::Shard& asked, Now) {
       return Json{{"messages", asked.home().messages()},
+                  {"quarantined", asked.home().quarantined()},
+                  {"low_space", asked.home().low_space()},
                   {"destinations", asked.dispatcher().destinations()},
                   {"connections", asked.dispatcher().connections()},
                   {"parcels", asked.dispatcher().parcels()}};

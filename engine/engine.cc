@@ -150,6 +150,9 @@ shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
   options.shard.number = number;
   options.shard.hostname = config_.hostname;
   options.shard.sync = config_.spool_sync;
+  options.shard.log.min_free_bytes = config_.spool_min_free_bytes.value_or(
+      std::max(kSpoolMinFreeBytes, spool::PosixDisk::TotalBytes(config_.spool_path) / 100));
+  options.shard.log.spares_kept_back = 1;
   options.shard.bounce_profiles = {
       .by_default = config_.bounce_profiles.front(),
       .others = {config_.bounce_profiles.begin() + 1, config_.bounce_profiles.end()}};

@@ -196,6 +196,8 @@ class Home {
   // Of the messages, so many are in quarantine: they were at work when the engine died, again and
   // again (active_messages.h). They stay, and are not tried.
   uint32_t quarantined() const { return quarantined_; }
+  // No mail is taken, since the disk has no space to spare.
+  bool low_space() const { return low_space_told_; }
   uint32_t residents() const { return messages_.taken(); }
   uint32_t blocks_taken() const { return pool_.taken(); }
 
@@ -284,6 +286,7 @@ class Home {
   // The log.
   void OnDurable(Now now);
   void OnLogFailed();
+  void TellSpace(Now now);
   void JoinSegment(KeptMessage& kept);
   void LeaveSegment(KeptMessage& kept);
   void MoveSome(Now now);
@@ -360,6 +363,7 @@ class Home {
   const uint32_t active_max_;
   bool draining_ = false;
   uint32_t quarantined_ = 0;
+  bool low_space_told_ = false;
 
   IntrusiveList<HomeDestination, &HomeDestination::hook> ready_;  // Have waiting parcels, and room.
   IntrusiveList<KeptParcel, &KeptParcel::hook> doomed_;

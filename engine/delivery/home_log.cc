@@ -141,11 +141,26 @@ void Home::Turn(Now now) {
     if (!step_in_flight_ && !told_failed_) OnLogFailed();
     return;
   }
+  TellSpace(now);
   TakeUpSome(now);
   DeliverSome(now);
   WakeSome(now);
   log_.Reclaim();
   MoveSome(now);
+}
+
+// When mail is refused for want of space, and when it is not any more.
+void Home::TellSpace(Now now) {
+  if (log_.low_space() && low_space_told_) log_.MayAccept(limits::kBodyBlockBytes, now.wall);
+  if (log_.low_space() == low_space_told_) return;
+  low_space_told_ = log_.low_space();
+  std::fprintf(
+      stderr,
+      low_space_told_
+          ? "sluice: ALARM: shard %u takes no mail: the spool's file system has no space to "
+            "spare (see [spool] min_free_bytes); delivery goes on\n"
+          : "sluice: shard %u takes mail again: there is space for it\n",
+      options_.shard);
 }
 
 bool Home::AtRest() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "engine/base/check.h"
 #include "engine/base/domain_name.h"
 #include "engine/delivery/tags.h"
@@ -50,6 +51,8 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
                                       inheritance.next_sequence);
   windows_ = std::make_unique<delivery::WindowKeeper>(
       options_.windows, *log_, std::move(inheritance.windows), inheritance.greatest_window, now);
+  absl::Status begun = BeginLog(inheritance, now);
+  if (!begun.ok()) return begun;
   delivery::Home::Options home = options_.home;
   home.sources = world_.sources;
   home.active = world_.active;
@@ -59,8 +62,6 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   home_->TakeUp(std::make_unique<spool::Takeover>(*world_.disk, std::move(inheritance.segments),
                                                   std::move(inheritance.changes)),
                 inheritance.greatest_id);
-  absl::Status begun = log_->Begin(now.wall);
-  if (!begun.ok()) return begun;
   delivery::Dispatcher::Options dispatcher = options_.dispatcher;
   dispatcher.sources = world_.sources;
   dispatcher.caps = world_.caps;
@@ -74,6 +75,29 @@ absl::Status Shard::Start(Inheritance inheritance, Now now) {
   intake_->UseTls(tables_.tls);
   intake_->Start(now);
   return absl::OkStatus();
+}
+
+// Nothing is given back before all messages have been taken up. On a full disk that leaves no
+// segment to begin with: then what lives is looked for first, and what does not is given back.
+absl::Status Shard::BeginLog(const Inheritance& inheritance, Now now) {
+  log_->Hold();
+  absl::Status begun = log_->Begin(now.wall);
+  if (!absl::IsResourceExhausted(begun)) return begun;
+  spool::Takeover living(*world_.disk, inheritance.segments, inheritance.changes);
+  absl::flat_hash_map<uint64_t, uint64_t> bytes;  // Of living messages, by segment.
+  while (true) {
+    const absl::StatusOr<const spool::TakenMessage*> message = living.Next();
+    if (!message.ok()) return message.status();
+    if (*message == nullptr) break;
+    bytes[(*message)->first_segment.value] += (*message)->log_bytes;
+  }
+  for (const auto& [segment, of] : bytes) log_->Lives({segment}, of);
+  log_->LetGo();
+  begun = log_->Begin(now.wall);
+  log_->Hold();
+  // Who takes the messages up says it again.
+  for (const auto& [segment, of] : bytes) log_->Died({segment}, of);
+  return begun;
 }
 
 Instant Shard::Step(Now now, const std::vector<io::Completion>& completions) {

@@ -96,6 +96,7 @@ class Shard {
   static uint32_t OwnerOf(absl::string_view destination, uint32_t shards);
 
  private:
+  absl::Status BeginLog(const Inheritance& inheritance, Now now);
   void Dispatch(const io::Completion& completion, Now now);
   void TakeMail(Now now);
   void OnMail(const Mail& mail, Now now);

@@ -53,6 +53,9 @@ class Disk {
     return absl::UnimplementedError("nothing can be set aside here");
   }
 
+  // What others may still write on the disk.
+  virtual uint64_t FreeBytes() { return UINT64_MAX; }
+
   // Whether the segment still has this id: where another process writes to the disk, it may have
   // been given back since it was opened.
   virtual bool StillHolds(const OpenSegment& segment) const { return true; }

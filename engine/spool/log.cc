@@ -257,34 +257,51 @@ uint64_t Log::piece_bytes_max() const {
 // Space.
 
 bool Log::MayAccept(uint64_t bytes, WallTime now) {
-  return EnsureSpace(bytes, options_.outcome_reserve_bytes, now);
+  const bool may = EnsureSpace(bytes, options_.outcome_reserve_bytes, /*accepting=*/true, now);
+  low_space_ = !may && !failed();
+  return may;
 }
 
 bool Log::MayMove(uint64_t bytes, WallTime now) {
-  return EnsureSpace(bytes, options_.outcome_reserve_bytes / 2, now);
+  return EnsureSpace(bytes, options_.outcome_reserve_bytes / 2, /*accepting=*/false, now);
 }
 
-bool Log::EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now) {
+bool Log::EnsureSpace(uint64_t bytes, uint64_t kept_bytes, bool accepting, WallTime now) {
   CHECK(begun_);
   if (failed()) return false;
-  if (spares_.empty() && HalfFull()) TryAddSpare(now);
+  const size_t kept_back = accepting ? options_.spares_kept_back : 0;
+  const auto may_add = [&] { return (!accepting || AboveFloor(now)) && TryAddSpare(now); };
+  if (spares_.size() <= kept_back && HalfFull()) may_add();
   // Of each record that the reserve is kept for, the entry in the index is not longer than itself.
-  while (SpaceFor(bytes) < 2 * kept_bytes) {
-    if (!TryAddSpare(now)) return false;
+  while (spares_.size() < kept_back || SpaceFor(bytes, kept_back) < 2 * kept_bytes) {
+    if (!may_add()) return false;
   }
   return true;
+}
+
+// Whether one segment more leaves as much free as is to stay free.
+bool Log::AboveFloor(WallTime now) {
+  if (options_.min_free_bytes == 0) return true;
+  const bool fresh =
+      free_asked_at_ && *free_asked_at_ <= now && now - *free_asked_at_ < kSpareRetry;
+  if (!fresh) {
+    free_bytes_ = disk_.FreeBytes();
+    free_asked_at_ = now;
+  }
+  return free_bytes_ >= options_.segment_bytes &&
+         free_bytes_ - options_.segment_bytes >= options_.min_free_bytes;
 }
 
 // What would be left of the newest segment and the spares, or 0 if they do not hold `bytes` in
 // pieces, and an index entry for them. No record spans two segments: at the end of each is lost
 // what one that needs an entry (a promise as long as a piece) asks for.
-uint64_t Log::SpaceFor(uint64_t bytes) const {
+uint64_t Log::SpaceFor(uint64_t bytes, size_t spares_kept_back) const {
   const uint64_t piece = std::min(bytes, piece_bytes_max()) + kPieceOverheadBytes;
   const uint64_t pieces = bytes / piece_bytes_max() + 1;
   const uint64_t lost = 2 * piece + kIndexEntryOverheadBytes;
   const uint64_t left = LeftInNewest();
   uint64_t space = left > lost ? left - lost : 0;
-  space += spares_.size() * (SpareBytes() - lost);
+  space += (spares_.size() - std::min(spares_.size(), spares_kept_back)) * (SpareBytes() - lost);
   const uint64_t needed = bytes + pieces * kPieceOverheadBytes + piece;
   return space > needed ? space - needed : 0;
 }
@@ -307,6 +324,7 @@ absl::Status Log::AddSpare() {
   spare_failure_ = created.status();
   if (!created.ok()) return spare_failure_;
   CHECK(created->bytes == options_.segment_bytes);
+  free_bytes_ -= std::min(free_bytes_, options_.segment_bytes);
   spares_.push_back(*created);
   return absl::OkStatus();
 }

@@ -23,8 +23,9 @@
 // together.
 //
 // Space for accepting is refused before space for outcomes runs out (outcome_reserve_bytes): a full
-// disk stops intake, not delivery. The next segment is made ready when the newest is half full.
-// Only when nothing is left at all does an append fail, and the log with it.
+// disk stops intake, not delivery; and so does a floor of bytes that are to stay free. The next
+// segment is made ready when the newest is half full. Only when nothing is left at all does an
+// append fail, and the log with it.
 //
 // After a write or sync error the log has failed for good: what is appended is ignored, nothing is
 // retried as success; batches that were not durable never will be (fsync errors: PostgreSQL's
@@ -54,6 +55,12 @@ class Log {
     uint64_t segment_bytes = 64 << 20;         // A multiple of 8, below 4 GiB.
     uint64_t outcome_reserve_bytes = 4 << 20;  // Of records, those that begin batches too.
     size_t free_segments_kept = 2;             // Dead segments kept for reuse; more are removed.
+    // No segment is made for accepting when less would be left free on the disk than this: others
+    // write there too. Shards do not ask each other: each may pass it by a segment.
+    uint64_t min_free_bytes = 0;
+    // So many segments made ready are not for accepting, but for outcomes, and for the next start
+    // to begin with when the disk is full.
+    size_t spares_kept_back = 0;
   };
 
   // `segments` are those whose keeper (mod the number of shards) is this shard, as recovery gives
@@ -81,6 +88,8 @@ class Log {
   // beyond the reserve. May create a segment; on a full disk tries again once a second. It holds
   // until something else is appended: ask again before each piece of a body that arrives slowly.
   bool MayAccept(uint64_t bytes, WallTime now);
+  // The last answer was no for want of space; it is asked again by each question.
+  bool low_space() const { return low_space_; }
   // The same for a message that is to be moved, which gives space back: may use half of the
   // reserve.
   bool MayMove(uint64_t bytes, WallTime now);
@@ -170,9 +179,10 @@ class Log {
   absl::Status OpenNext(WallTime now);
   void Advance(uint64_t bytes);
 
-  bool EnsureSpace(uint64_t bytes, uint64_t kept_bytes, WallTime now);
-  uint64_t SpaceFor(uint64_t bytes) const;
+  bool EnsureSpace(uint64_t bytes, uint64_t kept_bytes, bool accepting, WallTime now);
+  uint64_t SpaceFor(uint64_t bytes, size_t spares_kept_back) const;
   uint64_t SpareBytes() const;
+  bool AboveFloor(WallTime now);
   bool TryAddSpare(WallTime now);
   absl::Status AddSpare();
   bool HalfFull() const;
@@ -208,6 +218,9 @@ class Log {
 
   absl::Status spare_failure_;  // Why the last attempt to make a segment failed; ok: it did not.
   WallTime spare_tried_at_{};
+  uint64_t free_bytes_ = 0;  // At most once a second.
+  std::optional<WallTime> free_asked_at_;
+  bool low_space_ = false;
   absl::Status failure_;
 };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -316,6 +317,19 @@ absl::StatusOr<std::string> PosixDisk::SetAside(const OpenSegment& segment) {
   }
   if (absl::Status synced = SyncFolder(folder); !synced.ok()) return synced;
   return name;
+}
+
+// A file system that does not answer is not the one that stops mail: making a segment will tell.
+uint64_t PosixDisk::FreeBytes() {
+  struct statvfs status;
+  if (statvfs(path_.c_str(), &status) != 0) return UINT64_MAX;
+  return uint64_t{status.f_bavail} * status.f_frsize;
+}
+
+uint64_t PosixDisk::TotalBytes(const std::string& path) {
+  struct statvfs status;
+  if (statvfs(path.c_str(), &status) != 0) return 0;
+  return uint64_t{status.f_blocks} * status.f_frsize;
 }
 
 bool PosixDisk::StillHolds(const OpenSegment& segment) const {

@@ -35,10 +35,13 @@ class PosixDisk : public Disk {
   absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override;
   absl::Status Remove(const OpenSegment& dead) override;
   absl::StatusOr<std::string> SetAside(const OpenSegment& segment) override;
+  uint64_t FreeBytes() override;
   bool StillHolds(const OpenSegment& segment) const override;
   absl::StatusOr<size_t> ReadAt(const OpenSegment& segment, std::span<std::byte> into,
                                 uint64_t offset) override;
 
+  // Of the file system that the folder is on, free or not; 0: it cannot be asked.
+  static uint64_t TotalBytes(const std::string& path);
   // Within the spool's folder.
   static std::string NameOf(SegmentId id);
   // The process that holds the lock of the spool in this folder; nothing: none does.

@@ -52,6 +52,7 @@ TEST(Config, OfAHostNameAloneHasAllDefaults) {
   EXPECT_EQ(config.shards, 0u);
   EXPECT_EQ(config.handshake_threads, 0u);
   EXPECT_EQ(config.spool_path, "/var/spool/sluice");
+  EXPECT_EQ(config.spool_min_free_bytes, std::nullopt);
   EXPECT_TRUE(config.spool_sync);
   EXPECT_EQ(config.destinations.path, "/etc/sluice/destinations.ini");
   EXPECT_FALSE(config.destinations.named);
@@ -101,6 +102,7 @@ max_message_bytes = 1000000
 address = "[::1]:2525"
 [spool]
 path = "/srv/spool"
+min_free_bytes = 1073741824
 sync = false
 [destinations]
 table = "/srv/destinations.ini"
@@ -137,6 +139,7 @@ http = ""
   EXPECT_EQ(config.listeners[1].address.ToString(), "[::1]:2525");
   EXPECT_TRUE(Trusts(config.listeners[1], "::1"));
   EXPECT_EQ(config.spool_path, "/srv/spool");
+  EXPECT_EQ(config.spool_min_free_bytes, uint64_t{1} << 30);
   EXPECT_FALSE(config.spool_sync);
   EXPECT_EQ(config.destinations.path, "/srv/destinations.ini");
   EXPECT_TRUE(config.destinations.named);
@@ -281,6 +284,8 @@ TEST(ConfigErrors, NameWhatIsWrongWithAValue) {
            {"[engine]\nshards = \"4\"", ":3: shards: must be a whole number, not a text"},
            {"[delivery]\nport = 65536", ":3: port: must be from 1 to 65535"},
            {"[spool]\npath = \"\"", ":3: path: must name a path"},
+           {"[spool]\nmin_free_bytes = -1",
+            ":3: min_free_bytes: must be from 0 to 1125899906842624, not -1"},
            {"[spool]\npath = [1]", ":3: path: must be a text in quotes, not a list"},
            {"[dns]\nforward = \"192.0.2.1\"", ":3: forward: must be a list of texts, not a text"},
            {"[dns]\nforward = [\n\"192.0.2.1\",\n\"ns.example\"]", ":5: forward: 'ns.example'"},

@@ -237,6 +237,7 @@ address = "{address}"
 [spool]
 path = "{spool}"
 sync = {sync}
+{spool_keys}
 [destinations]
 table = "destinations.ini"
 {destinations}
@@ -259,10 +260,11 @@ class Engine:
 
     def __init__(self, run, shards=2, address="127.0.0.1:0", listener="", routes="", table="",
                  profile=QUICK_RETRIES, spool="spool", sync="true", destinations="",
+                 spool_keys="",
                  start=True):
         self.run, self.address, self.shards = run, address, shards
         self.listener, self.profile, self.spool = listener, profile, spool
-        self.sync, self.destinations = sync, destinations
+        self.sync, self.destinations, self.spool_keys = sync, destinations, spool_keys
         self.log_path = run.folder / "delivery.jsonl"
         self.set_routes(routes)
         self.set_table(table)

@@ -10,6 +10,28 @@ namespace sluice::tools {
 
 using Json = nlohmann::json;
 
+namespace {
+
+// What an operator should see to; nothing mostly.
+void WriteWarnings(const Json& shards, std::ostream& out) {
+  uint64_t quarantined = 0;
+  bool low_space = false;
+  for (const Json& shard : shards) {
+    quarantined += shard.value("quarantined", uint64_t{0});
+    low_space |= shard.value("low_space", false);
+  }
+  if (quarantined > 0) {
+    out << "\n"
+        << quarantined << (quarantined == 1 ? " message is" : " messages are")
+        << " in quarantine: see sluice spool check\n";
+  }
+  if (low_space) {
+    out << "\nno mail is taken: the spool's file system has less than [spool] min_free_bytes\n";
+  }
+}
+
+}  // namespace
+
 int ShowStatus(const EngineOptions& options, std::ostream& out, std::ostream& errors) {
   return AskAndShow(options, {"GET", "/v1/status", ""}, out, errors, [&out](const Json& said) {
     out << said["hostname"].get<std::string>() << ", tables version " << said["table_version"]
@@ -21,6 +43,7 @@ int ShowStatus(const EngineOptions& options, std::ostream& out, std::ostream& er
                                 shard.value("messages", 0), shard.value("destinations", 0),
                                 shard.value("connections", 0));
     }
+    WriteWarnings(said["shards"], out);
     const Json suspensions = said.value("suspensions", Json::array());
     if (suspensions.empty()) return;
     out << "\n";
