@@ -59,8 +59,15 @@ struct TwelveMessages {
   void Damage(const Extent& place, uint32_t at = 0) {
     disk.BytesOf(place.segment)[place.offset + at] ^= std::byte{0x40};
   }
-  SpoolAudit Audit() {
-    const absl::StatusOr<SpoolAudit> audit = AuditSpool(disk);
+  // The disk as another process would open it.
+  MemoryDisk Opened() const {
+    MemoryDisk copy = disk;
+    copy.Kill();
+    return copy;
+  }
+  SpoolAudit Audit() const {
+    MemoryDisk opened = Opened();
+    const absl::StatusOr<SpoolAudit> audit = AuditSpool(opened);
     EXPECT_TRUE(audit.ok()) << audit.status();
     return *audit;
   }
@@ -263,6 +270,7 @@ TEST(Audit, SegmentThatWasGivenBackMeanwhileIsNotJudged) {
   std::vector<Laid> laid;
   for (uint64_t id = 1; id <= 12; ++id) laid.push_back(Lay(log, id, bodies[id - 1]));
   disk.BytesOf(laid[1].promise.segment)[laid[1].body[0].offset] ^= std::byte{1};
+  disk.Kill();
   const absl::StatusOr<SpoolAudit> audit = AuditSpool(disk);
   ASSERT_TRUE(audit.ok());
   EXPECT_EQ(audit->faults, 0u);
@@ -278,7 +286,8 @@ TEST(Trace, TellsWhatBecameOfAMessageAndWhereItLies) {
       {.id = {2}, .attempts = 3, .next_attempt = At(61), .last_reply = "450 x", .recipients = {0}},
       At(2));
   spool.log.Commit();
-  absl::StatusOr<ReadableDisk> disk = ReadableDisk::Of(spool.disk);
+  MemoryDisk opened = spool.Opened();
+  absl::StatusOr<ReadableDisk> disk = ReadableDisk::Of(opened);
   ASSERT_TRUE(disk.ok());
   const absl::StatusOr<MessageTrace> trace = TraceMessage(*disk, {2});
   ASSERT_TRUE(trace.ok());
@@ -301,7 +310,8 @@ TEST(Trace, TellsWhatBecameOfAMessageAndWhereItLies) {
 
 TEST(Trace, UnknownMessageHasNoRecords) {
   TwelveMessages spool;
-  absl::StatusOr<ReadableDisk> disk = ReadableDisk::Of(spool.disk);
+  MemoryDisk opened = spool.Opened();
+  absl::StatusOr<ReadableDisk> disk = ReadableDisk::Of(opened);
   ASSERT_TRUE(disk.ok());
   EXPECT_TRUE(TraceMessage(*disk, {77})->records.empty());
 }

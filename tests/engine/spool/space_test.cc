@@ -111,6 +111,7 @@ TEST(Space, AStartOnAFullDiskBeginsWithTheSegmentKeptBack) {
   disk.Kill();
   log.Start();  // It asserts that the log begins.
   EXPECT_FALSE(log->MayAccept(1000, At(second += 2)));
+  disk.Kill();
   EXPECT_EQ(Recover(disk)->messages.size(), static_cast<size_t>(accepted));
 }
 
