@@ -16,6 +16,8 @@ from spool_judge import Census
 
 FIRST_DEAD = 10**6      # Number of the mails that are done before the log begins;
 DEAD_OF_A_SHARD = 80    # large ones: more than a segment.
+# Nothing is given up, however slow the machine is.
+PROFILE = "initial_retry_s = 1\nmax_retry_s = 1\nmax_retries = 100000"
 TIMEOUT_S = 300         # Of what takes seconds, on a machine that has more to do.
 MEMORY_BYTES = 6 << 30  # At most; a load takes a quarter of it.
 
@@ -49,10 +51,12 @@ class LoadedDisk:
         self.span = tuple(map(self.log.entries_before, (begin, end)))
         self.restarted = tuple(map(self.log.entries_before, restarted))
         self.places = sorted(self.ledger.promised.values())
+        self.last_said = {event["recipient"]: event["type"] for event in self.engine.events()
+                          if "recipient" in event}
 
     def start_engine(self, root, receiver):
         return self.run.engine(shards=self.shards, routes=receiver.routes, sync=self.sync,
-                               spool=root / "spool")
+                               profile=PROFILE, spool=root / "spool")
 
     def use_segments(self, root):
         """So that the load meets segments that have been written: what is torn in one that never

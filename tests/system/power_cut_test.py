@@ -108,7 +108,9 @@ class DiskJudge:
         gone = lost(self.loaded.ledger, census, place)
         if gone:
             self.lost += len(gone)
-            self.faults.append(f"{where}: {len(gone)} lost: {gone[:3]}")
+            said = [f"{address} (at last {self.loaded.last_said.get(address)})"
+                    for address in gone[:3]]
+            self.faults.append(f"{where}: {len(gone)} lost: {', '.join(said)}")
         self.faults += [f"{where}: {what}" for what in corrupt(self.loaded.ledger, census)[:3]]
         return census
 
