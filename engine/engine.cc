@@ -147,6 +147,8 @@ absl::Status Engine::StartResolver(dns::RoutesTable routes) {
 
 shard::Runner::Options Engine::RunnerOptions(uint32_t number) const {
   shard::Runner::Options options;
+  options.make_io = parts_.make_io;
+  options.shard = parts_.shard;
   options.shard.number = number;
   options.shard.hostname = config_.hostname;
   options.shard.sync = config_.spool_sync;

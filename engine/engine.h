@@ -38,8 +38,18 @@ namespace sluice {
 
 class Engine {
  public:
-  explicit Engine(Config config)
-      : config_(std::move(config)), caps_(config_.connections_max, config_.handshakes_max) {}
+  // What tests put something else in the place of: the kernel's side, and the sizes of a shard's
+  // parts (what the configuration says is filled in).
+  struct Parts {
+    shard::MakeIo make_io = shard::MakeUringIo;
+    shard::Shard::Options shard;
+  };
+
+  explicit Engine(Config config) : Engine(std::move(config), Parts{}) {}
+  Engine(Config config, Parts parts)
+      : config_(std::move(config)),
+        parts_(std::move(parts)),
+        caps_(config_.connections_max, config_.handshakes_max) {}
   ~Engine();  // Stops.
 
   // `suspensions` hold from before the first delivery on; null: nothing is suspended.
@@ -106,6 +116,7 @@ class Engine {
 
   const Config config_;
   std::unique_ptr<ActiveFile> active_;  // Null: it could not be made. Outlives the shards.
+  const Parts parts_;
   delivery::EngineCaps caps_;
   std::optional<policy::BounceTagger> tagger_;
   uint32_t shards_ = 0;

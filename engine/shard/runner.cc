@@ -12,6 +12,10 @@
 
 namespace sluice::shard {
 
+absl::StatusOr<std::unique_ptr<io::Io>> MakeUringIo(uint32_t) {
+  return io::UringIo::Create({});
+}
+
 Runner::Runner(Options options, const Shard::World& world, delivery::Dispatcher::Tables tables,
                Shard::Inheritance inheritance)
     : options_(std::move(options)),
@@ -54,9 +58,9 @@ void Runner::Run() {
 }
 
 absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>& shard) {
-  absl::StatusOr<std::unique_ptr<io::UringIo>> ring = io::UringIo::Create({});
-  if (!ring.ok()) return ring.status();
-  io = std::move(*ring);
+  absl::StatusOr<std::unique_ptr<io::Io>> made = options_.make_io(options_.shard.number);
+  if (!made.ok()) return made.status();
+  io = std::move(*made);
   for (size_t i = 0; i < options_.listen.size(); ++i) {
     const io::Socket socket = io->Listen(options_.listen[i], {.reuse_port = true});
     if (!socket) {

@@ -5,12 +5,21 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/io/io.h"
 #include "engine/shard/shard.h"
 
 namespace sluice::shard {
+
+// Makes a shard's Io, on the shard's thread.
+using MakeIo = std::function<absl::StatusOr<std::unique_ptr<io::Io>>(uint32_t shard)>;
+
+absl::StatusOr<std::unique_ptr<io::Io>> MakeUringIo(uint32_t shard);
 
 class Runner {
  public:
@@ -18,6 +27,7 @@ class Runner {
     Shard::Options shard;
     int core = -1;                      // -1: not pinned.
     std::vector<SocketAddress> listen;  // One for each of shard.intake.listeners.
+    MakeIo make_io = MakeUringIo;
   };
 
   // Starts the thread. It makes the ring, listens, starts the shard, and then serves. What is lent
