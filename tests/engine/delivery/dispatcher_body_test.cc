@@ -155,6 +155,22 @@ TEST_F(Bodies, ThatCannotBeSentOnAreDeferredWhenTheHostSaysNothing) {
   EXPECT_FALSE(mail.parcel.in_doubt);
 }
 
+// The kernel had no memory for the send, say: the host knows nothing of it, and would wait for as
+// long as its timeouts are.
+TEST_F(Bodies, ThatCannotBeSentOnEndTheSessionOfAHostThatIsStillThere) {
+  Mail& mail = StartBody(kMiB);
+  EXPECT_FALSE(network_.ToldTheEnd(peer_));
+  network_.BreakSends(peer_);
+  network_.ReleaseSend(peer_);
+  Turn();
+  EXPECT_TRUE(network_.ToldTheEnd(peer_));
+  EXPECT_FALSE(network_.Closed(peer_));  // It may have something to say.
+  network_.FinishesSending(peer_);
+  Turn();
+  EXPECT_TRUE(network_.Closed(peer_));
+  ExpectDeferred(mail);
+}
+
 TEST_F(Bodies, StayUntilTheirSendIsOverWhenTheHostHasAnsweredBefore) {
   Mail& mail = StartBody(1000);
   host().answers.clear();

@@ -44,6 +44,8 @@ class FakeSockets : public Io {
   // What the peer has got since the last call.
   std::string TakeHeard(int peer) { return std::exchange(peers_.at(peer).heard, {}); }
   bool Closed(int peer) const { return peers_.at(peer).closed; }
+  // We have said that no more comes.
+  bool ToldTheEnd(int peer) const { return peers_.at(peer).told_the_end; }
   bool Receiving(int peer) const { return peers_.at(peer).receive_armed; }
   bool Sending(int peer) const { return peers_.at(peer).sending; }
   // Of the send in flight.
@@ -93,6 +95,10 @@ class FakeSockets : public Io {
     peer.sent.assign(parts.begin(), parts.end());
     if (!hold_sends_) FinishSend(socket.descriptor);
   }
+  void ShutdownSend(Socket socket) override {
+    CHECK(!peers_.at(socket.descriptor).closed);
+    peers_.at(socket.descriptor).told_the_end = true;
+  }
   void Close(Socket socket) override {
     Peer& peer = peers_.at(socket.descriptor);
     CHECK(!peer.closed);
@@ -118,7 +124,6 @@ class FakeSockets : public Io {
   Socket OpenStream(Family, const IpAddress&) override { return Never(); }
   void Accept(OpId, Socket) override { Never(); }
   void Connect(OpId, Socket, const SocketAddress&) override { Never(); }
-  void ShutdownSend(Socket) override { Never(); }
   void Write(OpId, File, std::span<const Bytes>, uint64_t) override { Never(); }
   void Read(OpId, File, std::span<std::byte>, uint64_t) override { Never(); }
   void Sync(OpId, File) override { Never(); }
@@ -147,6 +152,7 @@ class FakeSockets : public Io {
     bool finished = false;
     bool reset = false;
     bool sends_broken = false;
+    bool told_the_end = false;
     bool closed = false;
     bool receive_armed = false;
     OpId receive_op;
