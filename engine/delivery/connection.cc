@@ -274,8 +274,11 @@ void Connections::OnSent(Connection& connection, int32_t result, Now now) {
   connection.send_in_flight = false;
   if (connection.state == ConnectionState::kClosing) return JoinClose(connection, now);
   if (result < 0) {
-    // The server may have said why before it closed: the receive brings that, or the end.
+    // The server may have said why before it closed: the receive brings that, or the end. One that
+    // is still there (it was we who had no memory) is told that nothing more comes, and ends the
+    // session.
     connection.send_broken = true;
+    io_.ShutdownSend(connection.socket);
     TellHeld(connection);
     return;
   }
