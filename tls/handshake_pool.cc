@@ -4,13 +4,16 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/thread.h"
 
 namespace sluice::tls {
 
 HandshakePool::HandshakePool(Options options)
     : options_(std::move(options)), done_(options_.wakers.size()) {
   CHECK(options_.threads > 0);
-  for (uint32_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
+  for (uint32_t i = 0; i < options_.threads; ++i) {
+    threads_.push_back(StartThread([this] { Run(); }));
+  }
 }
 
 HandshakePool::~HandshakePool() {

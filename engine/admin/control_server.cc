@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/thread.h"
 
 namespace sluice::admin {
 namespace {
@@ -152,7 +153,7 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::
 
 ControlServer::ControlServer(std::string path, int listener, ControlQueue& queue)
     : path_(std::move(path)), listener_(listener), http_(std::make_unique<Http>(queue)) {
-  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
+  for (int i = 0; i < kThreads; ++i) threads_.push_back(StartThread([this] { Run(); }));
 }
 
 ControlServer::~ControlServer() {

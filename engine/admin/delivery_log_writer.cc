@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/base/thread.h"
 
 namespace sluice::admin {
 namespace {
@@ -60,7 +61,7 @@ absl::StatusOr<std::unique_ptr<DeliveryLogWriter>> DeliveryLogWriter::Open(const
 
 DeliveryLogWriter::DeliveryLogWriter(const Options& options, int descriptor)
     : options_(options), descriptor_(descriptor), waiting_bytes_(options.shards) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread([this] { Run(); });
 }
 
 DeliveryLogWriter::~DeliveryLogWriter() {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/domain_name.h"
+#include "engine/base/thread.h"
 
 namespace sluice::dns {
 namespace {
@@ -81,7 +82,7 @@ absl::Status UnboundResolver::Start() {
   sigset_t before;
   sigfillset(&all);
   CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread([this] { Run(); });
   CHECK(pthread_sigmask(SIG_SETMASK, &before, nullptr) == 0);
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/thread.h"
 #include "engine/io/clock.h"
 #include "engine/io/uring_io.h"
 
@@ -22,7 +23,7 @@ Runner::Runner(Options options, const Shard::World& world, delivery::Dispatcher:
       world_(world),
       tables_(std::move(tables)),
       inheritance_(std::move(inheritance)),
-      thread_([this] { Run(); }) {}
+      thread_(StartThread([this] { Run(); })) {}
 
 Runner::~Runner() {
   released_.store(true, std::memory_order_release);
