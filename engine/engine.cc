@@ -246,9 +246,13 @@ void Engine::ReopenLog() {
 }
 
 bool Engine::Failed() {
+  return LogFailed() || std::any_of(runners_.begin(), runners_.end(),
+                                    [](const auto& runner) { return runner->ended(); });
+}
+
+bool Engine::LogFailed() {
   for (uint32_t number = 0; number < shards_; ++number) {
-    if (post_->failed(number).load(std::memory_order_acquire) || runners_[number]->ended())
-      return true;
+    if (post_->failed(number).load(std::memory_order_acquire)) return true;
   }
   return false;
 }

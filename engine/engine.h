@@ -98,6 +98,9 @@ class Engine {
   // recovery.
   bool Failed();
 
+  // The first of these, also after Stop: what was not durable is done again by the next start.
+  bool LogFailed();
+
   const std::vector<SocketAddress>& listening() const { return runners_.front()->listening(); }
   uint32_t shards() const { return shards_; }
   // How many messages were in the spool at the start; nullopt: they are still being taken up, while

@@ -167,7 +167,7 @@ int RunSluiced(const Config& config, Tables tables, Engine::Parts parts) {
   queue.Close();
   server->reset();  // No socket is there that nobody answers.
   Drain(engine, signals);
-  return served ? 0 : 1;
+  return served && !engine.LogFailed() ? 0 : 1;
 }
 
 }  // namespace sluice

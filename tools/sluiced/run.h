@@ -15,8 +15,8 @@ void Print(const std::vector<ConfigError>& errors);  // On standard error.
 // Reads the tables; prints all their errors, and says whether there were none.
 bool ReadTables(const Config& config, Tables& tables);
 
-// Serves until SIGTERM or SIGINT, drains, and returns 0; where the engine cannot start, or has
-// failed and is to be started again for recovery, 1.
+// Serves until SIGTERM or SIGINT, drains, and returns 0; where the engine cannot start, or a log
+// has failed, be it in the drain, 1: it is to be started again for recovery.
 int RunSluiced(const Config& config, Tables tables, Engine::Parts parts = {});
 
 }  // namespace sluice
