@@ -96,6 +96,7 @@ class Receiver:
         self.deferred = set()
         self.damaged = []
         self.servers = []
+        self.sessions = 0  # That are open.
 
     async def listen(self):
         loop = asyncio.get_running_loop()
@@ -141,7 +142,12 @@ class ReceiverSession(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.receiver.sessions += 1
         transport.write(b"220 sink.example ESMTP\r\n")
+
+    def connection_lost(self, _):
+        self.receiver.sessions -= 1
+        self.receiver.pulse.set()
 
     def data_received(self, data):
         self.buffer += data
@@ -491,8 +497,9 @@ class Case:
     def told(self, kind):
         return {event["recipient"] for event in self.events()[kind]}
 
-    def in_doubt(self):
-        """What the receiver has taken, and the log has not told of yet: at a kill."""
+    async def in_doubt(self):
+        """Of a life that has ended: what the receiver has taken, and the log has not told of."""
+        await self.until(lambda: self.receiver.sessions == 0, "the end of all sessions")
         delivered, bounced = self.told("Delivery"), self.told("Bounce")
         doubt = {recipient for recipient in self.receiver.taken if recipient not in delivered}
         for refused in self.receiver.reported:
@@ -500,6 +507,11 @@ class Case:
             if refused not in bounced or sender not in delivered:
                 doubt |= {refused, sender}
         return doubt
+
+    def told_in_doubt(self):
+        """What the log itself calls in doubt: the session was lost under the reply to the dot."""
+        return {event["recipient"] for event in self.events()["TransientFailure"]
+                if event.get("in_doubt")}
 
     def twice(self):
         """What came more than once, and how often too much."""

@@ -46,7 +46,7 @@ async def kill_at(build, sync, shape, point, power_cut):
         expect(code == (-9 if killed else 0), f"it ended with {code}: {life.lines}")
         if not killed:
             return {"killed": False, "points": life.counts()["points"]}
-        doubt = case.in_doubt()
+        doubt = await case.in_doubt()
         dots = len(case.without_reply())
         await case.recover()
         return {"killed": True, "lost": case.missing(), "promised": len(case.promised()),
