@@ -52,7 +52,7 @@ def faults():
         *both("log_write", ["none:part"], GOES_ON),
         *both("log_sync", ["EIO", "EIO:whole", "ENOSPC", "EDQUOT"], STOPS),
         *both("log_sync", ["EIO:on"], STOPS, shards=1),
-        *both("body_read", ["EIO", "ENOMEM", "none:part"], GOES_ON),
+        *both("body_read", ["EIO", "ENOMEM", "none:part", "EIO:on"], GOES_ON),
         # The spool's folder.
         *both("open", ["EIO", "EMFILE", "ENFILE", "ENOSPC"], EITHER),
         *both("make_folder", ["EIO", "ENOSPC"], EITHER),

@@ -6,7 +6,8 @@ the number of their message, so that whoever says a name says which message is m
 
     n7@d3.example    is taken at once
     d3@d3.example    is deferred once, with 450
-    b5@d1.example    is refused for good; s5@back.example gets the bounce
+    b5@d1.example    is refused for good; s5@back.example gets the bounce (as it does for any other
+                     that the engine gives up)
 
 Segments are small, so that a run uses several and gives some back; or large enough for messages that
 come in several pieces.
@@ -124,7 +125,7 @@ class Receiver:
             if not intact(data):
                 self.damaged.append(recipients)
         else:
-            for refused in set(re.findall(rb"<(b\d+@[^>]+)>", data)):
+            for refused in set(re.findall(rb"<(\w\d+@d\d\.example)>", data)):
                 self.reported[refused.decode()] += 1
         self.pulse.set()
 
