@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The n-th call of each class fails, for every n until none is hit: no false 250, and no other end of
-the engine than the documented one.
+"""The n-th call of each class fails, for every n until none is hit: no false 250, and no other end
+of the engine than the documented one.
 
 Usage: fail_the_nth_test.py BUILD_DIR [--all] [--each N] [--only CALL] [--told-as-success]
 
@@ -131,8 +131,8 @@ def judge_end(fault, life, code, hit, started):
 
 
 def judge_failed_log(case, life, hit):
-    """Promises of a shard whose log had failed before the dot was sent; and how long the slowest dot
-    that waited then had to wait for its 4xx, in milliseconds."""
+    """Promises of a shard whose log had failed before the dot was sent; and how long the slowest
+    dot that waited then had to wait for its 4xx, in milliseconds."""
     failed = life.said(r"^sluice: the spool's log of shard (\d+) has failed")
     sync_failed = hit and hit.call == "log_sync"
     if not hit or not (failed or sync_failed):

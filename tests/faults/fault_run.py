@@ -1,19 +1,19 @@
 """What the fault tests share: one engine on a faulty kernel between an injector and a receiver that
 keep their own ledgers, and the judging of these.
 
-A Case is a folder with a spool, and lives of one engine after another on it. Recipients are named by
-the number of their message, so that whoever says a name says which message is meant:
+A Case is a folder with a spool, and lives of one engine after another on it. Recipients are named
+by the number of their message, so that whoever says a name says which message is meant:
 
     n7@d3.example    is taken at once
     d3@d3.example    is deferred once, with 450
     b5@d1.example    is refused for good; s5@back.example gets the bounce (as it does for any other
                      that the engine gives up)
 
-Segments are small, so that a run uses several and gives some back; or large enough for messages that
-come in several pieces.
+Segments are small, so that a run uses several and gives some back; or large enough for messages
+that come in several pieces.
 
-The injector never sends a message again whose dot was under way, so that what arrives twice was made
-twice by the engine.
+The injector never sends a message again whose dot was under way, so that what arrives twice was
+made twice by the engine.
 """
 
 import asyncio
@@ -180,7 +180,7 @@ class ReceiverSession(asyncio.Protocol):
         verb = line[:4].upper()
         path = re.search(r"<([^>]*)>", line)
         if verb == "EHLO":
-            return b"250-sink.example\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
+            return b"250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
         if verb == "MAIL":
             self.sender, self.recipients = path.group(1), []
             return b"250 2.1.0 ok\r\n"
@@ -465,8 +465,8 @@ class Case:
         lost."""
         deadline = time.monotonic() + STUCK_TIME_S
         while not self.life.ended() and await self.life.messages_at_home() != 0:
-            expect(time.monotonic() < deadline, f"messages stay at home; missing: {self.missing()}; "
-                   f"it said: {' | '.join(self.life.lines[-8:])}")
+            expect(time.monotonic() < deadline, f"messages stay at home; missing: "
+                   f"{self.missing()}; it said: {' | '.join(self.life.lines[-8:])}")
             await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def end(self):
@@ -535,8 +535,8 @@ def run_case(coroutine, arguments):
 
 
 def run_all(coroutine, jobs, workers, on_result):
-    """Runs coroutine(*job) for each job, some at a time. `jobs` is an iterator that may look at what
-    on_result(job, result or the exception) has seen."""
+    """Runs coroutine(*job) for each job, some at a time. `jobs` is an iterator that may look at
+    what on_result(job, result or the exception) has seen."""
     context = multiprocessing.get_context("forkserver")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         running = {}

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The end of the engine at every point of its I/O: before and after each write, sync, send and change
-of a name, in a run of 100 messages; then a life without faults, and the ledgers are compared.
+"""The end of the engine at every point of its I/O: before and after each write, sync, send and
+change of a name, in a run of 100 messages; then a life without faults, and the ledgers are compared.
 
 Usage: kill_each_test.py BUILD_DIR [--kills N | --all] [--no-sync]
 
-Half of the kills are kill -9, half lose what was not synced, as a power cut does. By default N points
-are spread over the run, each with another shape of it (one shard or two, one session or several,
-small or large messages, a spool that is new or has mail in it); --all takes every point of every
-shape, until a run ends without having been killed.
+Half of the kills are kill -9, half lose what was not synced, as a power cut does. By default N
+points are spread over the run, each with another shape of it (one shard or two, one session or
+several, small or large messages, a spool that is new or has mail in it); --all takes every point of
+every shape, until a run ends without having been killed.
 
 What got 250 must come, or its bounce. Only what was in doubt may come twice: the receiver had said
 250, and the delivery log had not told of it when the engine ended.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""kill -9 under load: an engine is killed when its injectors have seen so many 250s, starts again on
-what it left, and is killed again; at the end comes a life without a kill, and the ledgers are
+"""kill -9 under load: an engine is killed when its injectors have seen so many 250s, starts again
+on what it left, and is killed again; at the end comes a life without a kill, and the ledgers are
 compared.
 
 Usage: kill_under_load_test.py BUILD_DIR [--kills N] [--seed N]
@@ -93,8 +93,8 @@ def main():
     for fault in tally.faults[:20]:
         print(f"FAILED kill_under_load: {fault}")
     sums = tally.sums
-    print(f"seed {options.seed}: {sums['promised']} recipients promised, {sums['dots']} dots without "
-          f"an answer ({time.monotonic() - begin:.0f} s)")
+    print(f"seed {options.seed}: {sums['promised']} recipients promised, {sums['dots']} dots "
+          f"without an answer ({time.monotonic() - begin:.0f} s)")
     print(f"twice {sums['twice']} of {sums['doubt']} in doubt")
     print(f"kills {sums['kills']}, lost {sums['lost']}")
     sys.exit(1 if tally.faults else 0)
