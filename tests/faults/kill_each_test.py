@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The end of the engine at every point of its I/O: before and after each write, sync, send and
-change of a name, in a run of 100 messages; then a life without faults, and the ledgers are compared.
+change of a name, in a run of 100 messages; then a life without faults, and ledgers are compared.
 
 Usage: kill_each_test.py BUILD_DIR [--kills N | --all] [--no-sync]
 
