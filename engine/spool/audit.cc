@@ -255,9 +255,9 @@ void Auditor::CompareIndex(const Beginning& beginning, Index& index, std::vector
     return fault.kind == FaultKind::kRecords && fault.place.offset >= next.previous_ends;
   });
   const auto ends =
-      ReadIndexPart(disk_, beginning.segment, next.previous_ends, next.previous_begins);
-  const auto begins =
-      ReadIndexPart(disk_, beginning.segment, next.previous_begins, next.previous_bytes);
+      ReadIndexPart(disk_, beginning.segment, kEndsPart, next.previous_ends, next.previous_begins);
+  const auto begins = ReadIndexPart(disk_, beginning.segment, kBeginsPart, next.previous_begins,
+                                    next.previous_bytes);
   const bool records_whole = faults.empty();
   if (!ends.ok() || !*ends || (records_whole && !EndsAgree(**ends, index.TakeEnds(), id))) {
     tell(next.previous_ends, next.previous_begins);

@@ -88,6 +88,8 @@ Bytes SegmentReader::At(uint64_t offset) const {
 }
 
 absl::StatusOr<std::optional<uint64_t>> SegmentReader::FindNext(uint64_t bad) {
+  // The search for a later batch may have led far away from it.
+  if (absl::Status loaded = Load(bad); !loaded.ok()) return loaded;
   if (const std::optional<size_t> claimed = ClaimedBytes(segment_.id, At(bad))) {
     const uint64_t behind = bad + *claimed;
     if (behind == end_ && sealed_) return std::optional(behind);

@@ -47,6 +47,9 @@ bool IsPoint(OpId op) {
     case Tag::kIntakeSend:
       return true;
     case Tag::kBodyRead:
+    case Tag::kRecordRead:
+    case Tag::kMoveRead:
+    case Tag::kStreamRead:
     case Tag::kConnect:
     case Tag::kReceive:
     case Tag::kIntakeAccept:
@@ -177,6 +180,9 @@ bool FaultIo::Take(Completion& completion) {
       return TakeArmed(completion, Call::kHostReceive);
     case Tag::kLogStep:
     case Tag::kBodyRead:
+    case Tag::kRecordRead:
+    case Tag::kMoveRead:
+    case Tag::kStreamRead:
     case Tag::kConnect:
     case Tag::kSend:
     case Tag::kIntakeSend:
