@@ -264,8 +264,8 @@ class Injector:
         return all(reply.startswith("250") for reply in replies) and last.startswith("354")
 
     async def content(self, reader, writer, message):
+        sent_at = time.monotonic_ns()  # Before: what is stamped late may have been promised early.
         writer.write(message.data + b".\r\n")
-        sent_at = time.monotonic_ns()
         reply = None
         try:
             await writer.drain()
