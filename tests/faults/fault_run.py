@@ -511,8 +511,10 @@ class Case:
 
     def told_in_doubt(self):
         """What the log itself calls in doubt: the session was lost under the reply to the dot."""
-        return {event["recipient"] for event in self.events()["TransientFailure"]
+        told = {event["recipient"] for event in self.events()["TransientFailure"]
                 if event.get("in_doubt")}
+        return told | {refused for refused in self.receiver.reported
+                       if "s" + refused[1:refused.index("@")] + "@back.example" in told}
 
     def twice(self):
         """What came more than once, and how often too much."""
