@@ -16,6 +16,7 @@ import json
 import re
 import signal
 import smtplib
+import sys
 import threading
 import time
 
@@ -255,6 +256,8 @@ def main():
     arguments.add_argument("build", help="where the programs were built")
     arguments.add_argument("--minutes", type=float, default=0)
     options = arguments.parse_args()
+    # So that the scenario cleans up when the run is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def ten_times_as_fast(build):
         return overload(build, options.minutes)
