@@ -505,6 +505,22 @@ TEST(Recovery, RecordsOverTheReadersChunksAreFound) {
   }
 }
 
+// The proof that it is damage lies chunks behind it: the search goes back.
+TEST(Recovery, DamageLongBeforeTheNextBatchIsPassedOver) {
+  MemoryDisk disk;
+  LogOnDisk log(disk, {.segment_bytes = 16 << 20, .outcome_reserve_bytes = 1024});
+  for (uint64_t id = 1; id <= 10; ++id) log.Accept(id, 1000000);
+  log.Commit();
+  log.Accept(11, 100);
+  log.Commit();
+  disk.BytesOf(SegmentId::Of(0, 1)).at(1000) ^= std::byte{1};
+  const Recovered recovered = MustRecover(disk);
+  ASSERT_EQ(recovered.messages.size(), 10u);
+  EXPECT_EQ(recovered.messages.front().accepted.id.value, 2u);
+  EXPECT_EQ(recovered.messages.back().accepted.id.value, 11u);
+  EXPECT_EQ(recovered.damaged_records, 1u);
+}
+
 // --- Segments that are not ours, or not begun.
 
 TEST(Recovery, UnknownVersionIsRefusedAndNothingTouched) {
