@@ -21,8 +21,8 @@ inline constexpr uint32_t kMessagesPerShardMax = 1 << 24;
 inline constexpr uint32_t kParcelsPerShardMax = 1 << 25;
 
 // Messages that are in memory with their envelope, some 600 bytes and its strings: those being
-// tried, and others for as long as there is room. Beyond: what is due waits, and 452 to the injector
-// when what arrives during one sync fills all of it.
+// tried, and others for as long as there is room. Beyond: what is due waits, and 452 to the
+// injector when what arrives during one sync fills all of it.
 inline constexpr uint32_t kResidentMessagesPerShardMax = 1 << 16;
 
 // Parcels that are out at their destinations' shards: more than connections can carry, so that none

@@ -151,7 +151,7 @@ void Home::Turn(Now now) {
 
 // When mail is refused for want of space, and when it is not any more.
 void Home::TellSpace(Now now) {
-  if (log_.low_space() && low_space_told_) log_.MayAccept(limits::kBodyBlockBytes, now.wall);
+  if (log_.low_space() && low_space_told_) log_.LookForSpace(now.wall);
   if (log_.low_space() == low_space_told_) return;
   low_space_told_ = log_.low_space();
   std::fprintf(

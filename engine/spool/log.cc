@@ -258,8 +258,14 @@ uint64_t Log::piece_bytes_max() const {
 
 bool Log::MayAccept(uint64_t bytes, WallTime now) {
   const bool may = EnsureSpace(bytes, options_.outcome_reserve_bytes, /*accepting=*/true, now);
-  low_space_ = !may && !failed();
+  low_space_ |= !may && !failed();
   return may;
+}
+
+void Log::LookForSpace(WallTime now) {
+  if (failed()) return;
+  const uint64_t bytes = options_.segment_bytes / 4;
+  low_space_ = !EnsureSpace(bytes, options_.outcome_reserve_bytes, /*accepting=*/true, now);
 }
 
 bool Log::MayMove(uint64_t bytes, WallTime now) {
@@ -406,7 +412,9 @@ void Log::Reclaim() {
   if (failed()) return;
   CHECK(begun_);
   GiveBackDead();
-  if (!failed() && spares_.empty() && HalfFull() && spare_failure_.ok()) AddSpare().IgnoreError();
+  // Ahead of need; and what is kept back for the next start.
+  const size_t wanted = std::max<size_t>(options_.spares_kept_back, HalfFull() ? 1 : 0);
+  if (!failed() && spares_.size() < wanted && spare_failure_.ok()) AddSpare().IgnoreError();
 }
 
 // In order, so that of a message's records the last is the last to go.

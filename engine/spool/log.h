@@ -88,8 +88,10 @@ class Log {
   // beyond the reserve. May create a segment; on a full disk tries again once a second. It holds
   // until something else is appended: ask again before each piece of a body that arrives slowly.
   bool MayAccept(uint64_t bytes, WallTime now);
-  // The last answer was no for want of space; it is asked again by each question.
+  // An answer was no for want of space; until LookForSpace finds enough for much mail: what little
+  // a small message asks for may be there all the while.
   bool low_space() const { return low_space_; }
+  void LookForSpace(WallTime now);
   // The same for a message that is to be moved, which gives space back: may use half of the
   // reserve.
   bool MayMove(uint64_t bytes, WallTime now);

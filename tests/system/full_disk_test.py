@@ -95,6 +95,7 @@ def started_on_a_full_disk(build):
         expect_equal(refused.wait(), 1, "exit of a start without room")
         expect("make room" in refused.said(), f"it said: {refused.said()}")
         spool.make_room()
+        spool.enlarge()
         expect_equal(engine.start(), accepted, "messages in the spool, with room")
         spool.fill()
         engine.kill()

@@ -36,6 +36,8 @@ class Holding(Dialogue):
     def command(self, verb, line):
         if verb == b"RCPT" and address_of(line) in self.server.deferred:
             return self.reply("450 4.2.1 later")
+        if verb == b"DATA" and not self.recipients:
+            return self.reply("554 5.5.1 no valid recipients")
         return super().command(verb, line)
 
 

@@ -72,11 +72,30 @@ TEST(Space, SpaceThatReturnsIsUsedByItself) {
   LogOnDisk log(disk, Options(4 * kSegmentBytes, 0));
   int64_t second = 0;
   Fill(log, second);
+  log->LookForSpace(At(second += 2));
+  EXPECT_TRUE(log->low_space());
   disk.faults.capacity_bytes += 2 * kSegmentBytes;  // Somebody removed a file.
   EXPECT_TRUE(log->MayAccept(1000, At(second += 2)));
+  EXPECT_TRUE(log->low_space());  // That is not much.
+  log->LookForSpace(At(second += 2));
   EXPECT_FALSE(log->low_space());
   EXPECT_GT(Fill(log, second, 500), 0);
   EXPECT_EQ(disk.FreeBytes(), 4 * kSegmentBytes);
+}
+
+// What little is left would still take a small message.
+TEST(Space, ASmallMessageIsNoSpaceForMuchMail) {
+  SharedDisk disk;
+  disk.faults.capacity_bytes = 10 * kSegmentBytes;
+  LogOnDisk log(disk, Options(4 * kSegmentBytes, 0));
+  int64_t second = 0;
+  while (log->MayAccept(kSegmentBytes / 8, At(second += 2))) {
+    log.Accept(static_cast<uint64_t>(second), 1000);
+    log.Commit();
+  }
+  EXPECT_TRUE(log->MayAccept(100, At(second += 2)));
+  log->LookForSpace(At(second += 2));
+  EXPECT_TRUE(log->low_space());
 }
 
 TEST(Space, TheDiskIsAskedOnceASecond) {
