@@ -319,7 +319,7 @@ class Life:
     def __init__(self, case, process):
         self.case, self.process = case, process
         self.lines = []
-        self.port = None
+        self.listens = self.port = None  # The latter once all of its spool is known.
         self.found = 0
         self.code = None
         self.tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.watch())]
@@ -329,9 +329,10 @@ class Life:
         async for line in self.process.stderr:
             text = line.decode(errors="replace").rstrip()
             self.lines.append(text)
-            found = re.search(r"listening on \S+:(\d+).*, (\d+) messages in the spool", text)
-            if found:
-                self.port, self.found = int(found.group(1)), int(found.group(2))
+            if found := re.search(r"listening on \S+:(\d+)", text):
+                self.listens = int(found.group(1))
+            if found := re.search(r"(\d+) messages in the spool", text):
+                self.port, self.found = self.listens, int(found.group(1))
             self.case.pulse.set()
 
     async def watch(self):
