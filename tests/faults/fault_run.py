@@ -304,7 +304,7 @@ socket = "control.sock"
 TABLE = """\
 [d3.example]
 recipient_minutes = 1
-recipient_limit = 5000
+recipient_limit = 1000000
 limit_type = host
 limit_apply = system
 """
