@@ -147,6 +147,8 @@ void Home::Turn(Now now) {
   WakeSome(now);
   log_.Reclaim();
   MoveSome(now);
+  // A name that could not be changed: whoever waits is told at once.
+  if (log_.failed() && !step_in_flight_ && !told_failed_) OnLogFailed();
 }
 
 // When mail is refused for want of space, and when it is not any more.
