@@ -24,24 +24,8 @@ import sys
 import tempfile
 import time
 
-CONFIG = """
-hostname = "mta.example.net"
-[engine]
-shards = {shards}
-[[listener]]
-address = "127.0.0.1:0"
-relay_from = ["127.0.0.0/8"]
-[spool]
-path = "spool"
-[destinations]
-table = "destinations.ini"
-[routes]
-table = "routes"
-[log]
-delivery = "delivery.jsonl"
-[control]
-socket = "control.sock"
-"""
+from engine_config import CONFIG
+
 AMPLIFIED_SIZES = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000, "1 MB": 1_000_000}
 AMPLIFIED_SESSIONS = 100
 # More than any run can take in its time: sluice-load's --timeout ends it.
@@ -90,7 +74,7 @@ class Engine:
     def __init__(self, options, folder):
         self.folder, self.tools = folder, os.path.join(os.path.abspath(options.build), "tools")
         shutil.rmtree(os.path.join(folder, "spool"), ignore_errors=True)
-        for name, text in (("sluice.toml", CONFIG.format(shards=options.shards)),
+        for name, text in (("sluice.toml", CONFIG.format(spool="spool", shards=options.shards)),
                            ("destinations.ini", ""), ("routes", "ALL 127.0.0.1:1\n")):
             with open(os.path.join(folder, name), "w") as file:
                 file.write(text)

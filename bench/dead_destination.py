@@ -29,24 +29,8 @@ import tempfile
 import threading
 import time
 
-CONFIG = """
-hostname = "mta.example.net"
-[engine]
-shards = {shards}
-[[listener]]
-address = "127.0.0.1:0"
-relay_from = ["127.0.0.0/8"]
-[spool]
-path = "{spool}"
-[destinations]
-table = "destinations.ini"
-[routes]
-table = "routes"
-[log]
-delivery = "delivery.jsonl"
-[control]
-socket = "control.sock"
-"""
+from engine_config import CONFIG
+
 CONTROLS = """
 [DEFAULT]
 max_host_concurrency = {connections}

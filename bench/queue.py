@@ -21,24 +21,8 @@ import sys
 import tempfile
 import time
 
-CONFIG = """
-hostname = "mta.example.net"
-[engine]
-shards = {shards}
-[[listener]]
-address = "127.0.0.1:0"
-relay_from = ["127.0.0.0/8"]
-[spool]
-path = "{spool}"
-[destinations]
-table = "destinations.ini"
-[routes]
-table = "routes"
-[log]
-delivery = "delivery.jsonl"
-[control]
-socket = "control.sock"
-"""
+from engine_config import CONFIG
+
 # With the sink stopped, nothing leaves: what is measured is the queue.
 CONTROLS = "[DEFAULT]\nmax_host_concurrency = 20\nmax_messages_per_connection = 1000\n"
 
