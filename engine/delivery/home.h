@@ -256,6 +256,7 @@ class Home {
   static void ForEachDeferral(const KeptMessage& kept, spool::SegmentId segment, spool::Bytes bytes,
                               Visit visit);
   static void QuoteFromPromise(Parcel& parcel);
+  bool ReadLastAnswers(Parcel& parcel);
   void OnDeferralRead(Parcel& parcel, spool::Bytes bytes, Now now);
   static KeptParcel* UnknownReply(KeptMessage& kept);
   void OnReplyRead(KeptMessage& kept, const spool::Extent& place, spool::Bytes bytes);
@@ -376,7 +377,8 @@ class Home {
   bool takeover_waits_ = false;                      // For slots.
   uint64_t taken_up_ = 0;
   absl::Status takeover_failure_;
-  // Recipients that became final before the start, after the promise was written: by message.
+  // Recipients that became final after the promise was written, of messages that were not in
+  // memory since: before a start, or before they left it.
   struct FinalRecipients {
     std::vector<uint32_t> delivered;
     std::vector<uint32_t> bounced;

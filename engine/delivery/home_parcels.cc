@@ -338,15 +338,10 @@ void Home::OnReturned(Parcel& parcel, Now now) {
     case ParcelResult::kAgain:
       parcel.continues = true;
       return HandOut(parcel);
-    case ParcelResult::kExpired: {
-      // If nothing was answered this time, the bounce is to say what was answered before.
-      const RecordReader::Purpose purpose = {.what = RecordReader::What::kLastDeferral,
-                                             .parcel = &parcel};
-      const spool::Extent& deferred = parcel.kept->deferred;
-      const bool tells = parcel.reply.code != 0 || deferred.bytes == 0;
-      if (!tells && records_.Start(purpose, deferred)) return;
+    case ParcelResult::kExpired:
+      // If nothing was answered this time, what was answered before is looked for.
+      if (parcel.reply.code == 0 && ReadLastAnswers(parcel)) return;
       return GiveUp(parcel, now);
-    }
     case ParcelResult::kAttempted:
       return RecordAttempt(parcel, now);
   }

@@ -74,11 +74,14 @@ void Home::OnAwake(KeptParcel& kept, Now now) {
   const bool expired = kept.given_up || now.instant >= ExpiryOf(kept);
   Parcel& parcel = MakeParcel(kept);
   if (!expired) return HandOut(parcel);
-  // The bounce is to say what the last answer was.
-  const RecordReader::Purpose purpose = {.what = RecordReader::What::kLastDeferral,
-                                         .parcel = &parcel};
-  if (kept.deferred.bytes > 0 && records_.Start(purpose, kept.deferred)) return;
-  given_up_.push_back(&parcel);
+  if (!ReadLastAnswers(parcel)) given_up_.push_back(&parcel);
+}
+
+// For the bounce to say what was answered last. False: nothing was, or too much is being read.
+bool Home::ReadLastAnswers(Parcel& parcel) {
+  const spool::Extent& deferred = parcel.kept->deferred;
+  return deferred.bytes > 0 &&
+         records_.Start({.what = RecordReader::What::kLastDeferral, .parcel = &parcel}, deferred);
 }
 
 // -------------------------------------------------------------------------------------------------
