@@ -60,7 +60,7 @@ std::optional<std::string> ReadAll(const std::string& path) {
 template <class T>
 std::vector<T> TakeArray(const std::string& bytes, size_t at, size_t count) {
   std::vector<T> values(count);
-  std::memcpy(values.data(), bytes.data() + at, count * sizeof(T));
+  if (count > 0) std::memcpy(values.data(), bytes.data() + at, count * sizeof(T));
   return values;
 }
 
