@@ -331,6 +331,9 @@ class Home {
   // kFailedReadsMax times.
   static constexpr Duration kReadAgainAfter = std::chrono::seconds(60);
   static constexpr Duration kReadSeldom = std::chrono::minutes(30);
+  // A promise that the disk does not give is taken for lost so long after the message's expiry: a
+  // disk may come back, and what is set aside is reported to nobody.
+  static constexpr Duration kUnreadableMax = std::chrono::hours(24);
   // How soon a parcel that was given back untouched is placed again.
   static constexpr Duration kRecalledDelay = std::chrono::seconds(2);
   // When a message that is to be moved could not be read.

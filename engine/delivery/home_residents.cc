@@ -275,7 +275,7 @@ void Home::OnPromiseUnreadable(KeptMessage& kept, bool read, Now now) {
     LeaveOut(*parcel);
     if (parcel->failed_reads < kFailedReadsMax) ++parcel->failed_reads;
     const bool often = parcel->failed_reads == kFailedReadsMax;
-    lost |= often && (read || now.instant >= ExpiryOf(*parcel));
+    lost |= often && (read || now.instant >= ExpiryOf(*parcel) + kUnreadableMax);
     Schedule(*parcel, now.instant + (often ? kReadSeldom : kReadAgainAfter), now);
   }
   message.wakers.clear();

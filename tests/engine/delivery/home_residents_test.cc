@@ -189,6 +189,47 @@ TEST_F(ResidentsTest, APromiseThatCannotBeReadForAWhileIsDeliveredLater) {
   EXPECT_EQ(events_.Count(EventType::kDelivery), 30u);
 }
 
+// What the disk does not give may come back: the sender is still told, though the time was up.
+TEST_F(ResidentsTest, APromiseThatCannotBeReadUntilItHasExpiredIsStillReported) {
+  options_.bounce_profiles.by_default.max_queue = hours(1);
+  Start();
+  for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
+  disk_.faults.read_error = EIO;
+  while (!out_.empty()) Delivered(Next());
+  const uint32_t left = home_->messages();
+  ASSERT_GT(left, 0u);
+  for (int i = 0; i < 20; ++i) Pass(minutes(10));
+  EXPECT_EQ(home_->messages(), left);
+  disk_.faults.read_error = 0;
+  uint32_t reports = 0;
+  for (int i = 0; i < 100; ++i) {
+    while (!out_.empty()) {
+      const bool report = out_.front()->message->envelope.sender.empty();
+      reports += report ? 1 : 0;
+      report ? Delivered(Next()) : Returns(Next(), ParcelResult::kExpired);
+    }
+    Pass(minutes(10));
+  }
+  EXPECT_EQ(reports, left);
+  EXPECT_EQ(home_->messages(), 0u);
+  EXPECT_TRUE(disk_.set_aside.empty());
+}
+
+// Not for ever, or it would hold the log.
+TEST_F(ResidentsTest, APromiseThatCannotBeReadForADayAfterItsExpiryIsSetAside) {
+  options_.bounce_profiles.by_default.max_queue = hours(1);
+  Start();
+  for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
+  disk_.faults.read_error = EIO;
+  while (!out_.empty()) Delivered(Next());
+  ASSERT_GT(home_->messages(), 0u);
+  for (int i = 0; i < 24 * 6; ++i) Pass(minutes(10));
+  ASSERT_GT(home_->messages(), 0u);
+  for (int i = 0; i < 2 * 6; ++i) Pass(minutes(10));
+  EXPECT_EQ(home_->messages(), 0u);
+  EXPECT_FALSE(disk_.set_aside.empty());
+}
+
 // Case H21: its neighbours are delivered, and the log is not held by it.
 TEST_F(ResidentsTest, ADamagedPromiseIsSetAside) {
   Start();
