@@ -279,8 +279,10 @@ bool EngineModel::WritesForNothing(Node& node) {
     node.syncs_since = now;
     node.syncs = node.io->syncs();
   }
-  // A large body is moved in pieces, each with a sync, and then its promise.
-  const uint64_t moves = scene_.options.streams ? 4 * node.shard->home().messages() : 0;
+  // Where few are in memory each message is moved with a sync of its own; a large body in pieces,
+  // each with a sync, and then its promise.
+  const uint64_t syncs_a_move = scene_.options.streams ? 4 : scene_.options.few_residents ? 1 : 0;
+  const uint64_t moves = syncs_a_move * node.shard->home().messages();
   return node.io->syncs() - node.syncs > kIdleSyncsMax + moves;
 }
 
