@@ -9,7 +9,7 @@ import subprocess
 from engine_run import CONFIG, Run, build_folder, expect, expect_equal, run_scenarios
 
 VALID = CONFIG.format(shards=1, address="127.0.0.1:0", listener="", spool="spool", profile="",
-                      destinations="")
+                      destinations="", sync="true", spool_keys="")
 
 BROKEN = """\
 hostname = "mta.example.net"
