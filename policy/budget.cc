@@ -13,6 +13,10 @@ constexpr uint32_t kShareReserved = 16;
 constexpr uint32_t kReservedMin = 16;
 constexpr uint32_t kReservedMax = 4096;
 
+// A record that was reserved for nobody in the end is kept so long for who comes next: mail whose
+// connections fail wants to send again and again, and each time would cost two records.
+constexpr Duration kSettleAfter = std::chrono::seconds(5);
+
 uint32_t Chunk(const Limits& limits) {
   return std::clamp(limits.recipients_max / kShareReserved, kReservedMin, kReservedMax);
 }
@@ -102,10 +106,10 @@ bool Budget::Idle(const Limits& limits, Instant now) {
 }
 
 // Early enough, so that the next record is durable before this one is used up.
-void Budget::Want(const Limits& limits, uint32_t recipients, uint32_t room) {
+void Budget::Want(const Limits& limits, uint32_t recipients, uint32_t room, Instant now) {
   if (!limits.recipients_limited && !records_) return;
   Records& records = this->records();
-  records.looked_for = true;
+  records.wanted_at = now;
   if (!limits.recipients_limited || records.allowance.asking()) return;
   const uint32_t enough = std::min(room, std::max(recipients, Chunk(limits) / 2));
   if (records.allowance.Left() < enough) {
@@ -119,9 +123,7 @@ Budget::Records& Budget::records() {
 }
 
 void Budget::EndLook() {
-  if (!records_) return;
-  records_->asked_for = 0;
-  records_->looked_for = false;
+  if (records_) records_->asked_for = 0;
 }
 
 bool Budget::TellsOfAll(const Limits& limits) const {
@@ -134,7 +136,7 @@ uint32_t Budget::CoveredByRecords() const {
   return static_cast<uint32_t>(std::clamp<int64_t>(records_->allowance.Left(), 0, UINT32_MAX));
 }
 
-Budget::Need Budget::Needs(const Limits& limits, uint32_t room, Instant now) const {
+Budget::Need Budget::Needs(const Limits& limits, uint32_t room, bool ending, Instant now) const {
   if (!records_) {
     const bool reserve = limits.recipients_limited && (connections_ > 0 || !TellsOfAll(limits));
     return reserve && (room > 0 || !TellsOfAll(limits)) ? Need::kReserve : Need::kNothing;
@@ -148,7 +150,8 @@ Budget::Need Budget::Needs(const Limits& limits, uint32_t room, Instant now) con
   if (outdated || !TellsOfAll(limits) || (room > 0 && (records_->asked_for > 0 || unprepared))) {
     return now >= allowance.refused_until() ? Need::kReserve : Need::kNothing;
   }
-  const bool over = connections_ == 0 && window_.in_flight() == 0 && !records_->looked_for;
+  const bool unused = connections_ == 0 && window_.in_flight() == 0;
+  const bool over = unused && (ending || now - records_->wanted_at >= kSettleAfter);
   return over && allowance.open() ? Need::kSettle : Need::kNothing;
 }
 

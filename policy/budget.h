@@ -104,7 +104,7 @@ class Budget {
   // --- Where windows are kept.
 
   // So many would be sent, if the limit's `room` allows: a record may be wanted for them.
-  void Want(const Limits& limits, uint32_t recipients, uint32_t room);
+  void Want(const Limits& limits, uint32_t recipients, uint32_t room, Instant now);
   // What may be granted of what the limit leaves.
   uint32_t Covered(const Limits& limits) const {
     return limits.recipients_limited ? CoveredByRecords() : UINT32_MAX;
@@ -117,9 +117,9 @@ class Budget {
   enum class Need : uint8_t {
     kNothing,
     kReserve,  // A record that reserves: somebody wants to send, or what is in flight has none.
-    kSettle,   // One that reserves nothing: nobody wants to.
+    kSettle,   // One that reserves nothing: nobody has wanted to for a while, or will (`ending`).
   };
-  Need Needs(const Limits& limits, uint32_t room, Instant now) const;
+  Need Needs(const Limits& limits, uint32_t room, bool ending, Instant now) const;
   uint32_t Ahead(const Limits& limits, uint32_t room) const;
   // The last look has been taken: who wants to send will say so again.
   void EndLook();
@@ -152,8 +152,8 @@ class Budget {
   struct Records {
     explicit Records(uint64_t in_flight) { allowance.TakeUntold(in_flight); }
 
-    uint32_t asked_for = 0;   // Recipients that wait for a record.
-    bool looked_for = false;  // Somebody wants to send.
+    uint32_t asked_for = 0;  // Recipients that wait for a record.
+    Instant wanted_at{};     // When somebody wanted to send, last.
     Allowance allowance;
   };
   Records& records();

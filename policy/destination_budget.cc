@@ -250,10 +250,10 @@ Permit DestinationBudget::NoRoom(const Controls& controls, Budget* budget, Insta
 
 void DestinationBudget::Want(const Controls& controls, Budget* budget, uint32_t recipients,
                              Instant now) {
-  system_.Want(controls.system, recipients, system_.Room(controls.system, now));
+  system_.Want(controls.system, recipients, system_.Room(controls.system, now), now);
   to_look_at_ = true;
   if (budget == nullptr) return;
-  budget->Want(controls.limits, recipients, RoomOfScope(controls, budget, now));
+  budget->Want(controls.limits, recipients, RoomOfScope(controls, budget, now), now);
 }
 
 // kNever: what would cover more is being written, or will be by who looked.
@@ -283,7 +283,7 @@ void DestinationBudget::Restore(const Controls& controls, const WindowState& sta
   ended_.push_back({.scope = state.scope, .key = state.key});
 }
 
-void DestinationBudget::TakeStates(const Controls& controls, Instant now,
+void DestinationBudget::TakeStates(const Controls& controls, bool ending, Instant now,
                                    std::vector<WindowState>& states) {
   if (!kept_) return;
   const bool changed = recorded_limits_ != controls.limits || recorded_system_ != controls.system;
@@ -293,22 +293,22 @@ void DestinationBudget::TakeStates(const Controls& controls, Instant now,
   recorded_scope_ = controls.scope;
   to_look_at_ = false;
   TakeState(controls.system, system_.Room(controls.system, now), system_,
-            {.part = WindowPart::kSystem}, now, states);
+            {.part = WindowPart::kSystem}, ending, now, states);
   if (before_changed_) TakeBefore(controls, now, states);
   if (!before_changed_) {
     TakeEnded(controls, states);  // First: a scope may have the name of one that has ended.
     ForEachScope([&](const ScopeKey& key, Budget& budget) {
       TakeState(controls.limits, RoomOfScope(controls, &budget, now), budget,
-                {.scope = controls.scope, .key = key}, now, states);
+                {.scope = controls.scope, .key = key}, ending, now, states);
     });
   }
   if (!ended_.empty() || before_changed_) to_look_at_ = true;
 }
 
 void DestinationBudget::TakeState(const Limits& limits, uint32_t room, Budget& budget,
-                                  WindowState state, Instant now,
+                                  WindowState state, bool ending, Instant now,
                                   std::vector<WindowState>& states) {
-  const Budget::Need need = budget.Needs(limits, room, now);
+  const Budget::Need need = budget.Needs(limits, room, ending, now);
   if (need == Budget::Need::kReserve) state.ahead = budget.Ahead(limits, room);
   budget.EndLook();
   // What is unsettled and has nothing on its way is looked at again.

@@ -132,8 +132,10 @@ class alignas(64) DestinationBudget {
   void Restore(const Controls& controls, const WindowState& state, Instant now);
 
   // Appends the states that should be written now. To be asked whenever the destination has been
-  // looked at, and once more after something of it is durable. Mostly there are none.
-  void TakeStates(const Controls& controls, Instant now, std::vector<WindowState>& states);
+  // looked at, and once more after something of it is durable. Mostly there are none. `ending`:
+  // nobody wants to send any more, and what need not be reserved is given back at once.
+  void TakeStates(const Controls& controls, bool ending, Instant now,
+                  std::vector<WindowState>& states);
   // A state of the last TakeStates is being written under this number.
   void Asked(const WindowState& state, uint64_t number);
   // It cannot be written before then.
@@ -163,7 +165,7 @@ class alignas(64) DestinationBudget {
   void Want(const Controls& controls, Budget* budget, uint32_t recipients, Instant now);
   Permit Uncovered(Budget* budget, Instant now) const;
   void TakeState(const Limits& limits, uint32_t room, Budget& budget, WindowState state,
-                 Instant now, std::vector<WindowState>& states);
+                 bool ending, Instant now, std::vector<WindowState>& states);
   void TakeBefore(const Controls& controls, Instant now, std::vector<WindowState>& states);
   void TakeEnded(const Controls& controls, std::vector<WindowState>& states);
   Budget* BudgetOf(const WindowState& state);

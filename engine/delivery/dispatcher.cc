@@ -192,7 +192,7 @@ void Dispatcher::RestoreWindows(Destination& destination, Now now) {
 void Dispatcher::KeepWindows(Destination& destination, Now now) {
   if (options_.windows == nullptr) return;
   window_states_.clear();
-  destination.budget.TakeStates(destination.controls, now.instant, window_states_);
+  destination.budget.TakeStates(destination.controls, draining_, now.instant, window_states_);
   for (const policy::WindowState& state : window_states_) {
     const std::string& source = sources_.source(state.key.source).name;
     const uint64_t number =
@@ -557,6 +557,9 @@ void Dispatcher::BeginDrain(Now now) {
       }
     }
     LookAt(lane);
+  });
+  destinations_.ForEach([&](Destination& one) {
+    if (one.lanes.empty()) KeepWindows(one, now);
   });
   connections_.ForEach([&](Connection& connection) {
     if (!connection.was_ready) connections_.Abort(connection, now);

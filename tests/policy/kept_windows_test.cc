@@ -59,7 +59,7 @@ class Keeper {
   // Writes what the budget wants written. Returns how many states that were.
   size_t Write(DestinationBudget& budget, const Controls& controls, Instant now, Duration offset) {
     std::vector<WindowState> states;
-    budget.TakeStates(controls, now, states);
+    budget.TakeStates(controls, ending, now, states);
     for (const WindowState& state : states) {
       if (refuses) {
         budget.Refused(state, now + seconds(1));
@@ -111,6 +111,7 @@ class Keeper {
   }
 
   bool refuses = false;
+  bool ending = false;
 
  private:
   std::vector<Record> log_;
@@ -266,11 +267,13 @@ TEST(KeptWindows, AreSettledWhenTheLastConnectionHasEnded) {
   EXPECT_EQ(kept.Write(), 0u);
   EXPECT_FALSE(kept.budget.Idle(kept.controls, kNow + hours(2)));
   kept.budget.ConnectionClosed(kWhole, /*was_leaving=*/false);
-  ASSERT_EQ(kept.Write(), 1u);
+  EXPECT_EQ(kept.Write(kNow + seconds(4)), 0u);  // Somebody may come at once.
+  ASSERT_EQ(kept.Write(kNow + seconds(5)), 1u);
   const WindowState& state = kept.keeper.last().state;
   EXPECT_EQ(state.reserved, 0u);
   ASSERT_EQ(state.seen.size(), 1u);
-  EXPECT_EQ(state.seen[0], (WindowStamp{.by = kNow, .recipients = 5}));
+  // Stamps are told to a 64th of the period, and not later than now.
+  EXPECT_EQ(state.seen[0], (WindowStamp{.by = kNow + seconds(5), .recipients = 5}));
   EXPECT_EQ(kept.Write(), 0u);
   kept.keeper.SyncAll(kept.budget);
   EXPECT_EQ(kept.Write(), 0u);
@@ -287,7 +290,30 @@ TEST(KeptWindows, AreNotSettledWhileSomebodyWantsToSend) {
     EXPECT_EQ(kept.Write(), look == 0 ? 1u : 0u);
     kept.keeper.SyncAll(kept.budget);
   }
-  EXPECT_EQ(kept.Write(), 1u);  // It wants no more.
+  EXPECT_EQ(kept.Write(kNow + seconds(5)), 1u);  // It wants no more.
+  EXPECT_EQ(kept.keeper.last().state.reserved, 0u);
+}
+
+// Mail whose connections fail again and again wants to send about once a second.
+TEST(KeptWindows, AreNotSettledBetweenTwoTries) {
+  Kept kept(1600);
+  kept.budget.ConnectionClosed(kWhole, /*was_leaving=*/false);
+  for (int second = 0; second < 20; ++second) {
+    const Instant now = kNow + seconds(second);
+    EXPECT_TRUE(kept.budget.MayConnect(kept.controls, kWhole, now));
+    kept.WriteAndSync(now);
+    kept.WriteAndSync(now + nanoseconds(1));  // Looked at for another reason.
+  }
+  EXPECT_EQ(kept.keeper.written(), 1u);
+}
+
+TEST(KeptWindows, AreSettledAtOnceInTheEnd) {
+  Kept kept(1600);
+  kept.MayStart(1);
+  kept.WriteAndSync();
+  kept.budget.ConnectionClosed(kWhole, /*was_leaving=*/false);
+  kept.keeper.ending = true;
+  ASSERT_EQ(kept.Write(), 1u);
   EXPECT_EQ(kept.keeper.last().state.reserved, 0u);
 }
 
@@ -605,6 +631,7 @@ class Lives {
       if (connection.transaction) End(connection);
     }
     while (!connections_.empty()) Close(connections_.front());
+    keeper_.ending = true;
     for (int look = 0; look < 8; ++look) {
       keeper_.SyncAll(*budget_);
       Write();
@@ -612,6 +639,7 @@ class Lives {
     keeper_.SyncAll(*budget_);
     EXPECT_EQ(Write(), 0u);
     EXPECT_TRUE(budget_->Idle(controls_, Now() + 2 * Longest()));
+    keeper_.ending = false;
     keeper_.Crash(random_);
   }
 
