@@ -92,6 +92,7 @@ void Attempt::Finish(smtp::MessageResult result, const smtp::Reply& reply,
     case smtp::MessageResult::kUnsendable:
       SetRest(reply.permanent() ? Verdict::kBounced : Verdict::kDeferred);
       break;
+    case smtp::MessageResult::kUntried:
     case smtp::MessageResult::kSessionLost:
       if (reply.code == 0) parcel.reply = OwnReply("451 4.4.2 the connection was lost");
       SetRest(Verdict::kDeferred);

@@ -42,7 +42,7 @@ void ClientSession::Begin(const Options& options, Now now) {
   output_.clear();
   if (output_.capacity() > kKeptBytesMax) output_.shrink_to_fit();
   transaction_ = {};
-  open_ = false;
+  open_ = ahead_ = behind_refusal_ = false;
   transactions_ = 0;
   recipient_pending_ = false;
   moved_next_ = moved_end_ = 0;
@@ -70,19 +70,41 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
   CHECK(!transaction.recipients.empty());
   CHECK(transaction.recipients.size() <= limits::kRecipientsPerTransactionMax);
   now_ = now;
-  transaction_ = transaction;
+  TakeUp(transaction);
   open_ = true;
+  behind_refusal_ = false;
+  if (MakeUnsendable()) {
+    turn_ = ClientAction::kReady;
+    return;
+  }
+  Enter(kMail);
+}
+
+bool ClientSession::MayOfferAhead(const Transaction& transaction) const {
+  if (awaiting_ != kDot || !open_ || ahead_ || !pipelining_) return false;
+  if (extensions_.mail_max > 0 && transactions_ >= extensions_.mail_max) return false;
+  return WhyUnsendable(transaction).code == 0;
+}
+
+void ClientSession::OfferAhead(const Transaction& transaction, Now now) {
+  CHECK(MayOfferAhead(transaction));
+  CHECK(!actions_pending());
+  CHECK(!transaction.recipients.empty());
+  CHECK(transaction.recipients.size() <= limits::kRecipientsPerTransactionMax);
+  now_ = now;
+  TakeUp(transaction);
+  ahead_ = true;
+  SendFrom(kMail);
+}
+
+void ClientSession::TakeUp(const Transaction& transaction) {
+  transaction_ = transaction;
   const size_t recipients = transaction.recipients.size();
   const size_t recipients_max = extensions_.recipients_max;
   recipients_end_ = recipients_max == 0 ? recipients : std::min(recipients, recipients_max);
   recipients_sent_ = 0;
   recipients_answered_ = 0;
   recipients_accepted_ = 0;
-  if (MakeUnsendable()) {
-    turn_ = ClientAction::kReady;
-    return;
-  }
-  Enter(kMail);
 }
 
 void ClientSession::OnBodyProgress(Now now) {
@@ -135,6 +157,7 @@ void ClientSession::Abort() {
 
 bool ClientSession::actions_pending() const {
   if (recipient_pending_ || moved_next_ < moved_end_ || message_pending_) return true;
+  if (closed() && ahead_) return true;
   return !input_.empty() || send_pending_ || body_pending_ || close_pending_;
 }
 
@@ -153,6 +176,10 @@ ClientAction ClientSession::Next() {
     if (message_pending_) {
       message_pending_ = false;
       return ClientAction::kMessageDone;
+    }
+    if (closed() && ahead_) {  // What was offered ahead is lost with the session.
+      LoseAhead();
+      continue;
     }
     if (!TakeReply()) break;
   }

@@ -3,7 +3,9 @@
 // Two cursors over one table of states: `sending_`, the next command to write, and `awaiting_`, the
 // command whose reply comes next. Without PIPELINING they move in step; with it (RFC 2920), sending
 // runs ahead to the end of the group (DATA), and every reply is matched to its command all the
-// same.
+// same. It may run ahead of one reply more, that to the final dot: the owner may offer the next
+// transaction there (OfferAhead), and its group leaves with the end of the data (RFC 2920 3.1 and
+// its example, in which QUIT does).
 //
 // Life: greeting, EHLO (HELO after a 5xx to EHLO), STARTTLS if the owner wants it, then any number
 // of transactions one after another, then QUIT. The owner offers a transaction whenever the session
@@ -24,7 +26,9 @@
 //  - Nothing is pipelined unless this EHLO offered it; no data before 354.
 //  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
 //    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
-//    slow with it, loses the session, and no message (H3, P5).
+//    slow with it, loses the session, and no message (H3, P5). Where the next MAIL had left
+//    already, and is refused behind a dot that was, its message is kUntried: RSET may have been
+//    wanted.
 //  - A 421 closes the session, wherever it comes.
 //  - STARTTLS ends its group, and nothing that came in clear is believed once its 220 is there: a
 //    byte behind it ends the session, and EHLO is said anew under TLS.
@@ -80,6 +84,9 @@ enum class MessageResult : uint8_t {
   kSessionLost,
   // Lost between the end of the data and its reply: possibly delivered. `reply` is empty.
   kInDoubt,
+  // Offered ahead of a reply that refused the message before it, and then refused at MAIL, which
+  // may say nothing of this one. Nothing was delivered, and the session goes on: offer it again.
+  kUntried,
 };
 
 // What became of STARTTLS short of its 220, or behind it.
@@ -156,6 +163,13 @@ class ClientSession {
   void OnBytes(absl::string_view bytes, Now now);
   // Only after kReady.
   void Offer(const Transaction& transaction, Now now);
+  // Whether the next transaction may be offered now, while the reply to the final dot is awaited:
+  // with PIPELINING, once, and if this server can take it. It begins when that reply has come.
+  bool MayOfferAhead(const Transaction& transaction) const;
+  // Then. Its commands are in output() at once: they may leave with the last piece of the body, for
+  // which OnBodyEnding has been called. Its kMessageDone comes after that of the one before it,
+  // also where the session ends.
+  void OfferAhead(const Transaction& transaction, Now now);
   // The kernel took a piece of the body: the 3 minutes start anew.
   void OnBodyProgress(Now now);
   // The last piece of the body, with the final dot, is about to be handed to the kernel. From here
@@ -251,11 +265,14 @@ class ClientSession {
   TlsAnswer TlsAnswerAtEnd(TlsAnswer starttls) const;
 
   // What it comes to for the message.
+  Reply WhyUnsendable(const Transaction& transaction) const;
   bool MakeUnsendable();
+  void TakeUp(const Transaction& transaction);
   void JudgeRecipient(const Reply& reply);
   void EndRecipients(const Reply& reply);
   void FinishMessage(MessageResult result, Reach reach, const Reply& reply);
   void LoseMessage();
+  void LoseAhead();
 
   Options options_;
   Now now_ = {};  // Of the last event.
@@ -278,11 +295,14 @@ class ClientSession {
   bool unasked_ = false;  // The reply that is being taken is none of those owed.
   std::string output_;
 
-  // The transaction that is on, until its message is done. Replies to what was pipelined may still
+  // The transaction that is on, until its message is done; once its data has ended, the one offered
+  // ahead (the counters too). Replies to what was pipelined may still
   // follow: then it is not open, and they are only counted.
   Transaction transaction_;
   bool open_ = false;
-  size_t recipients_end_ = 0;  // Those before it are sent in this transaction.
+  bool ahead_ = false;           // transaction_ is the next one, and the dot's reply is awaited.
+  bool behind_refusal_ = false;  // It was offered ahead of a reply that refused the one before it.
+  size_t recipients_end_ = 0;    // Those before it are sent in this transaction.
   size_t recipients_sent_ = 0;
   size_t recipients_answered_ = 0;
   size_t recipients_accepted_ = 0;

@@ -18,19 +18,24 @@ bool SaysTooManyRecipients(const Reply& reply) {
 
 }  // namespace
 
-// Whether the server does not take such a message: then it is done, and nothing was sent.
-bool ClientSession::MakeUnsendable() {
-  Reply reply;
-  if (extensions_.size_max > 0 && transaction_.body_bytes > extensions_.size_max) {  // C50
-    reply = {552,
-             {5, 3, 4},
-             absl::StrCat("Message of ", transaction_.body_bytes,
-                          " bytes is over the server's limit of ", extensions_.size_max)};
-  } else if (transaction_.body_type == BodyType::kEightBitMime && !extensions_.eight_bit_mime) {
-    reply = {554, {5, 6, 3}, "8-bit message, and the server does not offer 8BITMIME"};  // C53
-  } else {
-    return false;
+// Why this server does not take such a message; no code: it may.
+Reply ClientSession::WhyUnsendable(const Transaction& transaction) const {
+  if (extensions_.size_max > 0 && transaction.body_bytes > extensions_.size_max) {  // C50
+    return {552,
+            {5, 3, 4},
+            absl::StrCat("Message of ", transaction.body_bytes,
+                         " bytes is over the server's limit of ", extensions_.size_max)};
   }
+  if (transaction.body_type == BodyType::kEightBitMime && !extensions_.eight_bit_mime) {
+    return {554, {5, 6, 3}, "8-bit message, and the server does not offer 8BITMIME"};  // C53
+  }
+  return {};
+}
+
+// Then it is done, and nothing was sent.
+bool ClientSession::MakeUnsendable() {
+  const Reply reply = WhyUnsendable(transaction_);
+  if (reply.code == 0) return false;
   FinishMessage(MessageResult::kUnsendable, Reach::kMessage, reply);
   failed_state_ = kMail;  // Where the server would have refused it.
   return true;
@@ -84,6 +89,17 @@ void ClientSession::LoseMessage() {
   const bool had_all = awaiting_ == kDot;
   FinishMessage(had_all ? MessageResult::kInDoubt : MessageResult::kSessionLost, Reach::kHost,
                 action_reply_);
+}
+
+// Of which the server had no data.
+void ClientSession::LoseAhead() {
+  CHECK(!open_);
+  ahead_ = false;
+  message_pending_ = true;
+  result_ = MessageResult::kSessionLost;
+  reach_ = Reach::kHost;
+  failed_state_ = kMail;
+  action_reply_.Reset();
 }
 
 }  // namespace sluice::smtp

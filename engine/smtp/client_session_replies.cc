@@ -116,7 +116,11 @@ void ClientSession::OnEhloReply(const Reply& reply) {
 }
 
 void ClientSession::OnMailReply(const Reply& reply) {
-  if (!reply.positive()) FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
+  if (!reply.positive()) {
+    const MessageResult result =
+        behind_refusal_ ? MessageResult::kUntried : MessageResult::kRefused;
+    FinishMessage(result, Reach::kMessage, reply);
+  }
   Enter(open_ || unanswered_ > 0 ? kRcpt : kReset);
 }
 
@@ -130,6 +134,10 @@ void ClientSession::OnRecipientReply(const Reply& reply) {
 
 void ClientSession::OnDataReply(const Reply& reply) {
   if (reply.positive()) return OutOfStep(reply);  // R11
+  if (reply.intermediate() && !open_ && behind_refusal_) {
+    // For whom? Perhaps the message that was refused is still on, and a lone dot would send it.
+    return End("the data of a refused transaction is wanted");
+  }
   if (reply.intermediate()) return Enter(open_ ? kBody : kDot);
   if (open_) FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
   Enter(kReset);
@@ -137,12 +145,14 @@ void ClientSession::OnDataReply(const Reply& reply) {
 
 void ClientSession::OnDotReply(const Reply& reply) {
   if (!open_) return Enter(kReset);  // To the lone dot: whatever it is, it is about no message.
-  if (reply.positive()) {
-    FinishMessage(MessageResult::kAccepted, Reach::kMessage, reply);
-    return Enter(kIdle);
-  }
-  FinishMessage(MessageResult::kRefused, Reach::kMessage, reply);
-  Enter(kReset);
+  const bool accepted = reply.positive();
+  FinishMessage(accepted ? MessageResult::kAccepted : MessageResult::kRefused, Reach::kMessage,
+                reply);
+  if (!ahead_) return Enter(accepted ? kIdle : kReset);
+  ahead_ = false;
+  open_ = true;
+  behind_refusal_ = !accepted;
+  Enter(kMail);
 }
 
 void ClientSession::OnResetReply(const Reply& reply) {

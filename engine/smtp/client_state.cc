@@ -38,7 +38,7 @@ constexpr ClientStateSpec kStates[] = {
     {kRcpt, "RCPT TO", minutes(5), Any(kRcpt, kData, kReset, kClosed)},
     {kData, "DATA", minutes(2), Any(kBody, kDot, kReset, kClosed)},
     {kBody, "the message body", minutes(3), Any(kDot, kClosed)},
-    {kDot, "the final dot", minutes(10), Any(kIdle, kReset, kClosed)},
+    {kDot, "the final dot", minutes(10), Any(kIdle, kMail, kReset, kClosed)},
     {kReset, "RSET", seconds(30), Any(kIdle, kClosed)},
     {kQuit, "QUIT", seconds(10), Any(kClosed)},
     {kClosed, "closed", seconds(0), 0},

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
@@ -67,6 +68,9 @@ class Owner {
       case 'r':  // and has completed.
         holds_output_ = false;
         TakeOutput();
+        break;
+      case 'N':
+        OfferAhead();
         break;
       case 'c':
         session_.OnClosed(now());
@@ -156,6 +160,17 @@ class Owner {
     session_.OnBodyEnding(now());
   }
 
+  void OfferAhead() {
+    const Transaction transaction = {
+        .sender = "n@x",
+        .recipients = std::span<const EnvelopeRecipient* const>(lent_.data(), 1),
+        .body_bytes = 1000};
+    if (!session_.MayOfferAhead(transaction)) return;
+    CHECK(offered_ && handed_over_ && !ahead_);
+    ahead_ = true;
+    session_.OfferAhead(transaction, now());
+  }
+
   void Drain() {
     for (ClientAction action = session_.Next(); action != ClientAction::kNone;
          action = session_.Next()) {
@@ -189,10 +204,13 @@ class Owner {
         return;
       case ClientAction::kMessageDone:
         CHECK(offered_);
-        offered_ = in_body_ = false;
         if (session_.result() == MessageResult::kAccepted) CHECK(handed_over_);
         if (session_.result() == MessageResult::kInDoubt) CHECK(handed_over_);
         if (session_.result() == MessageResult::kSessionLost) CHECK(!handed_over_);
+        if (session_.result() == MessageResult::kUntried) CHECK(!handed_over_);
+        in_body_ = handed_over_ = false;
+        verdicts_ = {};
+        offered_ = std::exchange(ahead_, false);
         return;
       case ClientAction::kTlsAnswer:
         CHECK(wants_tls_ && !session_.tls());
@@ -222,6 +240,7 @@ class Owner {
   std::array<EnvelopeRecipient, 3> recipients_;
   std::array<const EnvelopeRecipient*, 3> lent_;
   std::array<bool, 3> verdicts_ = {};
+  bool ahead_ = false;  // Another transaction is offered, behind the one that is on.
   bool wants_tls_;
   bool deciding_ = false;
   bool continued_ = false;

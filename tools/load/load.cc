@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,7 +68,9 @@ Load::Load(const LoadOptions& options, io::Io& io, Now now)
     connection.handle = {i, 1};
     connection.deadline.owner = &connection;
     connection.open_from = now.instant;
-    connection.recipients.resize(options.recipients_per_message);
+    for (Carried& carried : connection.carried) {
+      carried.recipients.resize(options.recipients_per_message);
+    }
     away_.PushBack(connection);
   }
 }
@@ -187,6 +190,7 @@ void Load::Open(Connection& connection) {
   connection.phase = Phase::kConnecting;
   connection.accepted = 0;
   connection.ready_after_send = connection.body_pending = connection.quitting = false;
+  CHECK(!connection.ahead);
   connection.connect_in_flight = true;
   io_.Connect(OpOf(connection, Tag::kConnect), connection.socket, options_.to);
 }
@@ -322,8 +326,8 @@ void Load::DriveActions(Connection& connection) {
         OnRecipientRefused(connection);
         break;
       case smtp::ClientAction::kRecipientMoved:
-        connection.fates[connection.session.recipient_index()] = Fate::kMoved;
-        ++connection.moved;
+        connection.current().fates[connection.session.recipient_index()] = Fate::kMoved;
+        ++connection.current().moved;
         break;
       case smtp::ClientAction::kMessageDone:
         OnMessageDone(connection);
@@ -371,17 +375,20 @@ void Load::SendOutput(Connection& connection) {
 }
 
 void Load::SendClear(Connection& connection) {
+  const bool with_body = connection.body_pending;
+  CHECK(!with_body || connection.session.output().empty());
+  if (with_body) EndBody(connection);  // What is said from here on stands behind it.
   const absl::string_view output = connection.session.output();
-  if (output.empty() && !connection.body_pending) return;
+  if (output.empty() && !with_body) return;
   connection.sending.assign(output.data(), output.size());
   connection.session.ClearOutput();
   std::array<io::Bytes, 4> parts = {BytesOf(connection.sending)};
   size_t parts_count = 1;
-  if (connection.body_pending) {
-    parts = {BytesOf(connection.sending), BytesOf(connection.message.header),
-             BytesOf(connection.message.body), BytesOf(connection.message.end)};
-    parts_count = parts.size();
-    EndBody(connection);
+  if (with_body) {
+    const MadeMessage& message = connection.current().message;
+    parts = {BytesOf(message.header), BytesOf(message.body), BytesOf(message.end),
+             BytesOf(connection.sending)};
+    parts_count = connection.sending.empty() ? 3 : 4;
   }
   connection.send_in_flight = true;
   io_.Send(OpOf(connection, Tag::kSend), connection.socket, std::span(parts).first(parts_count));
@@ -389,14 +396,15 @@ void Load::SendClear(Connection& connection) {
 
 // What the session says while the handshake is on is nothing: it waits for its end.
 void Load::SendSecure(Connection& connection) {
-  const absl::string_view output = connection.session.output();
-  plaintext_.assign(output.data(), output.size());
-  connection.session.ClearOutput();
+  plaintext_.clear();
   if (connection.body_pending) {
-    const MadeMessage& message = connection.message;
+    CHECK(connection.session.output().empty());
+    const MadeMessage& message = connection.current().message;
     absl::StrAppend(&plaintext_, message.header, message.body, message.end);
     EndBody(connection);
   }
+  absl::StrAppend(&plaintext_, connection.session.output());
+  connection.session.ClearOutput();
   if (!plaintext_.empty() && !connection.secure.Seal(plaintext_)) {
     last_tls_fault_ = std::string(connection.secure.fault());
     connection.session.Abort();
@@ -410,11 +418,29 @@ void Load::SendSecure(Connection& connection) {
   io_.Send(OpOf(connection, Tag::kSend), connection.socket, {&part, 1});
 }
 
-// Its last piece is about to be sent.
+// Its last piece is about to be sent, and with it the commands of the next message.
 void Load::EndBody(Connection& connection) {
   connection.body_pending = false;
-  connection.dot_at = now_.instant;
+  connection.current().dot_at = now_.instant;
   connection.session.OnBodyEnding(now_);
+  CHECK(connection.session.Next() == smtp::ClientAction::kNone);
+  OfferAhead(connection);
+}
+
+void Load::OfferAhead(Connection& connection) {
+  const uint64_t most = options_.messages_per_connection;
+  if (stopping_ || (most > 0 && connection.session.transactions() >= most)) return;
+  if (!connection.session.extensions().pipelining || !options_.pipelining) return;
+  const std::optional<Piece> piece = work_.Take(now_.instant);
+  if (!piece) return;
+  const smtp::Transaction transaction = Prepare(connection.next(), *piece);
+  if (!connection.session.MayOfferAhead(transaction)) {
+    work_.PutBack(*piece);
+    return work_.Finish();
+  }
+  connection.ahead = true;
+  connection.session.OfferAhead(transaction, now_);
+  CHECK(connection.session.Next() == smtp::ClientAction::kSend);
   CHECK(connection.session.Next() == smtp::ClientAction::kNone);
 }
 
@@ -443,24 +469,29 @@ void Load::ServeReady() {
 
 void Load::Offer(Connection& connection, const Piece& piece) {
   CHECK(!connection.send_in_flight);
-  connection.piece = piece;
-  connection.id = {.run = run_, .number = next_number_++};
-  connection.later = connection.moved = 0;
-  connection.fates.assign(piece.recipients, Fate::kOpen);
-  connection.recipient_pointers.clear();
+  CHECK(!connection.ahead);
+  connection.session.Offer(Prepare(connection.current(), piece), now_);
+  Drive(connection);
+}
+
+// A message for the piece, in a place that nothing is lent from.
+smtp::Transaction Load::Prepare(Carried& carried, const Piece& piece) {
+  carried.piece = piece;
+  carried.id = {.run = run_, .number = next_number_++};
+  carried.later = carried.moved = 0;
+  carried.fates.assign(piece.recipients, Fate::kOpen);
+  carried.recipient_pointers.clear();
   const std::string& domain = options_.domains.domains()[piece.domain];
   for (uint16_t i = 0; i < piece.recipients; ++i) {
-    smtp::EnvelopeRecipient& recipient = connection.recipients[i];
+    smtp::EnvelopeRecipient& recipient = carried.recipients[i];
     recipient.address.clear();
     absl::StrAppend(&recipient.address, "r", i, "@", domain);
-    connection.recipient_pointers.push_back(&recipient);
+    carried.recipient_pointers.push_back(&recipient);
   }
-  maker_.Make(connection.id, piece.size, connection.message);
-  connection.session.Offer({.sender = options_.sender,
-                            .recipients = connection.recipient_pointers,
-                            .body_bytes = connection.message.bytes},
-                           now_);
-  Drive(connection);
+  maker_.Make(carried.id, piece.size, carried.message);
+  return {.sender = options_.sender,
+          .recipients = carried.recipient_pointers,
+          .body_bytes = carried.message.bytes};
 }
 
 void Load::Quit(Connection& connection) {
@@ -472,70 +503,74 @@ void Load::Quit(Connection& connection) {
 // --- What became of the mail.
 
 void Load::OnRecipientRefused(Connection& connection) {
-  connection.fates[connection.session.recipient_index()] = Fate::kRefused;
-  CountRefusal(connection, connection.session.reply(), true);
+  Carried& carried = connection.current();
+  carried.fates[connection.session.recipient_index()] = Fate::kRefused;
+  CountRefusal(carried, connection.session.reply(), true);
 }
 
-void Load::CountRefusal(Connection& connection, const smtp::Reply& reply, bool may_retry) {
+void Load::CountRefusal(Carried& carried, const smtp::Reply& reply, bool may_retry) {
   ++results_.refused[reply.code];
   if (may_retry && reply.transient() && options_.retry_refused) {
-    ++connection.later;
+    ++carried.later;
   } else {
     ++results_.given_up;
   }
 }
 
 void Load::OnMessageDone(Connection& connection) {
-  Piece again = connection.piece;
-  again.recipients = connection.moved;
-  const uint16_t open = OpenRecipients(connection);
+  Carried& carried = connection.current();
+  Piece again = carried.piece;
+  again.recipients = carried.moved;
+  const uint16_t open = OpenRecipients(carried);
   switch (connection.session.result()) {
     case smtp::MessageResult::kAccepted:
       ++results_.accepted;
       ++connection.accepted;
       results_.recipients_accepted += open;
-      results_.dot.Add(now_.instant - connection.dot_at);
+      results_.dot.Add(now_.instant - carried.dot_at);
       results_.elapsed = now_.instant - started_at_;
-      WriteLedger(connection);
+      WriteLedger(carried);
       break;
     case smtp::MessageResult::kRefused:
     case smtp::MessageResult::kUnsendable: {
       const bool may_retry = connection.session.result() == smtp::MessageResult::kRefused;
       const smtp::Reply& reply = connection.session.reply();
-      for (uint16_t i = 0; i < open; ++i) CountRefusal(connection, reply, may_retry);
+      for (uint16_t i = 0; i < open; ++i) CountRefusal(carried, reply, may_retry);
       break;
     }
     case smtp::MessageResult::kInDoubt:
       ++results_.in_doubt;
       again.recipients += open;
       break;
+    case smtp::MessageResult::kUntried:
     case smtp::MessageResult::kSessionLost:
       again.recipients += open;
       break;
   }
   if (again.recipients > 0) work_.PutBack(again);
-  again.recipients = connection.later;
+  again.recipients = carried.later;
   if (again.recipients > 0) {
     const bool kept = work_.Later(again, now_.instant + options_.retry_after);
     (kept ? results_.retried : results_.given_up) += again.recipients;
   }
   work_.Finish();
+  if (!std::exchange(connection.ahead, false)) return;
+  connection.second = !connection.second;
 }
 
-void Load::WriteLedger(const Connection& connection) {
+void Load::WriteLedger(const Carried& carried) {
   if (!ledger_.open()) return;
-  ledger_.Append(connection.id.ToString());
-  for (size_t i = 0; i < connection.fates.size(); ++i) {
-    if (connection.fates[i] != Fate::kOpen) continue;
+  ledger_.Append(carried.id.ToString());
+  for (size_t i = 0; i < carried.fates.size(); ++i) {
+    if (carried.fates[i] != Fate::kOpen) continue;
     ledger_.Append(" ");
-    ledger_.Append(connection.recipients[i].address);
+    ledger_.Append(carried.recipients[i].address);
   }
   ledger_.Append("\n");
 }
 
-uint16_t Load::OpenRecipients(const Connection& connection) const {
-  return static_cast<uint16_t>(
-      std::count(connection.fates.begin(), connection.fates.end(), Fate::kOpen));
+uint16_t Load::OpenRecipients(const Carried& carried) {
+  return static_cast<uint16_t>(std::count(carried.fates.begin(), carried.fates.end(), Fate::kOpen));
 }
 
 // --- Connections end.

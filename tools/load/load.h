@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -55,19 +56,8 @@ class Load {
 
   enum class Fate : uint8_t { kOpen, kRefused, kMoved };  // Of a recipient.
 
-  struct Connection {
-    Handle handle;  // Index, and the number of its socket.
-    io::Socket socket;
-    Phase phase = Phase::kAway;
-    smtp::ClientSession session;
-    SecureBytes secure;
-    Timer deadline;     // The session's, and the handshake's.
-    ListHook hook;      // In away_ or ready_.
-    Instant open_from;  // kAway: not before.
-    Instant dot_at;
-    Instant secure_by = kNever;  // The handshake's end.
-    uint64_t accepted = 0;       // On this connection.
-
+  // A message under way.
+  struct Carried {
     Piece piece;
     ProbeId id;
     MadeMessage message;
@@ -76,6 +66,27 @@ class Load {
     std::vector<Fate> fates;
     uint16_t later = 0;  // Recipients of the piece that are to be tried again,
     uint16_t moved = 0;  // and those for a further transaction.
+    Instant dot_at;
+  };
+
+  struct Connection {
+    Handle handle;  // Index, and the number of its socket.
+    io::Socket socket;
+    Phase phase = Phase::kAway;
+    smtp::ClientSession session;
+    SecureBytes secure;
+    Timer deadline;              // The session's, and the handshake's.
+    ListHook hook;               // In away_ or ready_.
+    Instant open_from;           // kAway: not before.
+    Instant secure_by = kNever;  // The handshake's end.
+    uint64_t accepted = 0;       // On this connection.
+
+    // The message that is on, and the one that was offered ahead of its end.
+    std::array<Carried, 2> carried;
+    bool second = false;  // Which of them is on.
+    bool ahead = false;   // There is the other.
+    Carried& current() { return carried[second ? 1 : 0]; }
+    Carried& next() { return carried[second ? 0 : 1]; }
 
     std::string sending;  // Lent to the ring, with the message.
     bool ready = false;   // In ready_: may be offered a message.
@@ -114,14 +125,16 @@ class Load {
   void EndBody(Connection& connection);
   void BecomeReady(Connection& connection);
   void ServeReady();
+  smtp::Transaction Prepare(Carried& carried, const Piece& piece);
   void Offer(Connection& connection, const Piece& piece);
+  void OfferAhead(Connection& connection);
   void Quit(Connection& connection);
 
   void OnRecipientRefused(Connection& connection);
   void OnMessageDone(Connection& connection);
-  void CountRefusal(Connection& connection, const smtp::Reply& reply, bool may_retry);
-  void WriteLedger(const Connection& connection);
-  uint16_t OpenRecipients(const Connection& connection) const;
+  void CountRefusal(Carried& carried, const smtp::Reply& reply, bool may_retry);
+  void WriteLedger(const Carried& carried);
+  static uint16_t OpenRecipients(const Carried& carried);
 
   void BeginClose(Connection& connection);
   void FinishClose(Connection& connection);

@@ -483,6 +483,9 @@ class ChanceServer {
         ++in_doubt;
         EXPECT_TRUE(handed_over_);
         break;
+      case MessageResult::kUntried:
+        ADD_FAILURE() << "nothing is offered ahead here";
+        break;
     }
     sending_body_ = false;
   }

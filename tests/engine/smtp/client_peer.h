@@ -85,6 +85,17 @@ class ClientPeer {
                    Time());
     Drain();
   }
+  // With the end of the data, as SendsBody; false: it may not.
+  bool SendsBodyAndOffers(const std::string& recipient, uint64_t body_bytes = 1000) {
+    session_.OnBodyEnding(Time());
+    ahead_.address = recipient;
+    const Transaction transaction = {
+        .sender = "n@x", .recipients = ahead_lent_, .body_bytes = body_bytes};
+    const bool may = session_.MayOfferAhead(transaction);
+    if (may) session_.OfferAhead(transaction, Time());
+    Drain();
+    return may;
+  }
   void SendsBody() {
     session_.OnBodyEnding(Time());
     Drain();
@@ -197,6 +208,8 @@ class ClientPeer {
         return "lost";
       case MessageResult::kInDoubt:
         return "in doubt";
+      case MessageResult::kUntried:
+        return "untried";
     }
     return "";
   }
@@ -241,6 +254,8 @@ class ClientPeer {
   std::string sender_;
   std::vector<EnvelopeRecipient> recipients_;
   std::vector<const EnvelopeRecipient*> lent_;
+  EnvelopeRecipient ahead_;
+  std::vector<const EnvelopeRecipient*> ahead_lent_ = {&ahead_};
   std::string sent_;
   std::vector<std::string> seen_;
 };
