@@ -8,6 +8,10 @@
 #include "absl/strings/match.h"
 #include "engine/base/check.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 namespace sluice::smtp {
 namespace {
 
@@ -27,7 +31,7 @@ constexpr uint64_t EachByte(uint64_t byte) {
 // byte that is smaller, and sets its top bit. A borrow reaches the bytes above only from a byte
 // that is itself found, so the lowest one found is true; a byte over 127 would show its own top bit
 // and is masked out.
-size_t FindControl(absl::string_view text, size_t offset, uint8_t& all_bits) {
+size_t FindControlByWords(absl::string_view text, size_t offset, uint8_t& all_bits) {
   static_assert(std::endian::native == std::endian::little, "the first byte must be the lowest");
   uint64_t seen = 0;
   size_t found = text.size();
@@ -53,6 +57,23 @@ size_t FindControl(absl::string_view text, size_t offset, uint8_t& all_bits) {
   }
   if ((seen & EachByte(0x80)) != 0) all_bits |= 0x80;
   return found;
+}
+
+// The same, sixteen at a time where the processor is sure to have it.
+size_t FindControl(absl::string_view text, size_t offset, uint8_t& all_bits) {
+#ifdef __SSE2__
+  const __m128i last_control = _mm_set1_epi8(kFirstPlain - 1);
+  for (; offset + 16 <= text.size(); offset += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + offset));
+    const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
+    const auto hits = static_cast<uint32_t>(_mm_movemask_epi8(controls));
+    auto high = static_cast<uint32_t>(_mm_movemask_epi8(bytes));  // Over 127.
+    if (hits != 0) high &= (hits & (0 - hits)) - 1;
+    if (high != 0) all_bits |= 0x80;
+    if (hits != 0) return offset + static_cast<size_t>(std::countr_zero(hits));
+  }
+#endif
+  return FindControlByWords(text, offset, all_bits);
 }
 
 }  // namespace
@@ -121,8 +142,16 @@ size_t BodyScanner::BeginLine(absl::string_view input, size_t offset) {
 }
 
 size_t BodyScanner::ScanLine(absl::string_view input, size_t offset) {
-  const size_t end = FindControl(input, offset, all_bits_);
+  size_t end = FindControl(input, offset, all_bits_);
   line_bytes_ += end - offset;
+  // Beyond the header, where a line ends and the next has begun without a dot, that is all of it.
+  while (!in_header_ && end + 2 < input.size() && input[end] == '\r' && input[end + 1] == '\n' &&
+         input[end + 2] != '.') {
+    longest_line_bytes_ = std::max(longest_line_bytes_, line_bytes_);
+    offset = end + 2;
+    end = FindControl(input, offset, all_bits_);
+    line_bytes_ = end - offset;
+  }
   if (in_header_ && matching_) MatchReceived(input.substr(offset, end - offset));
   if (end == input.size()) return end;
   if (input[end] == '\r') {
