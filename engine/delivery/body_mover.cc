@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 #include "engine/delivery/tags.h"
 
 namespace sluice::delivery {

@@ -1,12 +1,11 @@
 #include "engine/delivery/body_reader.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
 
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 #include "engine/delivery/tags.h"
 
 namespace sluice::delivery {

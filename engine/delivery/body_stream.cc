@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 
 namespace sluice::delivery {
 namespace {

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 
 namespace sluice::delivery {
 namespace {

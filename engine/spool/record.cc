@@ -1,13 +1,12 @@
 #include "engine/spool/record.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 #include "engine/spool/codec.h"
 
 namespace sluice::spool {

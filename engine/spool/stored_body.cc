@@ -1,10 +1,9 @@
 #include "engine/spool/stored_body.h"
 
-#include <xxhash.h>
-
 #include <vector>
 
 #include "engine/base/check.h"
+#include "engine/base/xxh3.h"
 
 namespace sluice::spool {
 
