@@ -42,7 +42,8 @@ void ClientSession::Begin(const Options& options, Now now) {
   output_.clear();
   if (output_.capacity() > kKeptBytesMax) output_.shrink_to_fit();
   transaction_ = {};
-  open_ = ahead_ = behind_refusal_ = false;
+  open_ = ahead_ = was_ahead_ = behind_refusal_ = false;
+  takes_ahead_ = true;
   transactions_ = 0;
   recipient_pending_ = false;
   moved_next_ = moved_end_ = 0;
@@ -72,7 +73,7 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
   now_ = now;
   TakeUp(transaction);
   open_ = true;
-  behind_refusal_ = false;
+  was_ahead_ = behind_refusal_ = false;
   if (MakeUnsendable()) {
     turn_ = ClientAction::kReady;
     return;
@@ -81,7 +82,7 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
 }
 
 bool ClientSession::MayOfferAhead(const Transaction& transaction) const {
-  if (awaiting_ != kDot || !open_ || ahead_ || !pipelining_) return false;
+  if (awaiting_ != kDot || !open_ || ahead_ || !pipelining_ || !takes_ahead_) return false;
   if (extensions_.mail_max > 0 && transactions_ >= extensions_.mail_max) return false;
   return WhyUnsendable(transaction).code == 0;
 }

@@ -26,9 +26,10 @@
 //  - Nothing is pipelined unless this EHLO offered it; no data before 354.
 //  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
 //    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
-//    slow with it, loses the session, and no message (H3, P5). Where the next MAIL had left
-//    already, and is refused behind a dot that was, its message is kUntried: RSET may have been
-//    wanted.
+//    slow with it, loses the session, and no message (H3, P5).
+//  - A MAIL that left ahead of the reply to a dot and is refused says nothing of its message, which
+//    is kUntried, where that reply was a refusal (RSET may have been wanted) or MAIL's is a 503:
+//    Haraka says that to all that comes before it has answered the dot.
 //  - A 421 closes the session, wherever it comes.
 //  - STARTTLS ends its group, and nothing that came in clear is believed once its 220 is there: a
 //    byte behind it ends the session, and EHLO is said anew under TLS.
@@ -84,8 +85,10 @@ enum class MessageResult : uint8_t {
   kSessionLost,
   // Lost between the end of the data and its reply: possibly delivered. `reply` is empty.
   kInDoubt,
-  // Offered ahead of a reply that refused the message before it, and then refused at MAIL, which
-  // may say nothing of this one. Nothing was delivered, and the session goes on: offer it again.
+  // Offered ahead of the reply to a dot, and nothing was said of it: MAIL was refused for what may
+  // be the other's sake, or the session ended. Nothing was delivered; offer it again, there if it
+  // is
+  // kReady.
   kUntried,
 };
 
@@ -164,7 +167,8 @@ class ClientSession {
   // Only after kReady.
   void Offer(const Transaction& transaction, Now now);
   // Whether the next transaction may be offered now, while the reply to the final dot is awaited:
-  // with PIPELINING, once, and if this server can take it. It begins when that reply has come.
+  // with PIPELINING, once, and if this server can take it and has not refused another so. It begins
+  // when that reply has come.
   bool MayOfferAhead(const Transaction& transaction) const;
   // Then. Its commands are in output() at once: they may leave with the last piece of the body, for
   // which OnBodyEnding has been called. Its kMessageDone comes after that of the one before it,
@@ -301,7 +305,9 @@ class ClientSession {
   Transaction transaction_;
   bool open_ = false;
   bool ahead_ = false;           // transaction_ is the next one, and the dot's reply is awaited.
-  bool behind_refusal_ = false;  // It was offered ahead of a reply that refused the one before it.
+  bool takes_ahead_ = true;      // This server has not refused what was offered so.
+  bool was_ahead_ = false;       // The one that is on was offered so.
+  bool behind_refusal_ = false;  // And the one before it was refused.
   size_t recipients_end_ = 0;    // Those before it are sent in this transaction.
   size_t recipients_sent_ = 0;
   size_t recipients_answered_ = 0;

@@ -96,7 +96,7 @@ void ClientSession::LoseAhead() {
   CHECK(!open_);
   ahead_ = false;
   message_pending_ = true;
-  result_ = MessageResult::kSessionLost;
+  result_ = MessageResult::kUntried;
   reach_ = Reach::kHost;
   failed_state_ = kMail;
   action_reply_.Reset();

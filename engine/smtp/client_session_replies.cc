@@ -117,9 +117,10 @@ void ClientSession::OnEhloReply(const Reply& reply) {
 
 void ClientSession::OnMailReply(const Reply& reply) {
   if (!reply.positive()) {
-    const MessageResult result =
-        behind_refusal_ ? MessageResult::kUntried : MessageResult::kRefused;
-    FinishMessage(result, Reach::kMessage, reply);
+    const bool untried = behind_refusal_ || (was_ahead_ && reply.code == 503);
+    takes_ahead_ = takes_ahead_ && !untried;
+    FinishMessage(untried ? MessageResult::kUntried : MessageResult::kRefused, Reach::kMessage,
+                  reply);
   }
   Enter(open_ || unanswered_ > 0 ? kRcpt : kReset);
 }
@@ -150,7 +151,7 @@ void ClientSession::OnDotReply(const Reply& reply) {
                 reply);
   if (!ahead_) return Enter(accepted ? kIdle : kReset);
   ahead_ = false;
-  open_ = true;
+  open_ = was_ahead_ = true;
   behind_refusal_ = !accepted;
   Enter(kMail);
 }

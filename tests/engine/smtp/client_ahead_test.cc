@@ -61,6 +61,19 @@ TEST_P(ClientAheadTest, TheNextIsJudgedByItsOwnMail) {
   EXPECT_EQ(peer.Sent(), "RSET\r\n");
 }
 
+// Haraka 3.3.4, which forgets nothing of it: it answers 503 to all three.
+TEST_P(ClientAheadTest, WhatCameTooSoonForTheServerIsUntried) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n503 busy\r\n503 busy\r\n503 busy\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("message accepted: 250 taken",
+                                       "message untried at MAIL FROM (message): 503 busy"));
+  EXPECT_EQ(peer.Sent(), "RSET\r\n");
+  peer.Replies("250 ok\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("ready"));
+  Offers();
+  EXPECT_FALSE(peer.SendsBodyAndOffers("d@y"));  // Never again on this session.
+}
+
 TEST_P(ClientAheadTest, ARefusedDotLeavesTheNextOn) {
   OffersTwo();
   peer.Replies("554 5.6.0 no\r\n250 ok\r\n250 ok\r\n354 go\r\n");
@@ -99,7 +112,7 @@ TEST_P(ClientAheadTest, ALostSessionLosesBothInTheirOrder) {
   OffersTwo();
   peer.Closes();
   EXPECT_THAT(peer.Seen(), ElementsAre("message in doubt at the final dot (host)",
-                                       "message lost at MAIL FROM (host)",
+                                       "message untried at MAIL FROM (host)",
                                        "close: the final dot: the connection was lost"));
 }
 
@@ -107,7 +120,7 @@ TEST_P(ClientAheadTest, Reply421ToTheDotRefusesOneAndLosesTheOther) {
   OffersTwo();
   peer.Replies("421 4.3.2 closing\r\n");
   EXPECT_THAT(peer.Seen(), ElementsAre("message refused at the final dot (host): 421 4.3.2 closing",
-                                       "message lost at MAIL FROM (host)",
+                                       "message untried at MAIL FROM (host)",
                                        "close: the final dot: 421 4.3.2 closing"));
 }
 
