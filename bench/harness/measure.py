@@ -1,0 +1,100 @@
+"""One run of a scenario: its figures, by the names of figures.py.
+
+    source ──► engine ──► sink
+
+The source injects, the engine delivers what it has synced, the sink ends when all has come. A run
+in which a message is missing, came twice, was damaged or came in clear where it must not, fails.
+"""
+
+from . import latency, parties, sluice, usage
+from .figures import FIGURES
+from .parties import PartyFailed
+from .scenario import SLOW_DOMAIN
+
+NO_ENGINE = "there is no engine in it"
+
+
+def run(build, scenario, count_syscalls=False):
+    """Figures, and of those that are None the reason: two dictionaries. With `count_syscalls` the
+    engine is traced, and that is the only figure."""
+    with parties.Run(build, scenario) as place:
+        if scenario.engine.present:
+            return _through_engine(place, scenario, count_syscalls)
+        return _bare(place, scenario)
+
+
+def _through_engine(place, scenario, count_syscalls):
+    parties.make_certificate(place)
+    sink = parties.start_sink(place)
+    engine = sluice.start(place, sink.address)
+    if scenario.sink.slow_s:
+        _let_wait(place, scenario, engine)
+    counting = usage.SyscallCount(engine.pid) if count_syscalls else None
+    before = engine.used()
+    load = parties.start_load(place, engine.address, starttls=scenario.tls.injection)
+    place.finish([load, sink])
+    if counting:
+        return {"syscalls": counting.stop() / scenario.messages}, {}
+    spent = engine.used().since(before)
+    engine.end_drained(no_wait=bool(scenario.sink.slow_s))
+    figures = _figures_of_ends(scenario, load, sink) | _figures_of("engine", spent, scenario)
+    figures["written_bytes"] = _each(spent.written_bytes, scenario)
+    figures |= latency.of_log(place.path("delivery.jsonl"), leave_out=SLOW_DOMAIN)
+    return figures, {}
+
+
+def _bare(place, scenario):
+    parties.make_certificate(place)
+    sink = parties.start_sink(place)
+    load = parties.start_load(
+        place, sink.address, starttls=scenario.tls.under_way,
+        messages_per_connection=scenario.limits.messages_per_connection)
+    place.finish([load, sink])
+    figures = dict.fromkeys(FIGURES) | _figures_of_ends(scenario, load, sink)
+    return figures, {name: NO_ENGINE for name, value in figures.items() if value is None}
+
+
+def _let_wait(place, scenario, engine):
+    """A queue for the slow domain, which is there before anything is measured."""
+    waiting = parties.start_load(place, engine.address, name="waiting", domains=[SLOW_DOMAIN],
+                                 messages=scenario.sink.slow_waiting,
+                                 starttls=scenario.tls.injection)
+    place.finish([waiting])
+
+
+def _figures_of_ends(scenario, load, sink):
+    report = sink.report
+    _judge(scenario, report)
+    return {
+        "messages_per_s": report["messages_per_s"],
+        "connections": report["totals"]["connections"],
+        **_figures_of("source", load.usage, scenario),
+        **_figures_of("sink", sink.usage.since(sink.before), scenario),
+    }
+
+
+def _judge(scenario, report):
+    totals = report["totals"]
+    wrong = {
+        "messages": totals["messages"] - scenario.messages,
+        "duplicates": totals["duplicates"],
+        "damaged": totals["damaged"],
+        "in clear" if scenario.tls.under_way else "under TLS":
+            totals["messages_in_clear" if scenario.tls.under_way else "messages_under_tls"],
+    }
+    if any(wrong.values()):
+        raise PartyFailed(f"the sink's count is wrong by {wrong}")
+
+
+def _figures_of(party, used, scenario):
+    user, system = _each(used.user_us, scenario), _each(used.system_us, scenario)
+    return {
+        f"{party}_cpu_us": user + system,
+        f"{party}_user_us": user,
+        f"{party}_system_us": system,
+        f"{party}_peak_bytes": used.peak_bytes,
+    }
+
+
+def _each(amount, scenario):
+    return None if amount is None else amount / scenario.messages
