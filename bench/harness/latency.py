@@ -1,9 +1,9 @@
 """From the 250 to the dot to its delivery, out of delivery.jsonl.
 
 Its timestamps are whole seconds, but a delivery tells its stages in microseconds. A message is
-queued when the batch that its 250 waits for is durable, so that for what the first attempt delivered
-the stages queue (which holds looking up and connecting), envelope and data sum to the time from 250
-to delivered. After an attempt that failed the stages are the last attempt's only: then it is the
+queued when the batch that its 250 waits for is durable, so for what the first attempt delivered the
+stages queue (which holds looking up and connecting), envelope and data sum to the time from 250 to
+delivered. After an attempt that failed the stages are the last attempt's only: then it is the
 difference of the timestamps, right to a second.
 """
 

@@ -53,8 +53,8 @@ def compiler(build):
     """As meson found it, such as "gcc 12.2.0"."""
     try:
         with open(os.path.join(build, "meson-logs", "meson-log.txt")) as log:
-            found = re.search(r"^C\+\+ compiler for the host machine: .*?\((\w+ [\d.]+)", log.read(),
-                              re.M)
+            found = re.search(r"^C\+\+ compiler for the host machine: .*?\((\w+ [\d.]+)",
+                              log.read(), re.M)
     except OSError:
         return None
     return found.group(1) if found else None

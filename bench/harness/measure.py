@@ -14,27 +14,42 @@ from .scenario import SLOW_DOMAIN
 NO_ENGINE = "there is no engine in it"
 
 
-def run(build, scenario, count_syscalls=False):
-    """Figures, and of those that are None the reason: two dictionaries. With `count_syscalls` the
-    engine is traced, and that is the only figure."""
+def run(build, scenario):
+    """Figures, and of those that are None the reason: two dictionaries."""
     with parties.Run(build, scenario) as place:
         if scenario.engine.present:
-            return _through_engine(place, scenario, count_syscalls)
+            return _through_engine(place, scenario)
         return _bare(place, scenario)
 
 
-def _through_engine(place, scenario, count_syscalls):
+def count_syscalls(build, scenario):
+    """The one figure of a run in which the engine is traced."""
+    with parties.Run(build, scenario) as place:
+        sink, engine = _start(place, scenario)
+        counting = usage.SyscallCount(engine.pid)
+        load = parties.start_load(place, engine.address, starttls=scenario.tls.injection)
+        place.finish([load, sink])
+        return {"syscalls": counting.stop() / scenario.messages}
+
+
+def _start(place, scenario):
+    """Sink and engine, and in it the mail that waits, before anything is measured."""
     parties.make_certificate(place)
     sink = parties.start_sink(place)
     engine = sluice.start(place, sink.address)
     if scenario.sink.slow_s:
-        _let_wait(place, scenario, engine)
-    counting = usage.SyscallCount(engine.pid) if count_syscalls else None
+        waiting = parties.start_load(place, engine.address, name="waiting", domains=[SLOW_DOMAIN],
+                                     messages=scenario.sink.slow_waiting,
+                                     starttls=scenario.tls.injection)
+        place.finish([waiting])
+    return sink, engine
+
+
+def _through_engine(place, scenario):
+    sink, engine = _start(place, scenario)
     before = engine.used()
     load = parties.start_load(place, engine.address, starttls=scenario.tls.injection)
     place.finish([load, sink])
-    if counting:
-        return {"syscalls": counting.stop() / scenario.messages}, {}
     spent = engine.used().since(before)
     engine.end_drained(no_wait=bool(scenario.sink.slow_s))
     figures = _figures_of_ends(scenario, load, sink) | _figures_of("engine", spent, scenario)
@@ -52,14 +67,6 @@ def _bare(place, scenario):
     place.finish([load, sink])
     figures = dict.fromkeys(FIGURES) | _figures_of_ends(scenario, load, sink)
     return figures, {name: NO_ENGINE for name, value in figures.items() if value is None}
-
-
-def _let_wait(place, scenario, engine):
-    """A queue for the slow domain, which is there before anything is measured."""
-    waiting = parties.start_load(place, engine.address, name="waiting", domains=[SLOW_DOMAIN],
-                                 messages=scenario.sink.slow_waiting,
-                                 starttls=scenario.tls.injection)
-    place.finish([waiting])
 
 
 def _figures_of_ends(scenario, load, sink):

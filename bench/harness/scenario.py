@@ -16,8 +16,8 @@ from typing import Any, Callable
 FOLDER = os.path.join(os.path.dirname(__file__), "..", "scenarios")
 
 TLS = ("off", "reuse", "per_message")
-RESUMED = ("cannot be measured: sluice-sink gives no tickets, and the server of bench/ticket_server.h"
-           " is wolfSSL over buffers, without SMTP; use \"reuse\" or \"per_message\"")
+RESUMED = ("cannot be measured: sluice-sink gives no tickets, and the server that does,"
+           " bench/ticket_server.h, speaks no SMTP; use \"reuse\" or \"per_message\"")
 
 
 class WrongScenario(Exception):
