@@ -69,15 +69,20 @@ def build_option(build, name):
 
 def commit(build):
     """Of the tree that the build was configured from, with "+dirty" where that has changes."""
-    info = _introspection(build, "meson-info.json")
-    if info is None:
+    tree = source(build)
+    if tree is None:
         return None
-    source = info["directories"]["source"]
-    head = _said(["git", "-C", source, "rev-parse", "HEAD"])
+    head = _said(["git", "-C", tree, "rev-parse", "HEAD"])
     if head is None:
         return None
-    changed = _said(["git", "-C", source, "status", "--porcelain", "--untracked-files=no"])
+    changed = _said(["git", "-C", tree, "status", "--porcelain", "--untracked-files=no"])
     return head + ("+dirty" if changed else "")
+
+
+def source(build):
+    """The tree that the build was configured from."""
+    info = _introspection(build, "meson-info.json")
+    return info["directories"]["source"] if info else None
 
 
 def _introspection(build, name):
