@@ -1,11 +1,11 @@
 """Instructions that the engine executes for a message, counted without noise.
 
-The whole engine runs in the simulator (tests/sim), on one thread, in virtual time, under callgrind:
-the same program executes the same instructions each time, to a handful. Counted is what runs within
+The whole engine runs in the simulator (tests/sim): one thread, virtual time, under callgrind.
+The same program executes the same instructions each time, to a handful. Counted is what runs within
 Shard::Step, without what the simulator's own functions do that are called from there.
 
-`sluiced` itself cannot be counted so: valgrind 3.19 does not know that io_uring_enter waits, so that
-a shard which waits for its ring keeps all other threads from running; nor would the number of its
+`sluiced` itself cannot be counted so: valgrind 3.19 does not know that io_uring_enter waits, so a
+shard that waits for its ring keeps all other threads from running; nor would the number of its
 turns be the same twice. What is left out: the ring, wolfSSL, the kernel, the other threads.
 """
 

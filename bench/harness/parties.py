@@ -192,7 +192,7 @@ def start_sink(run, expect=None):
 
 
 def start_load(run, to, name="load", messages=None, domains=None, messages_per_connection=1000,
-               starttls=False, no_refusals=True):
+               starttls=False):
     """Injects the scenario's mail; `domains` (a list) instead of the scenario's."""
     scenario = run.scenario
     mail, source = scenario.mail, scenario.source
@@ -213,6 +213,4 @@ def start_load(run, to, name="load", messages=None, domains=None, messages_per_c
         command += ["--rate", str(source.rate)]
     if starttls:
         command.append("--starttls")
-    if not no_refusals:
-        command += ["--retry-refused", "--retry-after", "1"]
     return Reporter(run, name, command, scenario.cores.source)

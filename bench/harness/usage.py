@@ -5,8 +5,8 @@
     spent = usage.of_process(pid).since(before)
 
 The kernel tells the time of a living process exactly, and its parts, user and system, in ticks of
-10 ms: they are the shares of the exact time. System calls are counted by `SyscallCount`, which traces: a run that is
-traced gives no other figure.
+10 ms: they are made shares of the exact time. System calls are counted by `SyscallCount`, which
+traces: a run that is traced gives no other figure.
 """
 
 import os
