@@ -24,6 +24,7 @@ def describe(build):
         "compiler": compiler(build),
         "buildtype": build_option(build, "buildtype"),
         "commit": commit(build),
+        "built_from_it": is_current(build),
         "load_average": os.getloadavg()[0],
         "taken": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
@@ -77,6 +78,12 @@ def commit(build):
         return None
     changed = _said(["git", "-C", tree, "status", "--porcelain", "--untracked-files=no"])
     return head + ("+dirty" if changed else "")
+
+
+def is_current(build):
+    """Whether ninja would build nothing: the programs are those of `commit`. None: no one knows."""
+    said = _said(["ninja", "-C", build, "-n", "tools/sluiced"]) if shutil.which("ninja") else None
+    return None if said is None else "no work to do" in said
 
 
 def source(build):

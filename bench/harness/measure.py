@@ -11,7 +11,10 @@ from .figures import FIGURES
 from .parties import PartyFailed
 from .scenario import SLOW_DOMAIN
 
+# Why a figure is not there.
 NO_ENGINE = "there is no engine in it"
+TOO_SHORT = "it ended before its memory was looked at"
+NOT_TOLD = "neither the kernel nor the delivery log tells it"
 
 
 def run(build, scenario):
@@ -55,7 +58,7 @@ def _through_engine(place, scenario):
     figures = _figures_of_ends(scenario, load, sink) | _figures_of("engine", spent, scenario)
     figures["written_bytes"] = _each(spent.written_bytes, scenario)
     figures |= latency.of_log(place.path("delivery.jsonl"), leave_out=SLOW_DOMAIN)
-    return figures, {}
+    return figures, _unknown(figures, NOT_TOLD)
 
 
 def _bare(place, scenario):
@@ -66,7 +69,14 @@ def _bare(place, scenario):
         messages_per_connection=scenario.limits.messages_per_connection)
     place.finish([load, sink])
     figures = dict.fromkeys(FIGURES) | _figures_of_ends(scenario, load, sink)
-    return figures, {name: NO_ENGINE for name, value in figures.items() if value is None}
+    return figures, _unknown(figures, NO_ENGINE)
+
+
+def _unknown(figures, why_others=None):
+    """The reason of each figure that is None."""
+    reasons = {"source_peak_bytes": TOO_SHORT, "sink_peak_bytes": TOO_SHORT}
+    return {name: reasons.get(name, why_others) for name, value in figures.items()
+            if value is None}
 
 
 def _figures_of_ends(scenario, load, sink):
@@ -94,11 +104,10 @@ def _judge(scenario, report):
 
 
 def _figures_of(party, used, scenario):
-    user, system = _each(used.user_us, scenario), _each(used.system_us, scenario)
     return {
-        f"{party}_cpu_us": user + system,
-        f"{party}_user_us": user,
-        f"{party}_system_us": system,
+        f"{party}_cpu_us": _each(used.cpu_us, scenario),
+        f"{party}_user_us": _each(used.user_us, scenario),
+        f"{party}_system_us": _each(used.system_us, scenario),
         f"{party}_peak_bytes": used.peak_bytes,
     }
 

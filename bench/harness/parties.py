@@ -24,7 +24,7 @@ from . import usage
 
 START_S = 60
 END_S = 120
-PEAK_LOOK_MS = 100  # Of who ends by itself: by what the peak grew after the last look is lost.
+PEAK_LOOK_MS = 20  # Of who ends by itself: by what the peak grew after the last look is lost.
 
 
 class PartyFailed(Exception):

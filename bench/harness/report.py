@@ -8,7 +8,7 @@ import io
 import re
 
 from . import result as results
-from .figures import FIGURES
+from .figures import FIGURES, SPEED
 
 NO_PLOTS = "No plot was made: python3-matplotlib is not installed."
 STYLE = """body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}
@@ -43,23 +43,25 @@ def conditions(result):
         yield key.replace("_", " "), str(value)
 
 
-def rows(result):
-    """A row a figure: its title, then a text a scenario; the first row has the names."""
+def tables(result):
+    """A table for each group of figures: its title, then rows of texts, a scenario each; the first
+    row has the names of the columns."""
     scenarios = result["scenarios"]
-    yield ["", *scenarios]
-    yield ["runs", *(str(_runs(each)) for each in scenarios.values())]
-    yield ["sync", *(each["sync"] for each in scenarios.values())]
-    for name, about in FIGURES.items():
-        unit = f", {about.unit}" if about.unit else ""
-        yield [about.title + unit, *(_cell(about, each["figures"][name])
-                                     for each in scenarios.values())]
-    ratios = (results.ratio(result, name) for name in scenarios)
-    yield ["engine CPU to the bare dialogue's two ends",
-           *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]
+    for group in dict.fromkeys(about.group for about in FIGURES.values()):
+        shown = {name: about for name, about in FIGURES.items() if about.group == group}
+        first = group == SPEED
+        head = [about.title + (f", {about.unit}" if about.unit else "") for about in shown.values()]
+        rows = [["", *head, *(["engine to bare ends", "runs", "sync"] if first else [])]]
+        for scenario, found in scenarios.items():
+            cells = [_cell(about, found["figures"][name]) for name, about in shown.items()]
+            rows.append([scenario, *cells, *(_conditions(result, scenario) if first else [])])
+        yield group, rows
 
 
-def _runs(scenario):
-    return len(scenario["figures"]["messages_per_s"]["runs"])
+def _conditions(result, scenario):
+    ratio, found = results.ratio(result, scenario), result["scenarios"][scenario]
+    runs = len(found["figures"]["messages_per_s"]["runs"])
+    return ["-" if ratio is None else f"{ratio:.2f}", str(runs), found["sync"]]
 
 
 def _cell(about, figure):
@@ -83,31 +85,39 @@ LEGEND = ("Medians of the runs, and half of the spread from the least to the gre
 
 
 def markdown(result):
-    table = list(rows(result))
-    lines = [f"# {TITLE}", "", LEGEND, "", "| " + " | ".join(table[0]) + " |",
-             "|---" * len(table[0]) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in table[1:]]
+    lines = [f"# {TITLE}", "", LEGEND]
+    for title, rows in tables(result):
+        lines += ["", f"## {title}", "", _markdown_row(rows[0]), "|---" * len(rows[0]) + "|"]
+        lines += map(_markdown_row, rows[1:])
     lines += ["", *(f"- {note}" for note in notes(result)), "", "## Where", ""]
     lines += [f"- {key}: {value}" for key, value in conditions(result)]
     return "\n".join(lines) + "\n"
 
 
+def _markdown_row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
 def page(result):
     """Self-contained HTML."""
-    def cells(tag, row):
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-    table = list(rows(result))
     plots = _plots(result)
-    return "\n".join([
-        "<!doctype html><html lang='en'><meta charset='utf-8'>",
-        f"<title>{TITLE}</title><style>{STYLE}</style><h1>{TITLE}</h1>",
-        *(plots if plots is not None else [f"<p>{NO_PLOTS}</p>"]),
-        f"<p>{LEGEND}</p><table>", cells("th", table[0]),
-        *(cells("td", row) for row in table[1:]), "</table><ul>",
-        *(f"<li>{html.escape(note)}</li>" for note in notes(result)), "</ul><h2>Where</h2><ul>",
-        *(f"<li>{html.escape(key)}: {html.escape(value)}</li>"
-          for key, value in conditions(result)), "</ul></html>", ""])
+    lines = ["<!doctype html><html lang='en'><meta charset='utf-8'>",
+             f"<title>{TITLE}</title><style>{STYLE}</style><h1>{TITLE}</h1>",
+             *(plots if plots is not None else [f"<p>{NO_PLOTS}</p>"]), f"<p>{LEGEND}</p>"]
+    for title, rows in tables(result):
+        lines += [f"<h2>{title}</h2><table>", _html_row("th", rows[0])]
+        lines += [_html_row("td", row) for row in rows[1:]] + ["</table>"]
+    lines += [_html_list(notes(result)), "<h2>Where</h2>",
+              _html_list(f"{key}: {value}" for key, value in conditions(result)), "</html>", ""]
+    return "\n".join(lines)
+
+
+def _html_row(tag, cells):
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _html_list(texts):
+    return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
 
 
 # --- Plots. Each draws on the axes what it shows of a result.
@@ -129,7 +139,7 @@ def _svg(pyplot, draw, result):
     figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.45 * count))
     draw(axes, result)
     axes.set_yticks(range(count), list(result["scenarios"]))
-    axes.invert_yaxis()
+    axes.set_ylim(count - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     text = io.StringIO()

@@ -4,9 +4,9 @@
     ...
     spent = usage.of_process(pid).since(before)
 
-The kernel tells the time of a living process exactly, and its parts, user and system, in ticks of
-10 ms: they are made shares of the exact time. System calls are counted by `SyscallCount`, which
-traces: a run that is traced gives no other figure.
+The kernel tells the time of a living process exactly, but its parts, user and system, in ticks of
+10 ms: they say only which share of the exact time is whose. System calls are counted by
+`SyscallCount`, which traces: a run that is traced gives no other figure.
 """
 
 import os
@@ -15,39 +15,44 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Usage:
-    user_us: float = 0
-    system_us: float = 0
+    cpu_us: float = 0
+    # In any unit.
+    user: float = 0
+    system: float = 0
     peak_bytes: int | None = None  # Resident, the most since it started.
     written_bytes: int | None = None  # write_bytes of /proc/PID/io: what went to a disk's cache.
+
+    @property
+    def user_us(self):
+        return self.cpu_us * self.user / (self.user + self.system) if self.user else 0
+
+    @property
+    def system_us(self):
+        return self.cpu_us - self.user_us
 
     def since(self, before):
         """What was used since; the peak is that of the whole life."""
         written = None
         if self.written_bytes is not None and before.written_bytes is not None:
             written = self.written_bytes - before.written_bytes
-        return replace(
-            self,
-            user_us=self.user_us - before.user_us,
-            system_us=self.system_us - before.system_us,
-            written_bytes=written,
-        )
+        return Usage(self.cpu_us - before.cpu_us, self.user - before.user,
+                     self.system - before.system, self.peak_bytes, written)
 
 
 def of_process(pid):
-    # All threads' time, ended ones' too: clock_getcpuclockid(3) makes the clock's number like this.
-    total_us = time.clock_gettime_ns((~pid << 3) | 2) / 1e3
     with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rsplit(")", 1)[1].split()
-    user, system = int(fields[11]), int(fields[12])
-    user_us = total_us * user / (user + system) if user + system else total_us
+    tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
     return Usage(
-        user_us=user_us,
-        system_us=total_us - user_us,
+        # Of all threads, ended ones too: clock_getcpuclockid(3) makes the clock's number like this.
+        cpu_us=time.clock_gettime_ns((~pid << 3) | 2) / 1e3,
+        user=int(fields[11]) * tick_us,
+        system=int(fields[12]) * tick_us,
         peak_bytes=peak_bytes(pid),
         written_bytes=_field(f"/proc/{pid}/io", "write_bytes"),
     )
@@ -57,8 +62,9 @@ def of_ended(rusage, peak):
     """Of what wait4 told. Its own peak is no use: it counts the memory of whoever forked, so the
     caller hands in what it saw last."""
     return Usage(
-        user_us=rusage.ru_utime * 1e6,
-        system_us=rusage.ru_stime * 1e6,
+        cpu_us=(rusage.ru_utime + rusage.ru_stime) * 1e6,
+        user=rusage.ru_utime * 1e6,
+        system=rusage.ru_stime * 1e6,
         peak_bytes=peak,
         written_bytes=rusage.ru_oublock * 512,
     )

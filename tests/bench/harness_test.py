@@ -15,7 +15,7 @@ import tomllib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
 
-from harness import instructions, latency, report, result, scenario, stats  # noqa: E402
+from harness import instructions, latency, report, result, scenario, stats, usage  # noqa: E402
 from harness.figures import FIGURES  # noqa: E402
 
 
@@ -153,6 +153,22 @@ def more_runs_need_a_smaller_difference():
     equal(stats.compare([100] * 14 + [108], [108] * 15).exceeds, True)
 
 
+# --- What a process used.
+
+
+def parts_of_a_time_are_shares_of_the_exact_one():
+    before = usage.Usage(1000, user=10, system=20, peak_bytes=5, written_bytes=100)
+    spent = usage.Usage(1900, user=30, system=30, peak_bytes=7, written_bytes=300).since(before)
+    equal((spent.cpu_us, spent.user_us, spent.system_us), (900, 600, 300))
+    equal((spent.peak_bytes, spent.written_bytes), (7, 200))
+
+
+def a_time_too_short_for_ticks_has_no_negative_part():
+    spent = usage.Usage(900, user=10, system=20).since(usage.Usage(800, user=10, system=20))
+    equal((spent.user_us, spent.system_us), (0, 100))
+    equal(spent.written_bytes, None)
+
+
 # --- Times from a delivery log.
 
 
@@ -230,8 +246,8 @@ def a_report_shows_every_figure_and_why_one_is_missing():
     text, page = report.markdown(found), report.page(found)
     for figure in FIGURES.values():
         assert f"| {figure.title}" in text, figure.title
-    assert "| messages a second, 1/s | 1,234 |" in text, text
-    assert "| engine, peak memory, MiB | 3.0 |" in text, text
+    assert "| plain | 1,234 | - |" in text, text
+    assert "| plain | 3.0 | - | - |" in text, text
     assert "perf is <not> installed: syscalls" in text, text
     assert "perf is &lt;not&gt; installed" in page and "http" not in _text_only(page), page
 
