@@ -15,21 +15,20 @@ wanted them: run it on a quiet machine. Where the device counts none, a dash sta
 
 import argparse
 import contextlib
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-from engine_config import CONFIG
+from harness import parties, scenario, sluice
 
 AMPLIFIED_SIZES = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000, "1 MB": 1_000_000}
 AMPLIFIED_SESSIONS = 100
 # More than any run can take in its time: sluice-load's --timeout ends it.
 MESSAGES = 1_000_000_000
+NOWHERE = "127.0.0.1:1"
 FLUSHES_FIELD = 15  # Of a block device's stat, from 0 (Documentation/admin-guide/iostats.rst).
 
 
@@ -68,57 +67,26 @@ class Disk:
             os.unlink(path)
 
 
-class Engine:
-    """An engine on an empty spool, all of whose mail is suspended."""
+def suspended_engine(place):
+    """On an empty spool; it delivers nothing."""
+    engine = sluice.start(place, NOWHERE)
+    subprocess.run([place.program("sluice"), "suspenddel", "--socket", "control.sock", "--reason",
+                    "a benchmark"], cwd=place.folder, check=True, stdout=subprocess.DEVNULL)
+    return engine
 
-    def __init__(self, options, folder):
-        self.folder, self.tools = folder, os.path.join(os.path.abspath(options.build), "tools")
-        shutil.rmtree(os.path.join(folder, "spool"), ignore_errors=True)
-        for name, text in (("sluice.toml", CONFIG.format(spool="spool", shards=options.shards)),
-                           ("destinations.ini", ""), ("routes", "ALL 127.0.0.1:1\n")):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(text)
-        self.process = subprocess.Popen(
-            [os.path.join(self.tools, "sluiced"), "--config", "sluice.toml"], cwd=folder,
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.address = self.line(r"listening on (\S+:\d+)").group(1)
-        self.line("messages in the spool")
 
-    def __enter__(self):
-        subprocess.run([os.path.join(self.tools, "sluice"), "suspenddel", "--socket",
-                        "control.sock", "--reason", "a benchmark"], cwd=self.folder, check=True,
-                       stdout=subprocess.DEVNULL)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.process.stderr.close()
-
-    def line(self, pattern):
-        for line in self.process.stderr:
-            if found := re.search(pattern, line):
-                return found
-        sys.exit(f"sluiced ended without saying {pattern}")
-
-    def written_bytes(self):
-        with open(f"/proc/{self.process.pid}/io") as io:
-            return int(re.search(r"^write_bytes: (\d+)", io.read(), re.M).group(1))
-
-    def load(self, sessions, size, seconds):
-        """The report of so many seconds of injection."""
-        ended = subprocess.run(
-            [os.path.join(self.tools, "sluice-load"), "--to", self.address, "--connections",
-             str(sessions), "--messages", str(MESSAGES), "--size", str(size), "--domain-count",
-             "100", "--timeout", str(seconds), "--report", "load.json"],
-            cwd=self.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if "timeout" not in ended.stderr:
-            sys.exit(f"sluice-load: {ended.stderr}")
-        with open(os.path.join(self.folder, "load.json")) as file:
-            report = json.load(file)
-        if report["refused"] or report["sessions_lost"] or not report["accepted"]:
-            sys.exit(f"not all was accepted: {report}")
-        return report
+def load(place, engine, sessions, size, seconds):
+    """The report of so many seconds of injection."""
+    load = parties.Reporter(place, "load", [
+        place.program("sluice-load"), "--to", engine.address, "--connections", str(sessions),
+        "--messages", str(MESSAGES), "--size", str(size), "--domain-count", "100", "--timeout",
+        str(seconds), "--report", "load.json"], None)
+    place.finish([load], may_fail=True)
+    load.line("timeout")  # That is what ended it.
+    report = load.report
+    if report["refused"] or report["sessions_lost"] or not report["accepted"]:
+        raise parties.PartyFailed(f"not all was accepted: {report}")
+    return report
 
 
 class Bench:
@@ -127,10 +95,12 @@ class Bench:
 
     def accept(self, sessions, size):
         """One run on a new engine: the load's report, with flushes and bytes written."""
-        with Engine(self.options, self.folder) as engine:
-            flushes, written = self.disk.flushes(), engine.written_bytes()
-            report = engine.load(sessions, size, self.options.seconds)
-            report["written"] = engine.written_bytes() - written
+        unpinned = scenario.unpinned(shards=self.options.shards)
+        with parties.Run(self.options.build, unpinned, self.folder) as place:
+            engine = suspended_engine(place)
+            flushes, before = self.disk.flushes(), engine.used()
+            report = load(place, engine, sessions, size, self.options.seconds)
+            report["written"] = engine.used().since(before).written_bytes
             report["flushes"] = None if flushes is None else self.disk.flushes() - flushes
             return report
 
@@ -194,6 +164,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="accept-", dir=options.folder)
     try:
         Bench(options, folder).run()
+    except parties.PartyFailed as failure:
+        sys.exit(str(failure))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

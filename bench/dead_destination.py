@@ -19,23 +19,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import socketserver
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-from engine_config import CONFIG
+from harness import parties, scenario, sluice
 
-CONTROLS = """
-[DEFAULT]
-max_host_concurrency = {connections}
-max_messages_per_connection = 1000
-"""
 DEAD = "d0.example"
 ID = re.compile(rb"\bid ([0-9A-HJKMNP-TV-Z]{13})\b")
 DIGITS = {digit: value for value, digit in enumerate(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
@@ -98,68 +91,41 @@ class Receiver(socketserver.ThreadingTCPServer):
 
 
 class Bench:
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
-        self.build = os.path.abspath(options.build)
+    def __init__(self, options, place):
+        self.options, self.place = options, place
         self.receiver = Receiver()
+        self.others_address = f"127.0.0.1:{self.receiver.server_address[1]}"
         self.dead = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.engine = None
-
-    def program(self, name):
-        return os.path.join(self.build, name)
-
-    def write(self, name, text):
-        with open(os.path.join(self.folder, name), "w") as file:
-            file.write(text)
+        self.dead_route = f"{DEAD} 127.0.0.1:{self.dead.getsockname()[1]}\n"
 
     def fill(self):
         began = time.monotonic()
         waiting = self.options.waiting
-        subprocess.run([self.program("bench/fill_spool"), os.path.join(self.folder, "waiting"),
+        subprocess.run([self.place.program("fill_spool", "bench"), self.place.path("waiting"),
                         str(waiting), str(self.options.size), "1", str(self.options.shards)],
                        check=True)
         print(f"filled with {waiting} messages to {DEAD} in {time.monotonic() - began:.1f} s",
               flush=True)
 
-    def start(self, spool):
-        self.write("sluice.toml", CONFIG.format(shards=self.options.shards, spool=spool))
-        self.engine = subprocess.Popen(
-            [self.program("tools/sluiced"), "--config", "sluice.toml"], cwd=self.folder,
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.address = self.line(r"listening on (\S+:\d+)").group(1)
-        return int(self.line(r"(\d+) messages in the spool").group(1))
-
-    def line(self, pattern):
-        for line in self.engine.stderr:
-            if found := re.search(pattern, line):
-                return found
-        sys.exit(f"sluiced ended without saying {pattern}")
-
-    def end(self):
-        self.engine.send_signal(signal.SIGTERM)
-        if self.engine.wait(timeout=ARRIVES_S) != 0:
-            sys.exit("sluiced did not end well")
-        self.engine.stderr.close()
-
     def wait_held(self):
         """Until as many connections to the dead host hang as there may be."""
         while True:
             told = subprocess.run(
-                [self.program("tools/sluice"), "hoststatus", DEAD, "--json", "--socket",
-                 "control.sock"], cwd=self.folder, check=True, capture_output=True)
+                [self.place.program("sluice"), "hoststatus", DEAD, "--json", "--socket",
+                 "control.sock"], cwd=self.place.folder, check=True, capture_output=True)
             if json.loads(told.stdout)["binding_limit"] == "concurrency":
                 return
             time.sleep(0.05)
 
-    def stream(self):
+    def stream(self, engine):
         """Milliseconds of each message, sorted."""
         count = int(self.options.rate * self.options.seconds)
         self.receiver.arrived = arrived = []
         subprocess.run(
-            [self.program("tools/sluice-load"), "--to", self.address, "--messages", str(count),
+            [self.place.program("sluice-load"), "--to", engine.address, "--messages", str(count),
              "--rate", str(self.options.rate), "--size", str(self.options.size), "--domain-count",
              str(self.options.destinations), "--connections", "20", "--report", "load.json",
-             "--timeout", str(self.options.seconds + ARRIVES_S)], cwd=self.folder, check=True)
+             "--timeout", str(self.options.seconds + ARRIVES_S)], cwd=self.place.folder, check=True)
         deadline = time.monotonic() + ARRIVES_S
         while len(arrived) < count:
             if time.monotonic() > deadline:
@@ -172,14 +138,17 @@ class Bench:
     def one(self, dead):
         """p50 and p99 of one run."""
         if not dead:
-            shutil.rmtree(os.path.join(self.folder, "empty"), ignore_errors=True)
-        found = self.start("waiting" if dead else "empty")
+            shutil.rmtree(self.place.path("empty"), ignore_errors=True)
+        engine = sluice.begin(self.place, self.others_address, "waiting" if dead else "empty",
+                              other_routes=self.dead_route)
+        engine.await_listening()
+        found = engine.await_spool()
         if found != (self.options.waiting if dead else 0):
             sys.exit(f"{found} messages in the spool")
         if dead:
             self.wait_held()
-        times = self.stream()
-        self.end()
+        times = self.stream(engine)
+        engine.end()
         figures = {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100],
                    "max": times[-1]}
         print(f"{'with' if dead else 'without':8} "
@@ -189,9 +158,6 @@ class Bench:
 
     def run(self):
         options = self.options
-        self.write("destinations.ini", CONTROLS.format(connections=options.connections))
-        self.write("routes", f"{DEAD} 127.0.0.1:{self.dead.getsockname()[1]}\n"
-                             f"ALL 127.0.0.1:{self.receiver.server_address[1]}\n")
         self.fill()
         runs = {True: [], False: []}
         for _ in range(options.runs):
@@ -206,9 +172,6 @@ class Bench:
             print(f"others' {name} with / without: {present / absent:.2f}")
 
     def clean_up(self):
-        if self.engine is not None and self.engine.poll() is None:
-            self.engine.kill()
-            self.engine.wait()
         self.receiver.shutdown()
         self.receiver.server_close()
         self.dead.close()
@@ -227,13 +190,16 @@ def main():
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--folder", help="where the spools are made; a new one is removed again")
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="dead-destination-", dir=options.folder)
-    bench = Bench(options, folder)
+    unpinned = scenario.unpinned(shards=options.shards, concurrency=options.connections)
     try:
-        bench.run()
-    finally:
-        bench.clean_up()
-        shutil.rmtree(folder, ignore_errors=True)
+        with parties.Run(options.build, unpinned, options.folder) as place:
+            bench = Bench(options, place)
+            try:
+                bench.run()
+            finally:
+                bench.clean_up()
+    except parties.PartyFailed as failure:
+        sys.exit(str(failure))
 
 
 if __name__ == "__main__":

@@ -14,17 +14,11 @@ goes on until all are delivered, and says how many a second.
 import argparse
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-from engine_config import CONFIG
-
-# With the sink stopped, nothing leaves: what is measured is the queue.
-CONTROLS = "[DEFAULT]\nmax_host_concurrency = 20\nmax_messages_per_connection = 1000\n"
+from harness import parties, scenario, sluice
 
 
 def resident_kib(pid, field):
@@ -32,65 +26,26 @@ def resident_kib(pid, field):
         return int(re.search(rf"^{field}:\s+(\d+) kB", status.read(), re.M).group(1))
 
 
-class Lines:
-    """Lines of a process's standard error, awaited."""
-
-    def __init__(self, process):
-        self.process = process
-
-    def wait(self, pattern):
-        for line in self.process.stderr:
-            found = re.search(pattern, line)
-            if found:
-                return found
-        sys.exit(f"a program ended without saying {pattern}")
-
-
 class Bench:
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
-        self.build = os.path.abspath(options.build)
-        self.spool = os.path.join(folder, "spool")
-
-    def start_sink(self):
-        received = os.path.join(self.folder, "received")
-        open(received, "w").close()
-        self.sink = subprocess.Popen(
-            [os.path.join(self.build, "tools/sluice-sink"), "--listen", "127.0.0.1:0", "--received",
-             received], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.sink_address = Lines(self.sink).wait(r"listening on (\S+)").group(1)
-        return received
-
-    def write_configuration(self, spool):
-        with open(os.path.join(self.folder, "sluice.toml"), "w") as config:
-            config.write(CONFIG.format(shards=self.options.shards, spool=spool))
-        with open(os.path.join(self.folder, "destinations.ini"), "w") as controls:
-            controls.write(CONTROLS)
-        with open(os.path.join(self.folder, "routes"), "w") as routes:
-            routes.write(f"ALL {self.sink_address}\n")
-
-    def start_engine(self, spool):
-        self.write_configuration(spool)
-        self.engine = subprocess.Popen(
-            [os.path.join(self.build, "tools/sluiced"), "--config", "sluice.toml"],
-            cwd=self.folder, stderr=subprocess.PIPE, text=True)
-        return Lines(self.engine)
-
-    def end_engine(self):
-        self.engine.send_signal(signal.SIGKILL)
-        self.engine.wait()
+    def __init__(self, options, place):
+        self.options, self.place = options, place
+        # With the sink stopped, nothing leaves: what is measured is the queue.
+        self.received = place.path("received")
+        place.write("received", "")
+        sink = place.start("sink", [place.program("sluice-sink"), "--listen", "127.0.0.1:0",
+                                    "--received", "received"])
+        self.sink_address = sink.line(r"listening on (\S+)").group(1)
 
     def idle_kib(self):
-        lines = self.start_engine(os.path.join(self.folder, "empty"))
-        lines.wait("messages in the spool")
-        idle = resident_kib(self.engine.pid, "VmRSS")
-        self.end_engine()
+        engine = sluice.start(self.place, self.sink_address, spool="empty")
+        idle = resident_kib(engine.pid, "VmRSS")
+        engine.kill()
         return idle
 
     def fill(self):
         options = self.options
         began = time.monotonic()
-        subprocess.run([os.path.join(self.build, "bench/fill_spool"), self.spool,
+        subprocess.run([self.place.program("fill_spool", "bench"), self.place.path("spool"),
                         str(options.messages), str(options.size), str(options.destinations),
                         str(options.shards), str(options.deferred)], check=True)
         print(f"filled with {options.messages} messages of {options.size} bytes to "
@@ -98,7 +53,6 @@ class Bench:
 
     def run(self):
         options = self.options
-        received = self.start_sink()
         idle = self.idle_kib()
         self.fill()
         if options.cold:
@@ -106,33 +60,31 @@ class Bench:
             with open("/proc/sys/vm/drop_caches", "w") as caches:
                 caches.write("3")
         began = time.monotonic()
-        lines = self.start_engine(self.spool)
-        lines.wait("listening on")
+        engine = sluice.begin(self.place, self.sink_address)
+        engine.await_listening()
         listening = time.monotonic() - began
-        while os.path.getsize(received) == 0:
+        while os.path.getsize(self.received) == 0:
             time.sleep(0.001)
         first = time.monotonic() - began
-        found = lines.wait(r"(\d+) messages in the spool")
+        found = engine.await_spool()
         known = time.monotonic() - began
-        resident = resident_kib(self.engine.pid, "VmRSS")
-        peak = resident_kib(self.engine.pid, "VmHWM")
+        resident = resident_kib(engine.pid, "VmRSS")
+        peak = resident_kib(engine.pid, "VmHWM")
         print(f"listening after {listening:.2f} s, first delivery after {first:.2f} s, all "
-              f"{found.group(1)} known after {known:.2f} s "
-              f"({known * 1e6 / options.messages:.2f} s a million)")
+              f"{found} known after {known:.2f} s ({known * 1e6 / options.messages:.2f} s a "
+              "million)")
         print(f"memory {(resident - idle) * 1024 / options.messages:.0f} bytes a queued recipient "
               f"({resident >> 10} MiB resident, {peak >> 10} MiB at the most, {idle >> 10} MiB "
               f"with an empty spool)", flush=True)
         if options.drain:
-            self.drain(received, began, first)
-        self.end_engine()
-        self.sink.kill()
+            self.drain(began, first)
 
-    def drain(self, received, began, first):
+    def drain(self, began, first):
         due = self.options.messages
         if self.options.deferred:
             due -= (due + self.options.deferred - 1) // self.options.deferred
         lines = 0
-        with open(received, "rb") as file:
+        with open(self.received, "rb") as file:
             while lines < due:
                 part = file.read(1 << 20)
                 lines += part.count(b"\n")
@@ -154,11 +106,12 @@ def main():
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--drain", action="store_true")
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="queue-", dir=options.folder)
+    unpinned = scenario.unpinned(shards=options.shards)
     try:
-        Bench(options, folder).run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with parties.Run(options.build, unpinned, options.folder) as place:
+            Bench(options, place).run()
+    except parties.PartyFailed as failure:
+        sys.exit(str(failure))
 
 
 if __name__ == "__main__":

@@ -106,11 +106,11 @@ class Party:
 
 
 class Run:
-    """A folder of its own below the build's, and the parties in it."""
+    """A folder of its own, below `folder` or the build's, and the parties in it."""
 
-    def __init__(self, build, scenario):
+    def __init__(self, build, scenario, folder=None):
         self.build, self.scenario, self.parties = os.path.abspath(build), scenario, []
-        self.folder = tempfile.mkdtemp(prefix="bench-", dir=self.build)
+        self.folder = os.path.abspath(tempfile.mkdtemp(prefix="bench-", dir=folder or self.build))
 
     def __enter__(self):
         return self
@@ -120,8 +120,8 @@ class Run:
             party.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def program(self, name):
-        return os.path.join(self.build, "tools", name)
+    def program(self, name, folder="tools"):
+        return os.path.join(self.build, folder, name)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -166,7 +166,9 @@ class Reporter(Party):
 
 
 def make_certificate(run):
-    """bench.pem and bench.key: self-signed, of a P-256 key."""
+    """bench.pem and bench.key, where the scenario has TLS: self-signed, of a P-256 key."""
+    if not run.scenario.tls.under_way and not run.scenario.tls.injection:
+        return
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-subj", "/CN=mta.example.net", "-days", "30", "-keyout", "bench.key", "-out",

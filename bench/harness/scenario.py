@@ -110,6 +110,12 @@ def load(name):
         raise WrongScenario(f"{shown}: {error}") from None
 
 
+def unpinned(shards, **limits):
+    """For a program that measures in its own way: the defaults, but for these."""
+    return parse({"engine": {"shards": shards}, "limits": limits,
+                  "cores": {"engine": [], "source": [], "sink": []}}, "unpinned", "unpinned")
+
+
 def names():
     return sorted(name[: -len(".toml")] for name in os.listdir(FOLDER) if name.endswith(".toml"))
 

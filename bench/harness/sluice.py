@@ -1,6 +1,6 @@
-"""The engine as a party: configured from the scenario, one life a run.
+"""The engine as a party, configured from the scenario.
 
-    engine = sluice.start(run, sink.address)
+    engine = sluice.start(run, sink.address)     # awaited; `begin` only starts it
     load = parties.start_load(run, engine.address)
     ...
     engine.used()                    # so far; engine.before: when it had started
@@ -11,6 +11,8 @@ import signal
 
 from . import parties
 
+SPOOL_S = 600  # A spool of many millions is read so long.
+
 CONFIG = """
 hostname = "mta.example.net"
 [engine]
@@ -20,7 +22,7 @@ address = "127.0.0.1:0"
 relay_from = ["127.0.0.0/8"]
 {certificate}
 [spool]
-path = "spool"
+path = "{spool}"
 sync = {sync}
 [destinations]
 table = "destinations.ini"
@@ -33,6 +35,8 @@ initial_retry_s = {retry_s}
 delivery = "delivery.jsonl"
 [control]
 socket = "control.sock"
+"""
+CERTIFICATE = """
 [[certificate]]
 name = "bench"
 certificate = "bench.pem"
@@ -40,13 +44,14 @@ key = "bench.key"
 """
 
 
-def configuration(scenario):
+def configuration(scenario, spool):
     return CONFIG.format(
+        spool=spool,
         shards=scenario.engine.shards,
         certificate='certificate = "bench"' if scenario.tls.injection else "",
         sync="true" if scenario.engine.sync else "false",
         retry_s=scenario.engine.retry_s,
-    )
+    ) + (CERTIFICATE if scenario.tls.injection else "")
 
 
 def controls(scenario):
@@ -64,6 +69,13 @@ def controls(scenario):
 
 
 class Engine(parties.Party):
+    def await_listening(self):
+        self.address = self.line(r"listening on (\S+:\d+)").group(1)
+
+    def await_spool(self):
+        """How many messages were in it, when all are known."""
+        return int(self.line(r"(\d+) messages in the spool", SPOOL_S).group(1))
+
     def end_drained(self, no_wait=False):
         """With its delivery log whole; `no_wait`: not for what is still under way."""
         if no_wait:
@@ -71,15 +83,19 @@ class Engine(parties.Party):
         self.end()
 
 
-def start(run, sink_address, wrap=()):
-    """On an empty spool; `wrap` is a command that runs it, such as valgrind.
-    The folder has a certificate by now."""
-    run.write("sluice.toml", configuration(run.scenario))
-    run.write("destinations.ini", controls(run.scenario))
-    run.write("routes", f"ALL {sink_address}\n")
-    command = [*wrap, run.program("sluiced"), "--config", "sluice.toml"]
-    engine = Engine(run, "engine", command, run.scenario.cores.engine)
-    engine.address = engine.line(r"listening on (\S+:\d+)").group(1)
-    engine.line("messages in the spool")
+def start(run, sink_address, spool="spool", other_routes=""):
+    """When all of its spool is known."""
+    engine = begin(run, sink_address, spool, other_routes)
+    engine.await_listening()
+    engine.await_spool()
     engine.before = engine.used()
     return engine
+
+
+def begin(run, sink_address, spool="spool", other_routes=""):
+    """All mail goes to the sink but what other routes, as lines, say; the spool may be there."""
+    run.write("sluice.toml", configuration(run.scenario, spool))
+    run.write("destinations.ini", controls(run.scenario))
+    run.write("routes", f"{other_routes}ALL {sink_address}\n")
+    return Engine(run, "engine", [run.program("sluiced"), "--config", "sluice.toml"],
+                  run.scenario.cores.engine)

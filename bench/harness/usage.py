@@ -91,9 +91,18 @@ class SyscallCount:
     EVENT = "raw_syscalls:sys_enter"
 
     def __init__(self, pid):
+        told, tell = os.pipe()
+        hear, heard = os.pipe()
         self.process = subprocess.Popen(
-            ["perf", "stat", "-x,", "-e", self.EVENT, "-p", str(pid)],
+            ["perf", "stat", "-x,", "-e", self.EVENT, "-p", str(pid), "--delay=-1",
+             f"--control=fd:{told},{heard}"], pass_fds=(told, heard),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        os.close(told)
+        os.close(heard)
+        # Counts from here on: perf has attached when it answers.
+        with open(tell, "w") as control, open(hear) as answer:
+            print("enable", file=control, flush=True)
+            answer.readline()
 
     def stop(self):
         """The count; RuntimeError with what perf said."""
