@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 STEP = "sluice::shard::Shard::Step*"
 SIMULATOR = "sluice::sim::"
 
+MORE_MAX = 0.03  # Than before, a message: what nobody need explain.
+
 # As lines of tests/sim/seeds.txt. All else is at its least: no faults.
 WORKLOADS = {
     "plain": "1 least messages={messages} domains=10 active_min=1 body_bytes_max=40000 "
@@ -42,6 +44,11 @@ class Count:
     @property
     def each(self):
         return self.instructions / self.deliveries
+
+
+def more(before, after):
+    """As a share of what it was, and whether that is too much."""
+    return after.each / before.each - 1, after.each > (1 + MORE_MAX) * before.each
 
 
 def simulator(build):

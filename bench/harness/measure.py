@@ -8,7 +8,7 @@ in which a message is missing, came twice, was damaged or came in clear where it
 
 from . import latency, parties, sluice, usage
 from .figures import FIGURES
-from .parties import PartyFailed
+from .parties import MAIL_S, PartyFailed
 from .scenario import SLOW_DOMAIN
 
 # Why a figure is not there.
@@ -31,7 +31,7 @@ def count_syscalls(build, scenario):
         sink, engine = _start(place, scenario)
         counting = usage.SyscallCount(engine.pid)
         load = parties.start_load(place, engine.address, starttls=scenario.tls.injection)
-        place.finish([load, sink])
+        place.finish([load, sink], MAIL_S, meanwhile=[engine])
         return {"syscalls": counting.stop() / scenario.messages}
 
 
@@ -44,7 +44,7 @@ def _start(place, scenario):
         waiting = parties.start_load(place, engine.address, name="waiting", domains=[SLOW_DOMAIN],
                                      messages=scenario.sink.slow_waiting,
                                      starttls=scenario.tls.injection)
-        place.finish([waiting])
+        place.finish([waiting], MAIL_S, meanwhile=[engine, sink])
     return sink, engine
 
 
@@ -52,7 +52,7 @@ def _through_engine(place, scenario):
     sink, engine = _start(place, scenario)
     before = engine.used()
     load = parties.start_load(place, engine.address, starttls=scenario.tls.injection)
-    place.finish([load, sink])
+    place.finish([load, sink], MAIL_S, meanwhile=[engine])
     spent = engine.used().since(before)
     engine.end_drained(no_wait=bool(scenario.sink.slow_s))
     figures = _figures_of_ends(scenario, load, sink) | _figures_of("engine", spent, scenario)
@@ -67,7 +67,7 @@ def _bare(place, scenario):
     load = parties.start_load(
         place, sink.address, starttls=scenario.tls.under_way,
         messages_per_connection=scenario.limits.messages_per_connection)
-    place.finish([load, sink])
+    place.finish([load, sink], MAIL_S)
     figures = dict.fromkeys(FIGURES) | _figures_of_ends(scenario, load, sink)
     return figures, _unknown(figures, NO_ENGINE)
 
@@ -99,6 +99,9 @@ def _judge(scenario, report):
         "in clear" if scenario.tls.under_way else "under TLS":
             totals["messages_in_clear" if scenario.tls.under_way else "messages_under_tls"],
     }
+    if any(row["name"] == SLOW_DOMAIN and row["messages"] for row in report["domains"]):
+        raise PartyFailed(f"{SLOW_DOMAIN} took mail before all others' had come: it is less slow "
+                          "than the run is long; take fewer messages, or a greater sink.slow_s")
     if any(wrong.values()):
         raise PartyFailed(f"the sink's count is wrong by {wrong}")
 

@@ -22,8 +22,10 @@ import time
 
 from . import usage
 
+# So long only what hangs takes.
 START_S = 60
 END_S = 120
+MAIL_S = 3600
 PEAK_LOOK_MS = 20  # Of who ends by itself: by what the peak grew after the last look is lost.
 
 
@@ -84,6 +86,10 @@ class Party:
         """So far."""
         return usage.of_process(self.pid)
 
+    def tell(self, with_signal):
+        """Not by Popen, which would reap a party that has ended, with what it used."""
+        signal.pidfd_send_signal(self.descriptor, with_signal)
+
     def reap(self):
         """After its end: what it used in its life."""
         if self.ended is not None:
@@ -96,12 +102,12 @@ class Party:
     def end(self, with_signal=signal.SIGTERM, timeout_s=END_S):
         """Tells it to end, and waits for that."""
         self.look()
-        self.process.send_signal(with_signal)
+        self.tell(with_signal)
         self.run.finish([self], timeout_s, may_fail=with_signal == signal.SIGKILL)
 
     def kill(self):
         if self.ended is None:
-            self.process.kill()
+            self.tell(signal.SIGKILL)
             self.reap()
 
 
@@ -137,24 +143,29 @@ class Run:
     def start(self, name, command, cores=None):
         return Party(self, name, command, cores)
 
-    def finish(self, parties, timeout_s=END_S, may_fail=False):
-        """Waits until all have ended by themselves, whichever is first."""
+    def finish(self, parties, timeout_s=END_S, may_fail=False, meanwhile=()):
+        """Waits until all have ended by themselves, whichever is first; none of `meanwhile` may."""
         deadline = time.monotonic() + timeout_s
-        waiting = select.poll()
-        left = {party.descriptor: party for party in parties if party.ended is None}
-        for descriptor in left:
-            waiting.register(descriptor, select.POLLIN)
+        left = [party for party in parties if party.ended is None]
         while left:
-            for descriptor, _ in waiting.poll(PEAK_LOOK_MS):
-                party = left.pop(descriptor)
-                waiting.unregister(descriptor)
+            for party in ended_of([*left, *meanwhile], PEAK_LOOK_MS):
                 party.reap()
-                if party.ended != 0 and not may_fail:
+                if party not in left or (party.ended != 0 and not may_fail):
                     raise party.failure(f"ended with {party.ended}")
-            for party in left.values():
+                left.remove(party)
+            for party in left:
                 party.look()
                 if time.monotonic() > deadline:
                     raise party.failure(f"did not end in {timeout_s} s")
+
+
+def ended_of(parties, wait_ms):
+    """Those that have ended; waits for the first one, but no longer than so."""
+    waiting = select.poll()
+    by_descriptor = {party.descriptor: party for party in parties}
+    for descriptor in by_descriptor:
+        waiting.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in waiting.poll(wait_ms)]
 
 
 class Reporter(Party):

@@ -79,7 +79,7 @@ class Engine(parties.Party):
     def end_drained(self, no_wait=False):
         """With its delivery log whole; `no_wait`: not for what is still under way."""
         if no_wait:
-            self.process.send_signal(signal.SIGINT)  # The second signal ends the drain.
+            self.tell(signal.SIGINT)  # The second signal ends the drain.
         self.end()
 
 

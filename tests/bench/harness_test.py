@@ -313,6 +313,14 @@ def the_simulators_own_instructions_do_not_count():
                 "memcpy": 5})
 
 
+def three_percent_more_are_the_most():
+    before = instructions.Count(10, 1000)
+    for total, wanted in ((1000, False), (1030, False), (1031, True), (500, False)):
+        equal(instructions.more(before, instructions.Count(10, total))[1], wanted)
+    # Of twice as many messages it is twice as much.
+    equal(instructions.more(before, instructions.Count(20, 2000)), (0, False))
+
+
 def functions_that_differ_the_most_come_first_whichever_way():
     before = instructions.Count(10, 1000, {"a": 100, "b": 500, "c": 10})
     after = instructions.Count(20, 1000, {"a": 400, "b": 400, "c": 20, "d": 20})
