@@ -72,7 +72,7 @@ def _bare(place, scenario):
     return figures, _unknown(figures, NO_ENGINE)
 
 
-def _unknown(figures, why_others=None):
+def _unknown(figures, why_others):
     """The reason of each figure that is None."""
     reasons = {"source_peak_bytes": TOO_SHORT, "sink_peak_bytes": TOO_SHORT}
     return {name: reasons.get(name, why_others) for name, value in figures.items()

@@ -126,6 +126,8 @@ def parse(table, name, file):
     for key, value in said.items():
         _check(key, value, file)
     settings = {key: said.get(key, KEYS[key].default) for key in KEYS}
+    if settings["tls.delivery"] == "per_message":
+        settings["limits.messages_per_connection"] = said.get("limits.messages_per_connection", 1)
     for key, wrong in _contradictions(settings, said):
         raise WrongScenario(f"{file}: {key}: {wrong}")
     return Scenario(name, settings)
@@ -158,9 +160,7 @@ def _contradictions(settings, said):
         yield "mail.size", "leave it out where mail.sizes says a mix"
     if (settings["tls.delivery"] == "per_message"
             and settings["limits.messages_per_connection"] != 1):
-        if "limits.messages_per_connection" in said:
-            yield "limits.messages_per_connection", 'must be 1 where tls.delivery is "per_message"'
-        settings["limits.messages_per_connection"] = 1
+        yield "limits.messages_per_connection", 'must be 1 where tls.delivery is "per_message"'
     if settings["mail.recipients"] > 1 and any("stage=rcpt" in fault and "reply=" in fault
                                                for fault in settings["sink.faults"]):
         yield "sink.faults", ("a refused RCPT splits a message of several recipients, and its parts"
