@@ -14,57 +14,20 @@ wanted them: run it on a quiet machine. Where the device counts none, a dash sta
 """
 
 import argparse
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 from harness import parties, scenario, sluice
+from harness.disk import Disk
 
 AMPLIFIED_SIZES = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000, "1 MB": 1_000_000}
 AMPLIFIED_SESSIONS = 100
 # More than any run can take in its time: sluice-load's --timeout ends it.
 MESSAGES = 1_000_000_000
 NOWHERE = "127.0.0.1:1"
-FLUSHES_FIELD = 15  # Of a block device's stat, from 0 (Documentation/admin-guide/iostats.rst).
-
-
-class Disk:
-    """What the block device under a folder was told, and what it can do."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        device = os.stat(folder).st_dev
-        self.stat_path = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat"
-
-    def flushes(self):
-        """So far; None where nothing counts them."""
-        with contextlib.suppress(OSError, IndexError):
-            with open(self.stat_path) as stat:
-                return int(stat.read().split()[FLUSHES_FIELD]) or None
-        return None
-
-    def synced_writes_per_s(self, size, seconds):
-        """One after the other, each where nothing has been written: as a log grows."""
-        path = os.path.join(self.folder, "syncs")
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        try:
-            room = 256 << 20
-            os.posix_fallocate(file, 0, room)
-            os.fsync(file)
-            data, count = os.urandom(size), 0
-            began = time.monotonic()
-            while (spent := time.monotonic() - began) < seconds:
-                os.pwrite(file, data, count * size % room)
-                os.fdatasync(file)
-                count += 1
-            return count / spent
-        finally:
-            os.close(file)
-            os.unlink(path)
 
 
 def suspended_engine(place):
