@@ -162,21 +162,23 @@ exec "$@"
 """
 
 
-class Server:
-    """A mail server in the foreground, and all the processes it starts, until the block ends.
+def in_view(packages, command, mounts=None):
+    """The command with the packages' libraries, and with these mounts, from what to where, that it
+    alone sees: for paths that are built into a program."""
+    view = ()
+    if mounts:
+        pairs = itertools.chain.from_iterable(mounts.items())
+        view = ("unshare", "--mount", "sh", "-c", WITH_MOUNTS, "sh", *pairs, "--")
+    return (*view, "env", f"LD_LIBRARY_PATH={packages.library_path()}", *command)
 
-    It alone sees the `mounts`, from what to where: paths that are built into it.
-    """
+
+class Server:
+    """A mail server in the foreground, and all the processes it starts, until the block ends."""
 
     def __init__(self, run, packages, port, *command, mounts=None):
         self.port = port
-        view = ()
-        if mounts:
-            pairs = itertools.chain.from_iterable(mounts.items())
-            view = ("unshare", "--mount", "sh", "-c", WITH_MOUNTS, "sh", *pairs, "--")
-        environment = f"LD_LIBRARY_PATH={packages.library_path()}"
         # A group of its own.
-        self.program = run.start("setsid", *view, "env", environment, *command)
+        self.program = run.start("setsid", *in_view(packages, command, mounts))
 
     def __enter__(self):
         try:
