@@ -31,9 +31,11 @@ class NoGroups(Exception):
     """No control group can be made here; says why."""
 
 
-class Cpu(collections.namedtuple("Cpu", "user_us system_us")):
+class Cpu(collections.namedtuple("Cpu", "us user_us")):
+    """The kernel may know the user's part of it by samples only."""
+
     def __sub__(self, before):
-        return Cpu(self.user_us - before.user_us, self.system_us - before.system_us)
+        return Cpu(self.us - before.us, self.user_us - before.user_us)
 
 
 def mounted():
@@ -59,7 +61,7 @@ class Version2:
 
     def cpu(self):
         counts = keyed(self.folders[0] / "cpu.stat")
-        return Cpu(counts["user_usec"], counts["system_usec"])
+        return Cpu(counts["usage_usec"], counts["user_usec"])
 
     def memory_bytes(self):
         return keyed(self.folders[0] / "memory.stat")["anon"]
@@ -71,8 +73,8 @@ class Version1:
         self.memory = memory and memory / name
 
     def cpu(self):
-        nanoseconds = [int((self.folders[0] / f"cpuacct.usage_{mode}").read_text())
-                       for mode in ("user", "sys")]
+        nanoseconds = [int((self.folders[0] / name).read_text())
+                       for name in ("cpuacct.usage", "cpuacct.usage_user")]
         return Cpu(*(number / 1000 for number in nanoseconds))
 
     def memory_bytes(self):

@@ -1,6 +1,7 @@
-"""Other people's mail servers as relays, from Debian's packages and from npm. Read peer.py first.
+"""Sluice, and other people's mail servers from Debian's packages and from npm, as relays that are
+measured alike. Read peer.py first.
 
-They are unpacked and shown their paths by what the system tests have for it.
+What the system tests have for other people's servers unpacks them and shows them their paths.
 """
 
 import pathlib

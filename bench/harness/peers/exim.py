@@ -41,6 +41,8 @@ begin retry
 class Exim(DebianPeer):
     name, package = "exim", "exim4-daemon-light"
     note = "a process for each message, and one for its delivery"
+    synced = "each message's folder, body and envelope, and later its journal"
+    files = ("exim.conf",)
 
     def configure(self):
         user = self.accounts("Debian-exim")["Debian-exim"]
@@ -53,6 +55,3 @@ class Exim(DebianPeer):
 
     def command(self):
         return self.in_view(self.program(), "-C", self.folder / "exim.conf", "-bdf", "-q30m")
-
-    def configuration(self):
-        return {"exim.conf": (self.folder / "exim.conf").read_text()}

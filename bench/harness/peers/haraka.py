@@ -5,8 +5,8 @@ that delivers while it receives.
 import shutil
 import subprocess
 
-from engine_run import Skipped
-from harness.peers.peer import Peer
+import mail_peers
+from harness.peers.peer import Peer, Skipped
 
 VERSION = "3.3.4"
 INSTALL_TIME_S = 600
@@ -25,12 +25,14 @@ exports.hook_get_mx = (next) =>
   next(OK, { exchange: '127.0.0.1', port: SINK_PORT, priority: 0 });
 """
 
-FILES = ("config/smtp.ini", "config/plugins", "plugins/relay_to_sink.js")
-
 
 class Haraka(Peer):
     name = "haraka"
-    note = "a connection to the sink for each message; one process of Node.js"
+    note = ("injected without pipelining, since it refuses commands behind the final dot (503, as "
+            "of 3.3); a connection to the sink for each message; one process of Node.js")
+    synced = "the file of each message"
+    files = ("haraka/config/smtp.ini", "haraka/config/plugins", "haraka/plugins/relay_to_sink.js")
+    takes_pipelining = False
 
     def __init__(self, build, folder, sink_port):
         super().__init__(build, folder, sink_port)
@@ -72,23 +74,15 @@ class Haraka(Peer):
         return self.modules / "node_modules" / "Haraka" / "bin" / "haraka"
 
     def version(self):
-        node = subprocess.run([self.node, "--version"], capture_output=True, text=True, check=True)
-        return f"{VERSION}, node {node.stdout.strip()}"
+        return f"{VERSION}, node {mail_peers.output_of(self.node, '--version').strip()}"
 
     def configure(self):
-        subprocess.run([self.node, self.program(), "--install", self.folder / "haraka"],
-                       check=True, capture_output=True)
-        self.append("config/smtp.ini", f"\nlisten=127.0.0.1:{self.port}\n")
+        mail_peers.output_of(self.node, self.program(), "--install", self.folder / "haraka")
+        with open(self.folder / "haraka/config/smtp.ini", "a") as shipped:
+            shipped.write(f"\nlisten=127.0.0.1:{self.port}\n")
         self.write("haraka/config/plugins", "relay_to_sink\n")
         self.write("haraka/plugins/relay_to_sink.js",
                    PLUGIN.replace("SINK_PORT", str(self.sink_port)))
 
-    def append(self, name, text):
-        with open(self.folder / "haraka" / name, "a") as file:
-            file.write(text)
-
     def command(self):
         return [self.node, self.program(), "--configs", self.folder / "haraka"]
-
-    def configuration(self):
-        return {name: (self.folder / "haraka" / name).read_text() for name in FILES}

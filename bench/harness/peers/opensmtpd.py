@@ -22,6 +22,8 @@ match from any for any action "sink"
 class OpenSmtpd(DebianPeer):
     name, package = "opensmtpd", "opensmtpd"
     note = "without the pauses between its connections, which would be all that is measured"
+    synced = "nothing: a power cut may lose what it promised"
+    files = ("smtpd.conf",)
 
     def configure(self):
         self.accounts("opensmtpd", "opensmtpq")
@@ -35,6 +37,3 @@ class OpenSmtpd(DebianPeer):
     def command(self):
         return self.in_view(self.packages.program("usr/sbin/smtpd"), "-d", "-f",
                             self.folder / "smtpd.conf")
-
-    def configuration(self):
-        return {"smtpd.conf": (self.folder / "smtpd.conf").read_text()}

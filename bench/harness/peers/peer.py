@@ -9,8 +9,8 @@ sends all of it to one host.
 
 Everything of it lies in `folder`, that somebody else removes; its programs lie in the build
 folder. It sees the machine's users with its own added, and its built-in paths as folders of this
-one: nothing is installed, and nothing of it is left. It is durable as it ships. What is set beside
-addresses and paths stands in its configuration with the reason.
+one: nothing is installed, and nothing of it is left. It is as durable as it ships. What is set
+beside addresses and paths stands in its configuration with the reason.
 """
 
 import os
@@ -29,6 +29,12 @@ class Peer:
     name = ""
     # What a reader of the figures has to know of it, beside its configuration.
     note = ""
+    # What it syncs before a 250, as it ships (what strace shows of it).
+    synced = ""
+    # Its configuration, below its folder.
+    files = ()
+    # It takes all the pipelining that RFC 2920 allows; else its mail is injected without any.
+    takes_pipelining = True
 
     def __init__(self, build, folder, sink_port):
         self.build, self.folder = pathlib.Path(build).resolve(), pathlib.Path(folder)
@@ -47,8 +53,9 @@ class Peer:
         raise NotImplementedError
 
     def configuration(self):
-        """The text of its files by their names."""
-        raise NotImplementedError
+        """The text of its files by their names; as on any machine."""
+        return {name: (self.folder / name).read_text().replace(str(self.folder), "FOLDER")
+                .replace(str(self.build), "BUILD") for name in self.files}
 
     def write(self, name, text):
         path = self.folder / name

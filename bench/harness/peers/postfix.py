@@ -34,6 +34,8 @@ QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "
 class Postfix(DebianPeer):
     name, package = "postfix", "postfix"
     note = "not in its chroot, for want of the folders that an installation makes there"
+    synced = "the file of each message"
+    files = ("postfix/main.cf", "postfix/master.cf")
 
     def configure(self):
         users = self.accounts("postfix", "postdrop")
@@ -57,10 +59,6 @@ class Postfix(DebianPeer):
     def command(self):
         return self.in_view(self.packages.program("usr/lib/postfix/sbin/master"), "-d", "-c",
                             self.folder / "postfix")
-
-    def configuration(self):
-        return {name: (self.folder / "postfix" / name).read_text()
-                for name in ("main.cf", "master.cf")}
 
     def said(self):
         path = self.folder / "postfix" / "log"
