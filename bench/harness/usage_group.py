@@ -106,6 +106,7 @@ class UsageGroup:
             for folder in self.version.folders:
                 folder.mkdir()
         except OSError as why:
+            self.removed()
             raise NoGroups(f"{why.filename}: {why.strerror}")
         self.memory_peak = None
         self.ended = threading.Event()
