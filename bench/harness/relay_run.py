@@ -4,7 +4,6 @@ Source and sink share a core, the party has another one, with all the processes 
 spool is a new folder below `Work.folder`, that is gone with the run.
 """
 
-import collections
 import contextlib
 import dataclasses
 import os
@@ -76,14 +75,13 @@ class Ends:
 
     def await_all(self):
         """Until what was promised has come, or nothing comes any more."""
-        promised = self.promised().keys()
-        seen = 0
-        while not promised <= (received := self.received()).keys():
+        promised, seen = self.promised(), 0
+        while not promised <= (received := self.received()):
             try:
                 seen = wait_until(lambda: (size := self.received_bytes()) > seen and size,
                                   "one more message", LAST_MESSAGE_S)
             except Failed:
-                missing = len(promised - received.keys())
+                missing = len(promised - received)
                 raise NotDelivered(f"{missing} of {len(promised)} messages did not arrive")
 
     def end(self):
@@ -95,12 +93,12 @@ class Ends:
         return report
 
     def promised(self):
-        """How often each id and recipient got 250."""
+        """What got 250: each id and recipient."""
         words = (line.split() for line in self.lines("ledger"))
-        return collections.Counter((word[0], to) for word in words for to in word[1:])
+        return {(word[0], to) for word in words for to in word[1:]}
 
     def received(self):
-        return collections.Counter(tuple(line.split()) for line in self.lines("received"))
+        return {tuple(line.split()) for line in self.lines("received")}
 
     def received_bytes(self):
         with contextlib.suppress(FileNotFoundError):
