@@ -9,6 +9,7 @@ import mail_peers
 from harness.peers.peer import Peer, Skipped
 
 VERSION = "3.3.4"
+NODE_MAJOR_MIN = 20  # As its package says; Debian 12's own is older.
 INSTALL_TIME_S = 600
 
 # In place of the plugins that it ships with, which ask DNS, and forward while the sender waits.
@@ -37,6 +38,9 @@ class Haraka(Peer):
     def __init__(self, build, folder, sink_port):
         super().__init__(build, folder, sink_port)
         self.node, self.npm = self.need("node"), self.need("npm")
+        self.node_version = mail_peers.output_of(self.node, "--version").strip()
+        if int(self.node_version.lstrip("v").split(".")[0]) < NODE_MAJOR_MIN:
+            raise Skipped(f"it needs Node.js {NODE_MAJOR_MIN}, and here is {self.node_version}")
         self.modules = self.build / "peers" / f"haraka-{VERSION}"
         self.install()
 
@@ -74,7 +78,7 @@ class Haraka(Peer):
         return self.modules / "node_modules" / "Haraka" / "bin" / "haraka"
 
     def version(self):
-        return f"{VERSION}, node {mail_peers.output_of(self.node, '--version').strip()}"
+        return f"{VERSION}, node {self.node_version}"
 
     def configure(self):
         mail_peers.output_of(self.node, self.program(), "--install", self.folder / "haraka")
