@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The benchmarks' harness where it is pure: what scenarios may say, the rule of the noise, times
-from a delivery log, the difference of two results, counts of instructions.
+from a delivery log, the difference of two results, counts of instructions, ratios to other
+servers, what control groups count.
 
     harness_test.py
 
@@ -10,12 +11,15 @@ On made-up numbers whose answers are known by arithmetic; nothing is started. Pr
 
 import json
 import os
+import pathlib
 import sys
+import tempfile
 import tomllib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
 
-from harness import instructions, latency, report, result, scenario, stats, usage  # noqa: E402
+from harness import comparison, instructions, latency, report, result, scenario  # noqa: E402
+from harness import stats, usage, usage_group  # noqa: E402
 from harness.figures import FIGURES  # noqa: E402
 
 
@@ -325,6 +329,54 @@ def functions_that_differ_the_most_come_first_whichever_way():
     before = instructions.Count(10, 1000, {"a": 100, "b": 500, "c": 10})
     after = instructions.Count(20, 1000, {"a": 400, "b": 400, "c": 20, "d": 20})
     equal(instructions.differing(before, after, 3), [("b", 50, 20), ("a", 10, 20), ("d", 0, 1)])
+
+
+# --- Beside other servers.
+
+
+def party_of(runs, failed=()):
+    """Runs as pairs of messages a second and CPU microseconds."""
+    return {"version": "1", "messages": 10, "failed": list(failed), "runs": [
+        {"messages_per_s": rate, "cpu_us": cpu, "cpu_user_us": cpu / 4, "memory_bytes": None,
+         "disk_bytes": 2000, "accept_ms_p50": 1, "accept_ms_p99": 2, "connections": 20,
+         "delivered": 10, "twice": 1} for rate, cpu in runs]}
+
+
+COMPARED = {"parties": {"sluice": party_of([(900, 50), (1000, 60), (5000, 40)]),
+                        "postfix": party_of([(100, 500), (200, 750), (50, 1000)]),
+                        "exim": party_of([], failed=["10 of 10 messages did not arrive"])}}
+
+
+def ratios_are_of_medians_and_the_engine_comes_last():
+    equal(list(comparison.ratio_lines(COMPARED)),
+          ["cpu postfix/sluice 15.0", "rate sluice/postfix 10.0", "cpu us sluice 50.0"])
+
+
+def without_the_engine_there_are_no_ratios():
+    equal(list(comparison.ratio_lines({"parties": {"postfix": party_of([(100, 500)])}})), [])
+
+
+def a_party_without_figures_is_in_no_table_and_what_is_not_known_is_a_dash():
+    rows = [row for row in comparison.table(COMPARED) if not row.startswith(("| |", "|---"))]
+    equal([row.split()[1] for row in rows], ["sluice", "postfix"])
+    equal(rows[1], "| postfix 1 | 100 | 750.0 (187.5) | - | 2.0 | 1.0, 2.0 | 20 | 10 of 10 | 3 |")
+
+
+def both_versions_of_control_groups_count_in_microseconds_and_bytes():
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for name, text in (
+            ("two/group/cpu.stat", "usage_usec 30\nuser_usec 10\nsystem_usec 20\n"),
+            ("two/group/memory.stat", "anon 4096\nfile 8192\n"),
+            ("cpu/group/cpuacct.usage", "30000\n"), ("cpu/group/cpuacct.usage_user", "10000\n"),
+            ("memory/group/memory.stat", "total_cache 8192\ntotal_rss 4096\n"),
+        ):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        for version in (usage_group.Version2(root / "two", "group"),
+                        usage_group.Version1(root / "cpu", root / "memory", "group")):
+            equal(version.cpu() - usage_group.Cpu(20, 5), usage_group.Cpu(10, 5))
+            equal(version.memory_bytes(), 4096)
 
 
 TESTS = [value for name, value in list(globals().items())
