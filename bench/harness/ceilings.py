@@ -20,7 +20,7 @@ def synced_writes(folder, seconds):
 def handshake_primitives(build, core, seconds):
     """CPU microseconds of each, by its name in handshake_benchmark.cc; none where the benchmarks
     are not built."""
-    program = os.path.join(build, "bench", "handshake_benchmark")
+    program = os.path.join(build, "bench", "micro", "handshake_benchmark")
     if not os.path.exists(program):
         return {}
     prefix = "primitives/"

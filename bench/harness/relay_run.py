@@ -38,7 +38,7 @@ class Work:
     pipelining: bool
     party_core: int
     ends_core: int
-    connections: int = 20
+    connections: int = 100
     messages_per_connection: int = 1000
     domains: int = 10
 

@@ -90,7 +90,7 @@ KEYS = {
     "cores.engine": cores([0]),
     "cores.source": cores([1]),
     "cores.sink": cores([1]),
-    "source.connections": whole(20, 1, 16_000),
+    "source.connections": whole(100, 1, 16_000),
     "source.rate": Key(0, "must be messages a second; 0: as fast as possible",
                        lambda value: type(value) in (int, float) and value >= 0),
 }

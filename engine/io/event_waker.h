@@ -1,7 +1,7 @@
 // Wakes a shard through an eventfd whose read is armed in the shard's ring.
 //
 // Works from any thread, with or without a ring of its own; what it costs beside ring messages is
-// measured in bench/wake_benchmark.cc (README.md has the figures).
+// measured in bench/micro/wake_benchmark.cc (README.md has the figures).
 //
 // No wake is lost: the eventfd keeps its count until the armed read takes it, and the read is armed
 // again before the shard sleeps again. No message is lost either: TookWake is called before the

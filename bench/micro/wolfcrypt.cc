@@ -1,4 +1,4 @@
-#include "bench/wolfcrypt.h"
+#include "bench/micro/wolfcrypt.h"
 
 #include <wolfssl/options.h>
 // After the options.

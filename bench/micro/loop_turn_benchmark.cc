@@ -30,7 +30,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/mail_hosts.h"
+#include "bench/micro/mail_hosts.h"
 #include "engine/base/check.h"
 #include "engine/io/clock.h"
 #include "engine/io/uring_io.h"

@@ -1,4 +1,4 @@
-#include "bench/ticket_server.h"
+#include "bench/micro/ticket_server.h"
 
 #include <wolfssl/options.h>
 // After the options.

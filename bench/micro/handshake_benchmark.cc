@@ -30,10 +30,10 @@
 #include <utility>
 #include <vector>
 
-#include "bench/mail_hosts.h"
-#include "bench/ticket_server.h"
-#include "bench/timed.h"
-#include "bench/wolfcrypt.h"
+#include "bench/micro/mail_hosts.h"
+#include "bench/micro/ticket_server.h"
+#include "bench/micro/timed.h"
+#include "bench/micro/wolfcrypt.h"
 #include "engine/base/check.h"
 #include "tls/stream.h"
 #include "tls/verify.h"

@@ -8,7 +8,7 @@
 // Both ways run on bare rings with the flags of UringIo, so that nothing but the way differs; then
 // UringIo itself, with the way that it took.
 //
-// Run on two idle cores: build/bench/wake_benchmark --benchmark_repetitions=5
+// Run on two idle cores: build/bench/micro/wake_benchmark --benchmark_repetitions=5
 
 #include <benchmark/benchmark.h>
 #include <liburing.h>

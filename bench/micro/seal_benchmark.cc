@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/mail_hosts.h"
-#include "bench/timed.h"
-#include "bench/wolfcrypt.h"
+#include "bench/micro/mail_hosts.h"
+#include "bench/micro/timed.h"
+#include "bench/micro/wolfcrypt.h"
 #include "engine/base/check.h"
 #include "tls/stream.h"
 
