@@ -347,6 +347,12 @@ class Life:
     def said(self, pattern):
         return next((found for line in self.lines if (found := re.search(pattern, line))), None)
 
+    def quarantined(self):
+        """Those that it named; there may be more."""
+        found = (re.search(r"message (\w+) was at work in several crashes", line)
+                 for line in self.lines)
+        return [each.group(1) for each in found if each]
+
     def hit(self):
         """The call that was hit, of which shard (-1: of none), and when; or None."""
         found = self.said(r"^fault: hit (\S+) \d+ of shard (-?\d+) at (\d+)")
@@ -381,6 +387,7 @@ class Case:
 
     def __init__(self, build, shards=2, large=False, sync=True):
         self.program = pathlib.Path(build).resolve() / "tests/faults/faulty_sluiced"
+        self.operator = pathlib.Path(build).resolve() / "tools/sluice"
         self.shards, self.large, self.sync = shards, large, sync
 
     async def __aenter__(self):
@@ -477,11 +484,25 @@ class Case:
 
     async def recover(self):
         """A life without faults, to the end of all mail."""
-        await self.start()
-        expect(not self.life.ended(), f"no start after the fault: {self.life.lines}")
+        while True:
+            await self.start()
+            expect(not self.life.ended(), f"no start after the fault: {self.life.lines}")
+            quarantined = self.life.quarantined()
+            if not quarantined:
+                break
+            await self.end()
+            for message in quarantined:
+                await self.release(message)
         await self.idle()
         code = await self.end()
         expect(code == 0, f"the end without faults is {code}: {self.life.lines}")
+
+    async def release(self, message):
+        """It was at work in several kills in a row, and is held until the operator says so."""
+        process = await asyncio.create_subprocess_exec(
+            self.operator, "spool", "release", message, "--config", "sluice.toml", cwd=self.folder,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL)
+        expect(await process.wait() == 0, f"{message} cannot be released")
 
     def events(self):
         """Of the delivery log, by type; a kill can cut its last line short."""
