@@ -99,6 +99,7 @@ absl::Status Engine::Start(Tables tables, std::shared_ptr<const policy::Suspensi
     absl::Status started = runners_.back()->WaitUntilStarted();
     if (!started.ok()) return started;
   }
+  for (const std::unique_ptr<shard::Runner>& runner : runners_) runner->Serve();
   return absl::OkStatus();
 }
 
@@ -193,7 +194,7 @@ uint64_t Engine::UseTables(Tables tables) {
   Tell({.kind = shard::MailKind::kTables, .tables = &told});
   for (uint32_t number = 0; number < shards_; ++number) {
     while (post_->table_version(number).load(std::memory_order_acquire) != version &&
-           !runners_[number]->ended()) {
+           runners_[number]->serves()) {
       std::this_thread::sleep_for(kAnswerInterval);
     }
   }
@@ -232,7 +233,7 @@ std::unique_ptr<shard::Task> Engine::RunTask(uint32_t shard, std::unique_ptr<sha
   Send(shard, {.kind = shard::MailKind::kTask, .task = task.get()});
   const Instant last = io::ReadClock().instant + kAnswerTime;
   while (!task->done.load(std::memory_order_acquire)) {
-    if (runners_[shard]->ended() || io::ReadClock().instant > last) {
+    if (!runners_[shard]->serves() || io::ReadClock().instant > last) {
       before = std::move(task);
       return nullptr;
     }
@@ -247,7 +248,7 @@ void Engine::ReopenLog() {
 
 bool Engine::Failed() {
   return LogFailed() || std::any_of(runners_.begin(), runners_.end(),
-                                    [](const auto& runner) { return runner->ended(); });
+                                    [](const auto& runner) { return !runner->serves(); });
 }
 
 bool Engine::LogFailed() {
@@ -272,15 +273,12 @@ void Engine::BeginDrain() {
 }
 
 bool Engine::Ended() const {
-  return std::all_of(runners_.begin(), runners_.end(),
-                     [](const auto& runner) { return runner->ended(); });
+  return std::none_of(runners_.begin(), runners_.end(),
+                      [](const auto& runner) { return runner->serves(); });
 }
 
 void Engine::Stop() {
   if (post_ == nullptr) return;
-  // Shards that never came to be, after a start that failed.
-  for (uint32_t number = runners_.size(); number < shards_; ++number)
-    post_->SetAtRest(number, true);
   if (!Ended()) Tell({.kind = shard::MailKind::kAbort});
   const Instant last = io::ReadClock().instant + kAbortTime;
   while (!Ended() && io::ReadClock().instant < last) std::this_thread::sleep_for(kLookInterval);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "engine/base/thread.h"
 #include "engine/io/clock.h"
 #include "engine/io/uring_io.h"
@@ -26,14 +27,24 @@ Runner::Runner(Options options, const Shard::World& world, delivery::Dispatcher:
       thread_(StartThread([this] { Run(); })) {}
 
 Runner::~Runner() {
-  released_.store(true, std::memory_order_release);
-  released_.notify_all();
+  Tell(Order::kEnd);
   thread_.join();
 }
 
 absl::Status Runner::WaitUntilStarted() {
   phase_.wait(0, std::memory_order_acquire);
   return started_;
+}
+
+void Runner::Serve() {
+  CHECK(started_.ok());
+  serves_.store(true, std::memory_order_release);
+  Tell(Order::kServe);
+}
+
+void Runner::Tell(Order order) {
+  order_.store(order, std::memory_order_release);
+  order_.notify_all();
 }
 
 void Runner::Run() {
@@ -48,14 +59,13 @@ void Runner::Run() {
   std::unique_ptr<io::Io> io;
   std::unique_ptr<Shard> shard;
   started_ = Prepare(io, shard);
-  const bool serves = started_.ok();
-  if (!serves)
-    world_.post->SetAtRest(options_.shard.number, true);  // The others do not wait for it.
   phase_.store(1, std::memory_order_release);
   phase_.notify_all();
-  if (serves) Serve(*io, *shard);
-  ended_.store(true, std::memory_order_release);
-  released_.wait(false, std::memory_order_acquire);
+  order_.wait(Order::kWait, std::memory_order_acquire);
+  if (order_.load(std::memory_order_acquire) == Order::kEnd) return;
+  TakeTurns(*io, *shard);
+  serves_.store(false, std::memory_order_release);
+  order_.wait(Order::kServe, std::memory_order_acquire);
 }
 
 absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>& shard) {
@@ -78,7 +88,7 @@ absl::Status Runner::Prepare(std::unique_ptr<io::Io>& io, std::unique_ptr<Shard>
   return shard->Start(std::move(inheritance_), now);
 }
 
-void Runner::Serve(io::Io& io, Shard& shard) {
+void Runner::TakeTurns(io::Io& io, Shard& shard) {
   Post& post = *world_.post;
   const uint32_t number = options_.shard.number;
   std::vector<io::Completion> completions;

@@ -10,7 +10,8 @@ calls that a run makes; --all tries every n until a run ends without having been
 
 Judged, of each run:
   - what got 250 has come, or its bounce, after the life without faults at the latest;
-  - the engine ended by SIGTERM with 0, or by itself with 1, having said why;
+  - the engine ended by SIGTERM with 0, or by itself with 1, having said why; its threads had
+    all ended then, also where the start failed (but for a thread that did not start);
   - as long as it lives it delivers all that it has promised;
   - twice comes only what was in doubt, at the end of the engine or by its own word;
   - once a shard's log has failed, that shard promises nothing more, and every dot that waits for
@@ -114,6 +115,8 @@ def judge_end(fault, life, code, hit, started):
     said = " | ".join(life.lines)
     expect(code in (0, 1), f"it ended with {code}: {said}")
     expect(not re.search(r"CHECK\(|terminate called", said), said)
+    left_at_once = fault.call == "thread" and code == 1
+    expect(left_at_once or life.said(r"^fault: counted"), f"a thread did not end: {said}")
     if not hit:
         expect(code == 0, f"it ended with {code} without a fault: {said}")
         return
