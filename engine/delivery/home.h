@@ -112,6 +112,9 @@ class Home {
     const policy::Sources* sources = nullptr;  // Lent; null: the system chooses.
     std::string alert_address;                 // Gets alerts; empty: nobody.
     ActiveMessages* active = nullptr;          // Lent; null: nobody asks what we were at work on.
+    // When a message whose promise could not be read is tried again; later, when that has failed
+    // kFailedReadsMax times.
+    Duration read_again_after = std::chrono::seconds(60);
   };
 
   // All lent for the home's life. `log` has been begun. The wheel is not used after the home's end:
@@ -327,9 +330,7 @@ class Home {
   static constexpr uint32_t kShareOfDestination = 8;
   // And so many at most.
   static constexpr uint32_t kOutOfDestinationMax = 8192;
-  // When a message whose promise could not be read is tried again; later, when that has failed
-  // kFailedReadsMax times.
-  static constexpr Duration kReadAgainAfter = std::chrono::seconds(60);
+  // When a promise is read that could not be read so often.
   static constexpr Duration kReadSeldom = std::chrono::minutes(30);
   // A promise that the disk does not give is taken for lost so long after the message's expiry: a
   // disk may come back, and what is set aside is reported to nobody.

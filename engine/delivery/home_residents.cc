@@ -269,14 +269,14 @@ uint32_t Home::PoolNamed(const std::string& name) const {
 // not check three times is damaged; so is what cannot be read until its time is up.
 void Home::OnPromiseUnreadable(KeptMessage& kept, bool read, Now now) {
   Message& message = *kept.resident;
-  moves_not_before_ = now.instant + kReadAgainAfter;
+  moves_not_before_ = now.instant + options_.read_again_after;
   bool lost = false;
   for (KeptParcel* parcel : message.wakers) {
     LeaveOut(*parcel);
     if (parcel->failed_reads < kFailedReadsMax) ++parcel->failed_reads;
     const bool often = parcel->failed_reads == kFailedReadsMax;
     lost |= often && (read || now.instant >= ExpiryOf(*parcel) + kUnreadableMax);
-    Schedule(*parcel, now.instant + (often ? kReadSeldom : kReadAgainAfter), now);
+    Schedule(*parcel, now.instant + (often ? kReadSeldom : options_.read_again_after), now);
   }
   message.wakers.clear();
   CHECK(message.users == 0);

@@ -16,6 +16,7 @@ enum class Call : uint8_t {
   kLogWrite,
   kLogSync,
   kBodyRead,
+  kRecordRead,
   kListen,
   kAccept,
   kIntakeReceive,
@@ -39,9 +40,10 @@ enum class Call : uint8_t {
   kThread,
 };
 
-inline constexpr std::array<absl::string_view, 23> kCallNames = {"log_write",
+inline constexpr std::array<absl::string_view, 24> kCallNames = {"log_write",
                                                                  "log_sync",
                                                                  "body_read",
+                                                                 "record_read",
                                                                  "listen",
                                                                  "accept",
                                                                  "intake_receive",

@@ -12,7 +12,8 @@ Judged, of each run:
   - what got 250 has come, or its bounce, after the life without faults at the latest;
   - the engine ended by SIGTERM with 0, or by itself with 1, having said why; its threads had
     all ended then, also where the start failed (but for a thread that did not start);
-  - as long as it lives it delivers all that it has promised;
+  - as long as it lives it delivers all that it has promised, but for promises that the disk does
+    not give: these it keeps, and reports nobody's mail as given up;
   - twice comes only what was in doubt, at the end of the engine or by its own word;
   - once a shard's log has failed, that shard promises nothing more, and every dot that waits for
     it, or comes after, has a reply, 4xx (the time of the slowest is told).
@@ -34,12 +35,34 @@ FILLED_WITH = 20
 WORKERS = 2 * (os.cpu_count() or 2)
 
 # How a run that is hit may go.
-Rule = collections.namedtuple("Rule", "goes_on stops", defaults=(False, False))
+Rule = collections.namedtuple("Rule", "goes_on stops keeps", defaults=(False, False, False))
 GOES_ON = Rule(goes_on=True)  # The engine lives, and delivers all.
+KEEPS = Rule(goes_on=True, keeps=True)  # It lives, and what it cannot read stays in the spool.
 STOPS = Rule(stops=True)      # It ends for recovery; at the start, it does not start.
 EITHER = Rule(goes_on=True, stops=True)
 
-Fault = collections.namedtuple("Fault", "call error shards filled rule")
+# Messages in memory, a shard, where there are few: those that wait have to leave it.
+FEW_RESIDENTS = 6
+
+# A promise that could not be read so often is left alone for long (delivery/home.h).
+READS_OF_PROMISE = 3
+
+Fault = collections.namedtuple("Fault", "call error shards filled rule residents", defaults=(0,))
+
+
+def promise_faults():
+    """After a start no message is in memory; where few may be, those that wait leave it again."""
+    once = [Fault("record_read", error, 2, filled, GOES_ON, residents)
+            for error in ("EIO", "ENOMEM", "none:part")
+            for filled, residents in ((True, 0), (False, FEW_RESIDENTS), (True, FEW_RESIDENTS))]
+    lasting = [Fault("record_read", "EIO:on", 2, True, KEEPS, residents)
+               for residents in (0, FEW_RESIDENTS)]
+    return once + lasting
+
+
+def shape_of(fault):
+    """What decides which calls a run makes."""
+    return fault.filled, fault.residents
 
 
 def faults():
@@ -54,6 +77,7 @@ def faults():
         *both("log_sync", ["EIO", "EIO:whole", "ENOSPC", "EDQUOT"], STOPS),
         *both("log_sync", ["EIO:on"], STOPS, shards=1),
         *both("body_read", ["EIO", "ENOMEM", "none:part", "EIO:on"], GOES_ON),
+        *promise_faults(),
         # The spool's folder.
         *both("open", ["EIO", "EMFILE", "ENFILE", "ENOSPC"], EITHER),
         *both("make_folder", ["EIO", "ENOSPC"], EITHER),
@@ -88,17 +112,21 @@ async def run_with(build, fault, nth, told_as_success):
         if fault.filled:
             await case.fill(FILLED_WITH)
         error, _, more = fault.error.partition(":")
-        options = ["--fail", f"{fault.call}:{nth}:{error}{':' + more if more else ''}"]
+        options = ["--fail", f"{fault.call}:{nth}:{error}{':' + more if more else ''}",
+                   "--residents", str(fault.residents)]
         life = await case.start(*options, *(["--told-as-success"] if told_as_success else []))
         started = not life.ended()
         if started:
             await case.inject(range(FILLED_WITH if fault.filled else 0, MESSAGES))
-            await case.idle()
+            await (until_left_alone(case, nth) if fault.rule.keeps else case.idle())
         promised_before, code = case.missing(), await case.end()
         hit = life.hit()
         judge_end(fault, life, code, hit, started)
-        if hit and code == 0:
+        if hit and code == 0 and not fault.rule.keeps:
             expect(not promised_before, f"not delivered while it lived: {promised_before[:5]}")
+        if fault.rule.keeps:
+            given_up = [name for name in case.receiver.reported if not name.startswith("b")]
+            expect(not given_up, f"given up, though it stands in the log: {given_up[:5]}")
         after, slowest_ms = judge_failed_log(case, life, hit)
         doubt = await case.in_doubt() | case.told_in_doubt()
         await case.recover()
@@ -109,6 +137,13 @@ async def run_with(build, fault, nth, told_as_success):
         return {"hit": hit is not None, "counts": None if hit else life.counts(),
                 "false": case.missing(), "after": after, "code": code, "slowest_ms": slowest_ms,
                 "promised": len(case.promised()), "twice": len(twice), "doubt": len(doubt)}
+
+
+async def until_left_alone(case, nth):
+    """Reads of promises fail from the n-th on: of the messages that the spool was filled with, all
+    but n - 1 at most have been tried as often as they are before they are left alone."""
+    hits = READS_OF_PROMISE * max(FILLED_WITH - (nth - 1), 0)
+    await case.until(lambda: case.life.hits() >= hits or case.life.ended(), "reads that fail")
 
 
 def judge_end(fault, life, code, hit, started):
@@ -165,6 +200,7 @@ class Tally:
     def add(self, job, result):
         _, fault, nth, _ = job
         where = f"{fault.call} {nth} with {fault.error}{' on a filled spool' * fault.filled}"
+        where += f" with {fault.residents} in memory" * (fault.residents > 0)
         if isinstance(result, BaseException):
             self.runs += 1
             self.faults.append(f"{where}: {result}" if result.args else f"{where}: {result!r}")
@@ -198,21 +234,22 @@ def every_nth(build, chosen, tally, told_as_success):
 def spread(build, chosen, counts, each, told_as_success):
     """Up to `each` values of n: the first, the last, and between."""
     for fault in chosen:
-        count = counts[fault.filled][fault.call]
+        count = counts[shape_of(fault)][fault.call]
         tries = min(count, each)
         for i in range(tries):
             nth = 1 + (i * (count - 1)) // max(tries - 1, 1)
             yield build, fault, nth, told_as_success
 
 
-def count_calls(build):
+def count_calls(build, chosen):
     counts = {}
 
     def keep(job, result):
         if isinstance(result, BaseException):
             sys.exit(f"FAILED fail_the_nth: a run without a fault: {result!r}")
-        counts[job[1].filled] = result["counts"]
-    none = [Fault("log_sync", "EIO", 2, filled, STOPS) for filled in (False, True)]
+        counts[shape_of(job[1])] = result["counts"]
+    none = [Fault("log_sync", "EIO", 2, filled, STOPS, residents)
+            for filled, residents in {shape_of(fault) for fault in chosen}]
     run_all(run_with, ((build, fault, 10**9, False) for fault in none), WORKERS, keep)
     return counts
 
@@ -227,7 +264,7 @@ def main():
     options = arguments.parse_args()
     begin, tally = time.monotonic(), Tally()
     chosen = [fault for fault in faults() if options.only in (None, fault.call)]
-    counts = count_calls(options.build)
+    counts = count_calls(options.build, chosen)
     jobs = (every_nth(options.build, chosen, tally, options.told_as_success) if options.all else
             spread(options.build, chosen, counts, options.each, options.told_as_success))
     run_all(run_with, jobs, WORKERS, tally.add)

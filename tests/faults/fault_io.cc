@@ -102,10 +102,9 @@ void FaultIo::Write(OpId op, io::File file, std::span<const Bytes> parts, uint64
   real_->Write(op, file, parts, offset);
 }
 
-// Of promises that cannot be read, the unit tests tell: their messages stay, for hours.
 void FaultIo::Read(OpId op, io::File file, std::span<std::byte> into, uint64_t offset) {
-  if (static_cast<Tag>(op.tag) == Tag::kRecordRead) return real_->Read(op, file, into, offset);
-  const Fate fate = Next(Call::kBodyRead);
+  const bool record = static_cast<Tag>(op.tag) == Tag::kRecordRead;
+  const Fate fate = Next(record ? Call::kRecordRead : Call::kBodyRead);
   if (fate.hit && fate.done == Done::kNothing) return Complete(op, -fate.error);
   if (fate.hit && fate.error != 0) ChangeResult(op, fate);
   if (fate.hit && fate.done == Done::kPart) into = into.first(into.size() / 2);

@@ -74,10 +74,8 @@ Fate FaultPlan::Next(Call call, int shard) {
   const uint64_t count = ++counts_[static_cast<size_t>(call)];
   if (options_.call != call || count < options_.nth) return {};
   if (count > options_.nth && !options_.from_then_on) return {};
-  if (count == options_.nth) {
-    std::fprintf(stderr, "fault: hit %s %llu of shard %d at %lld\n", NameOf(call).data(),
-                 static_cast<unsigned long long>(count), shard, MonotonicNs());
-  }
+  std::fprintf(stderr, "fault: hit %s %llu of shard %d at %lld\n", NameOf(call).data(),
+               static_cast<unsigned long long>(count), shard, MonotonicNs());
   return {.hit = true, .error = options_.error, .done = options_.done};
 }
 

@@ -50,7 +50,7 @@ class FaultPlan {
   bool armed() const { return armed_.load(std::memory_order_acquire); }
   const Options& options() const { return options_; }
 
-  // One more call; what is to become of it. A hit is told on standard error, with the shard that
+  // One more call; what is to become of it. Each hit is told on standard error, with the shard that
   // the call is of, if one is known.
   Fate Next(Call call, int shard = -1);
 

@@ -354,9 +354,12 @@ class Life:
         return [each.group(1) for each in found if each]
 
     def hit(self):
-        """The call that was hit, of which shard (-1: of none), and when; or None."""
+        """The first call that was hit, of which shard (-1: of none), and when; or None."""
         found = self.said(r"^fault: hit (\S+) \d+ of shard (-?\d+) at (\d+)")
         return Hit(found.group(1), int(found.group(2)), int(found.group(3))) if found else None
+
+    def hits(self):
+        return sum(line.startswith("fault: hit ") for line in self.lines)
 
     def counts(self):
         found = self.said(r"^fault: counted (.*)")

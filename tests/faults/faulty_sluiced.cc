@@ -4,7 +4,7 @@
 //   [--power-cut]]
 //
 // All else is the engine's own: threads, sockets, files, exit codes. Segments are small, and mail
-// is tried again within a moment, so that a run takes little time.
+// is tried, and its promises are read, again within a moment, so that a run takes little time.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -31,11 +31,16 @@ absl::StatusOr<std::unique_ptr<io::Io>> MakeFaultIo(uint32_t shard) {
                                    Unsynced::OfProcess());
 }
 
-Engine::Parts SmallParts(uint64_t segment_bytes) {
+Engine::Parts SmallParts(uint64_t segment_bytes, uint32_t residents) {
   Engine::Parts parts;
   parts.make_io = MakeFaultIo;
   parts.shard.log.segment_bytes = segment_bytes;
   parts.shard.log.outcome_reserve_bytes = segment_bytes / 4;
+  parts.shard.home.read_again_after = kRetry;
+  if (residents > 0) {
+    parts.shard.home.residents_max = residents;
+    parts.shard.home.out_max = residents;
+  }
   return parts;
 }
 
@@ -46,6 +51,7 @@ int Main(int argc, char** argv) {
   FaultPlan::Options plan;
   uint64_t kill_at = 0;
   uint64_t segment_bytes = 64 << 10;
+  uint32_t residents = 0;
   bool power_cut = false;
   bool told_as_success = false;
   app.add_option("--config", path, "The configuration")->required();
@@ -54,6 +60,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--power-cut", power_cut, "The kill loses what has not been synced");
   app.add_flag("--told-as-success", told_as_success, "A sync that fails says that it did not");
   app.add_option("--segment-bytes", segment_bytes, "Of the spool; a body takes up to a quarter");
+  app.add_option("--residents", residents, "Messages in memory, a shard; 0: as many as elsewhere");
   CLI11_PARSE(app, argc, argv);
   if (!fault.empty()) {
     const std::optional<FaultPlan::Options> parsed = FaultPlan::Parse(fault);
@@ -77,7 +84,7 @@ int Main(int argc, char** argv) {
 
   WatchFiles(config.spool_path, config.delivery_log);
   FaultPlan::OfProcess().Arm(plan);
-  const int code = RunSluiced(config, std::move(tables), SmallParts(segment_bytes));
+  const int code = RunSluiced(config, std::move(tables), SmallParts(segment_bytes, residents));
   FaultPlan::OfProcess().TellCounts();
   return code;
 }
