@@ -7,8 +7,8 @@
 Fills a spool with N messages, starts the engine on it, and says: seconds from the start of the
 process to the first message at the sink (which is up before), until all are known, and resident
 memory a queued recipient then, less that of the same engine with an empty spool. One message in K
-has been tried before; the others are due. --cold drops the page cache before the start. --drain
-goes on until all are delivered, and says how many a second.
+has been tried before; the others are due (with 1, none is). --cold drops the page cache before the
+start. --drain goes on until all are delivered, and says how many a second.
 """
 
 import argparse
@@ -63,27 +63,29 @@ class Bench:
         engine = sluice.begin(self.place, self.sink_address)
         engine.await_listening()
         listening = time.monotonic() - began
-        while os.path.getsize(self.received) == 0:
+        while self.due() > 0 and os.path.getsize(self.received) == 0:
             time.sleep(0.001)
         first = time.monotonic() - began
+        delivery = f"first delivery after {first:.2f} s, " if self.due() > 0 else ""
         found = engine.await_spool()
         known = time.monotonic() - began
         resident = resident_kib(engine.pid, "VmRSS")
         peak = resident_kib(engine.pid, "VmHWM")
-        print(f"listening after {listening:.2f} s, first delivery after {first:.2f} s, all "
+        print(f"listening after {listening:.2f} s, {delivery}all "
               f"{found} known after {known:.2f} s ({known * 1e6 / options.messages:.2f} s a "
               "million)")
         print(f"memory {(resident - idle) * 1024 / options.messages:.0f} bytes a queued recipient "
               f"({resident >> 10} MiB resident, {peak >> 10} MiB at the most, {idle >> 10} MiB "
               f"with an empty spool)", flush=True)
-        if options.drain:
+        if options.drain and self.due() > 0:
             self.drain(began, first)
 
+    def due(self):
+        due, deferred = self.options.messages, self.options.deferred
+        return due - (due + deferred - 1) // deferred if deferred else due
+
     def drain(self, began, first):
-        due = self.options.messages
-        if self.options.deferred:
-            due -= (due + self.options.deferred - 1) // self.options.deferred
-        lines = 0
+        due, lines = self.due(), 0
         with open(self.received, "rb") as file:
             while lines < due:
                 part = file.read(1 << 20)
