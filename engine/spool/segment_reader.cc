@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "engine/spool/codec.h"
 
 namespace sluice::spool {
 namespace {
@@ -13,6 +14,17 @@ static_assert(kChunkBytes >= 2 * kRecordBytesMax);
 
 // What may be hashed in a search, in lengths of the segment.
 constexpr uint64_t kSearchFactor = 8;
+
+// How far it is from the front of `input` to a header that names the segment, or to where none fits
+// any more. A start searches the rest of the newest segment so, which is mostly zeros.
+size_t UntilNamed(SegmentId segment, Bytes input) {
+  size_t at = 0;
+  while (at + kRecordHeaderBytes <= input.size() &&
+         Get<uint64_t>(input.data() + at + kSegmentAt) != segment.value) {
+    at += 8;
+  }
+  return at;
+}
 
 }  // namespace
 
@@ -99,6 +111,8 @@ absl::StatusOr<std::optional<uint64_t>> SegmentReader::FindNext(uint64_t bad) {
     }
   }
   for (uint64_t offset = bad + 8; offset + kRecordHeaderBytes <= end_; offset += 8) {
+    if (absl::Status loaded = Load(offset); !loaded.ok()) return loaded;
+    offset += UntilNamed(segment_.id, At(offset));
     if (absl::Status loaded = Load(offset); !loaded.ok()) return loaded;
     const std::optional<size_t> claimed = ClaimedBytes(segment_.id, At(offset));
     if (!claimed) continue;

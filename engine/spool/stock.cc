@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -35,6 +36,28 @@ class Keepers {
   std::vector<uint16_t> nearer_;  // The smallest of them leads to itself.
 };
 
+// The entries of one part of an index, without the headers between them. False: it does not check.
+absl::StatusOr<bool> ReadPart(Disk& disk, const OpenSegment& segment, uint8_t part, uint64_t from,
+                              uint64_t to, std::vector<std::byte>& entries) {
+  entries.resize(to - from);
+  const absl::StatusOr<size_t> read = disk.ReadAt(segment, entries, from);
+  if (!read.ok()) return read.status();
+  if (*read < entries.size()) return false;
+  std::byte* end = entries.data();
+  for (Bytes rest = entries; !rest.empty();) {
+    const std::optional<RecordView> view = DecodeRecord(segment.id, rest);
+    const bool is_of_part =
+        view && view->type == RecordType::kIndex && IndexPart(view->payload) == part;
+    if (!is_of_part) return false;
+    const Bytes payload = view->payload.subspan(1);
+    std::memmove(end, payload.data(), payload.size());  // Over what has been checked.
+    end += payload.size();
+    rest = rest.subspan(view->whole_bytes);
+  }
+  entries.resize(static_cast<size_t>(end - entries.data()));
+  return true;
+}
+
 // Fills in a Stock, segment by segment, oldest first.
 class StockTaker {
  public:
@@ -55,6 +78,7 @@ class StockTaker {
   Keepers keepers_;
   absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
   std::vector<std::byte> buffer_;
+  std::vector<std::byte> ends_;  // Of one segment after another.
   EndEntry entry_;
 };
 
@@ -73,11 +97,10 @@ absl::StatusOr<bool> StockTaker::TakeIndexed(const Beginning& beginning) {
                      next.previous_begins <= next.previous_bytes &&
                      next.previous_bytes <= beginning.segment.bytes;
   if (!sound) return false;
-  absl::StatusOr<std::optional<std::vector<std::byte>>> ends =
-      ReadIndexPart(disk_, beginning.segment, kEndsPart, next.previous_ends, next.previous_begins);
-  if (!ends.ok()) return ends.status();
-  if (!*ends) return false;
-  absl::StatusOr<bool> taken = TakeEnds(beginning.segment, **ends);
+  absl::StatusOr<bool> read = ReadPart(disk_, beginning.segment, kEndsPart, next.previous_ends,
+                                       next.previous_begins, ends_);
+  if (!read.ok() || !*read) return read;
+  absl::StatusOr<bool> taken = TakeEnds(beginning.segment, ends_);
   if (!taken.ok() || !*taken) return taken;
   stock_.segments.push_back(
       {.live = {.segment = beginning.segment, .used_bytes = next.previous_bytes},
@@ -274,19 +297,9 @@ absl::StatusOr<std::optional<std::vector<std::byte>>> ReadIndexPart(Disk& disk,
                                                                     uint8_t part, uint64_t from,
                                                                     uint64_t to) {
   std::optional<std::vector<std::byte>> entries(std::in_place);
-  std::vector<std::byte> bytes(to - from);
-  const absl::StatusOr<size_t> read = disk.ReadAt(segment, bytes, from);
+  const absl::StatusOr<bool> read = ReadPart(disk, segment, part, from, to, *entries);
   if (!read.ok()) return read.status();
-  Bytes rest = Bytes(bytes).first(*read);
-  while (!rest.empty()) {
-    const std::optional<RecordView> view = DecodeRecord(segment.id, rest);
-    const bool is_of_part =
-        view && view->type == RecordType::kIndex && IndexPart(view->payload) == part;
-    if (!is_of_part) return std::optional<std::vector<std::byte>>();
-    entries->insert(entries->end(), view->payload.begin() + 1, view->payload.end());
-    rest = rest.subspan(view->whole_bytes);
-  }
-  if (*read < bytes.size()) return std::optional<std::vector<std::byte>>();
+  if (!*read) entries.reset();
   return entries;
 }
 
