@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -57,10 +58,21 @@ inline uint64_t Checksum(SegmentId segment, const std::byte* record, size_t leng
                               segment.value);
 }
 
-// Appends numbers and texts to `out`.
+// Appends numbers and texts to `out`. Until End, `out` is longer than what has been written, and
+// nobody else touches it: growing a vector for each number costs more than the number.
 class Writer {
  public:
-  explicit Writer(std::vector<std::byte>& out) : out_(out) {}
+  // Has room for so many bytes; for more it is made when they come.
+  explicit Writer(std::vector<std::byte>& out, size_t expected_bytes = kUsualBytes) : out_(out) {
+    const size_t before = out.size();
+    out.resize(before + expected_bytes);
+    at_ = out.data() + before;
+    end_ = at_ + expected_bytes;
+  }
+
+  void End() {
+    if (at_ != end_) out_.resize(used());
+  }
 
   template <std::unsigned_integral T>
   void Number(T value) {
@@ -77,7 +89,11 @@ class Writer {
 
   void Indexes(const std::vector<uint32_t>& indexes) {
     Number(static_cast<uint32_t>(indexes.size()));
-    for (const uint32_t index : indexes) Number(index);
+    std::byte* at = Grow(indexes.size() * sizeof(uint32_t));
+    for (const uint32_t index : indexes) {
+      Put(index, at);
+      at += sizeof(uint32_t);
+    }
   }
 
   void Raw(Bytes bytes) {
@@ -85,28 +101,54 @@ class Writer {
   }
 
  protected:
+  // Most promises take less.
+  static constexpr size_t kUsualBytes = 256;
+
+  // So many bytes more, all zero.
   std::byte* Grow(size_t bytes) {
-    out_.resize(out_.size() + bytes);
-    return out_.data() + out_.size() - bytes;
+    if (static_cast<size_t>(end_ - at_) < bytes) [[unlikely]] {
+      const size_t before = used();
+      MakeRoom(out_, before + bytes + kUsualBytes);
+      at_ = out_.data() + before;
+      end_ = out_.data() + out_.size();
+    }
+    return std::exchange(at_, at_ + bytes);
   }
 
+  size_t used() const { return static_cast<size_t>(at_ - out_.data()); }
+
   std::vector<std::byte>& out_;
+
+ private:
+  // Static, so that a writer's pointers can stay in registers.
+  [[gnu::noinline]] static void MakeRoom(std::vector<std::byte>& out, size_t bytes) {
+    out.resize(bytes);
+  }
+
+  std::byte* at_;
+  std::byte* end_;
 };
 
-// Writes one record behind what `out` holds. The header is filled in by Finish.
+// Writes one record behind what `out` holds. The header is filled in by Finish, which ends it.
 class Encoder : public Writer {
  public:
-  Encoder(SegmentId segment, RecordType type, std::vector<std::byte>& out)
-      : Writer(out), segment_(segment), type_(type), begin_(out.size()) {
-    out_.resize(begin_ + kRecordHeaderBytes);
+  Encoder(SegmentId segment, RecordType type, std::vector<std::byte>& out,
+          size_t payload_bytes_expected = kUsualBytes)
+      : Writer(out,
+               kRecordHeaderBytes + payload_bytes_expected + PaddingFor(payload_bytes_expected)),
+        segment_(segment),
+        type_(type),
+        begin_(used()) {
+    Grow(kRecordHeaderBytes);
   }
 
   void Finish() {
-    const size_t length = out_.size() - begin_ - kRecordHeaderBytes;
+    const size_t length = used() - begin_ - kRecordHeaderBytes;
+    Grow(PaddingFor(length));
     std::byte* record = out_.data() + begin_;
     PutHeader(segment_, type_, length, record);
     Put<uint64_t>(Checksum(segment_, record, length), record + kChecksumAt);
-    out_.resize(out_.size() + PaddingFor(length));
+    End();
   }
 
  private:

@@ -14,7 +14,9 @@ constexpr size_t kOverheadBytes = kRecordHeaderBytes + 1 + 7;
 // What a payload holds at most: entries are not cut, and none is longer than half of this.
 constexpr size_t kPayloadMax = kRecordPayloadBytesMax - 1;
 
-// A window's entry, and that of the origins.
+// What entries take: kind and id alone, a moved promise, a window, the origins.
+constexpr size_t kDoneEntryBytes = 1 + 8;
+constexpr size_t kAgainEntryBytes = kDoneEntryBytes + 4 + 4;
 constexpr size_t kWindowEntryBytes = 1 + 4 + 4;
 constexpr size_t kOriginsEntryBytes = 1 + 8 + 4 * 8;
 
@@ -115,38 +117,43 @@ void Index::AddAccepted(const AcceptedRecord& record, const Extent& place, bool 
     writer.Time(record.recipients[waiting].next_attempt);
     writer.Text(record.recipients[first].destination);
   });
+  writer.End();
   begins_.Added();
   if (!again) return;
-  Writer ends(ends_.bytes);
+  Writer ends(ends_.bytes, kAgainEntryBytes);
   PutKind(ends, EndKind::kAgain, record.id);
   PutPlace(ends, place);
+  ends.End();
   ends_.Added();
 }
 
 void Index::AddOutcome(const OutcomeRecord& record) {
   Saw(record.id);
-  Writer writer(ends_.bytes);
+  Writer writer(ends_.bytes, kDoneEntryBytes + 1 + 4 + 4 * record.recipients.size());
   PutKind(writer, EndKind::kOutcome, record.id);
   writer.Number(static_cast<uint8_t>(record.state));
   writer.Indexes(record.recipients);
+  writer.End();
   ends_.Added();
 }
 
 void Index::AddDeferred(const DeferredRecord& record, const Extent& place) {
   Saw(record.id);
-  Writer writer(ends_.bytes);
+  Writer writer(ends_.bytes, kAgainEntryBytes + 2 + 8 + 4 + 4 * record.recipients.size());
   PutKind(writer, EndKind::kDeferred, record.id);
   PutPlace(writer, place);
   writer.Number(record.attempts);
   writer.Time(record.next_attempt);
   writer.Indexes(record.recipients);
+  writer.End();
   ends_.Added();
 }
 
 void Index::AddDone(MessageId id) {
   Saw(id);
-  Writer writer(ends_.bytes);
+  Writer writer(ends_.bytes, kDoneEntryBytes);
   PutKind(writer, EndKind::kDone, id);
+  writer.End();
   ends_.Added();
 }
 
@@ -168,16 +175,19 @@ void Index::AddHeld() {
     return std::tuple(a.key, a.number, a.place.offset) <
            std::tuple(b.key, b.number, b.place.offset);
   });
-  Writer writer(ends_.bytes);
   for (size_t i = 0; i < windows_.size(); ++i) {
     if (i + 1 < windows_.size() && windows_[i + 1].key == windows_[i].key) continue;
+    Writer writer(ends_.bytes, kWindowEntryBytes);
     writer.Number(static_cast<uint8_t>(EndKind::kWindow));
     PutPlace(writer, windows_[i].place);
+    writer.End();
     ends_.Added();
   }
   windows_.clear();
+  Writer writer(ends_.bytes, kOriginsEntryBytes);
   PutKind(writer, EndKind::kOrigins, greatest_);
   for (const uint64_t bits : origins_) writer.Number(bits);
+  writer.End();
   ends_.Added();
 }
 

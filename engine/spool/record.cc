@@ -182,7 +182,7 @@ void EncodeAccepted(SegmentId segment, const AcceptedRecord& record, std::vector
 
 void EncodeOutcome(SegmentId segment, const OutcomeRecord& record, std::vector<std::byte>& out) {
   CHECK(record.state != RecipientState::kWaiting);
-  Encoder encoder(segment, RecordType::kOutcome, out);
+  Encoder encoder(segment, RecordType::kOutcome, out, 8 + 4 + 4 + 4 * record.recipients.size());
   encoder.Number(record.id.value);
   encoder.Number(static_cast<uint32_t>(record.state));
   encoder.Indexes(record.recipients);
@@ -202,13 +202,13 @@ void EncodeDeferred(SegmentId segment, const DeferredRecord& record, std::vector
 }
 
 void EncodeDone(SegmentId segment, MessageId id, std::vector<std::byte>& out) {
-  Encoder encoder(segment, RecordType::kDone, out);
+  Encoder encoder(segment, RecordType::kDone, out, sizeof(id.value));
   encoder.Number(id.value);
   encoder.Finish();
 }
 
 void EncodeBatch(SegmentId segment, uint64_t number, std::vector<std::byte>& out) {
-  Encoder encoder(segment, RecordType::kBatch, out);
+  Encoder encoder(segment, RecordType::kBatch, out, sizeof(number));
   encoder.Number(number);
   encoder.Finish();
 }
