@@ -120,6 +120,7 @@ struct Connection {
   // --- The dispatcher's.
   ListHook lane_hook;             // Among the lane's.
   ListHook hook;                  // Among the lane's ready ones.
+  ListHook idle_hook;             // Among all of the shard's, as long as that.
   policy::ScopeKey scope;         // In whose budget it counts.
   bool counted_ready = false;     // No longer among the lane's opening ones.
   bool counts_handshake = false;  // Against what the engine may have of them.

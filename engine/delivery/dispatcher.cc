@@ -151,6 +151,7 @@ void Dispatcher::EndIfIdle(Lane& lane, Now now) {
   CHECK(lane.ready.empty());
   CHECK(!lane.hook.linked());
   CHECK(!lane.timer.armed());
+  if (lane.room_hook.linked()) short_of_room_.Remove(lane);
   Destination& destination = *lane.destination;
   destination.lanes.Remove(lane);
   lanes_.Release(lane);
@@ -553,7 +554,7 @@ void Dispatcher::BeginDrain(Now now) {
       if (connection->state == ConnectionState::kReady) {
         Leave(*connection, now);
       } else {
-        lane.ready.Remove(*connection);
+        TakeReady(lane, *connection);
       }
     }
     LookAt(lane);

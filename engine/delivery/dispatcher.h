@@ -177,6 +177,8 @@ class Dispatcher {
   std::vector<uint32_t> SourcesInOrder(const Lane& lane, Instant& tried_again, Now now);
   std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
   bool TakeEngineRoom(Lane& lane, bool with_tls, Now now);
+  void EndLongestIdle(Now now);
+  void GiveEngineRoom();
   Want WantOf(const Lane& lane) const;
   bool Reaches(const Destination& destination, uint32_t source, bool suspended_too) const;
   smtp::Reply WantReply(const Lane& lane, Want want) const;
@@ -211,6 +213,8 @@ class Dispatcher {
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
   void OnTried(Connection& connection, Now now);
   void EndTransaction(Connection& connection, Now now);
+  void KeepReady(Lane& lane, Connection& connection);
+  void TakeReady(Lane& lane, Connection& connection);
   void Leave(Connection& connection, Now now);
   void EndSession(Connection& connection, Now now);
   void OnBetween(Connection& connection, Now now);
@@ -244,9 +248,11 @@ class Dispatcher {
   SourceStates source_states_;
   Timer sources_timer_;  // When to look for the missing ones.
   IntrusiveList<Lane, &Lane::hook> to_look_at_;
-  uint32_t refresh_next_ = Slab<Destination>::kNoSlot;  // A new table is taken up from here on.
-  uint32_t deliver_next_ = Slab<Destination>::kNoSlot;  // DeliverNow of all goes on from here,
-  bool deliver_resets_limits_ = false;                  // and does that.
+  IntrusiveList<Connection, &Connection::idle_hook> idle_;  // Longest idle first.
+  IntrusiveList<Lane, &Lane::room_hook> short_of_room_;     // In the order in which they asked.
+  uint32_t refresh_next_ = Slab<Destination>::kNoSlot;      // A new table is taken up from here on.
+  uint32_t deliver_next_ = Slab<Destination>::kNoSlot;      // DeliverNow of all goes on from here,
+  bool deliver_resets_limits_ = false;                      // and does that.
   IntrusiveList<Parcel, &Parcel::hook> returned_;
   IntrusiveList<Parcel, &Parcel::hook> body_wanted_;
   std::vector<TlsAlert> alerts_;

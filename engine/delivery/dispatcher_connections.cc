@@ -90,8 +90,7 @@ void Dispatcher::OnReady(Connection& connection, Now now) {
       !StillServes(destination, connection, now)) {
     return Leave(connection, now);
   }
-  CHECK(!connection.hook.linked());
-  lane.ready.PushFront(connection);
+  KeepReady(lane, connection);
   timers_.Arm(connection.timer, now.instant + kReadyKept);
 }
 
@@ -136,10 +135,22 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
   LookAt(destination);
 }
 
+// The last to be ready is the first to be used: the others may end.
+void Dispatcher::KeepReady(Lane& lane, Connection& connection) {
+  CHECK(!connection.hook.linked());
+  lane.ready.PushFront(connection);
+  idle_.PushBack(connection);
+}
+
+void Dispatcher::TakeReady(Lane& lane, Connection& connection) {
+  lane.ready.Remove(connection);
+  idle_.Remove(connection);
+}
+
 // A polite end.
 void Dispatcher::Leave(Connection& connection, Now now) {
   Lane& lane = LaneOf(connection);
-  if (connection.hook.linked()) lane.ready.Remove(connection);
+  if (connection.hook.linked()) TakeReady(lane, connection);
   if (connection.state != ConnectionState::kReady) {  // Its host has just ended it.
     connection.unneeded = true;
     return;
@@ -154,7 +165,7 @@ void Dispatcher::Leave(Connection& connection, Now now) {
 // One that was idle says nothing of its host by its end.
 void Dispatcher::EndSession(Connection& connection, Now now) {
   if (connection.hook.linked()) {
-    LaneOf(connection).ready.Remove(connection);
+    TakeReady(LaneOf(connection), connection);
     connection.unneeded = true;
   }
   timers_.Disarm(connection.timer);
@@ -230,6 +241,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   lane.connections.Remove(connection);
   if (!draining_) JudgeEnd(lane, connection, now);
   connections_.Release(connection);
+  GiveEngineRoom();
   LookAt(destination);
 }
 

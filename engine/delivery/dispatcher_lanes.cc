@@ -122,7 +122,7 @@ void Dispatcher::StartTransactions(Lane& lane, Now now) {
 bool Dispatcher::StartOn(Lane& lane, Connection& connection, Now now) {
   Destination& destination = *lane.destination;
   if (connection.state != ConnectionState::kReady) {  // The host has just ended it.
-    lane.ready.Remove(connection);
+    TakeReady(lane, connection);
     connection.unneeded = true;
     return true;
   }
@@ -232,7 +232,9 @@ void Dispatcher::AskForRoom(const Lane& lane, policy::Limit binds, Now now) {
   }
 }
 
-// A connection's place in what the shard and the engine may have.
+// A connection's place in what the shard and the engine may have. Who is refused has one of those
+// ended that wait for no mail, and is called when one has; it looks for itself, too, since the room
+// may come of another shard.
 bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
   EngineCaps* caps = options_.caps;
   lane.binding = "engine_connections";
@@ -244,10 +246,30 @@ bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
   }
   if (!room) {
     LookAgainAt(lane, now.instant + kShortWait);
+    if (lane.room_hook.linked()) return false;  // One has been ended for it.
+    short_of_room_.PushBack(lane);
+    EndLongestIdle(now);
     return false;
+  }
+  if (lane.room_hook.linked()) short_of_room_.Remove(lane);
+  // The last places are made free ahead: a polite end takes its time.
+  if (connections_.open() >= options_.connections_max - options_.connections_max / 16) {
+    EndLongestIdle(now);
   }
   lane.binding = "";
   return true;
+}
+
+// Kept for mail that may come, where there is mail of others that has come.
+void Dispatcher::EndLongestIdle(Now now) {
+  if (!idle_.empty()) Leave(*idle_.Front(), now);
+}
+
+void Dispatcher::GiveEngineRoom() {
+  while (!short_of_room_.empty()) {
+    Lane& lane = *short_of_room_.PopFront();
+    if (!lane.queue.empty()) return LookAt(lane);
+  }
 }
 
 // The source of the pool and the addresses of the route, as far as their limits leave room. No: the

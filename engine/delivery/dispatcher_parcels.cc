@@ -76,7 +76,7 @@ void Dispatcher::RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult re
 void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now) {
   Lane& lane = LaneOf(connection);
   Destination& destination = *lane.destination;
-  lane.ready.Remove(connection);
+  TakeReady(lane, connection);
   HasTakenTurn(lane);
   timers_.Disarm(connection.timer);
   CHECK(connection.granted == 0);

@@ -56,6 +56,7 @@ struct Lane {
   Timer timer;                // When to look again.
   ListHook hook;              // Among those to be looked at.
   ListHook destination_hook;  // Among the destination's.
+  ListHook room_hook;         // Among those that wait for a connection of what the engine may have.
 };
 
 }  // namespace sluice::delivery

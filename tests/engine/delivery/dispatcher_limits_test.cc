@@ -88,6 +88,29 @@ TEST_F(Limits, OfTheEngineHoldWhatTheDestinationMay) {
   EXPECT_EQ(lane().binding, "engine_connections");
 }
 
+// A session that is kept for mail that may come gives its place to mail of others that has come, at
+// once and politely; the longest idle one first.
+TEST_F(Limits, OfTheEngineAreNotHeldByIdleSessions) {
+  options_.connections_max = 2;
+  resolver_.Says("example.org", RouteTo({kFirst}));
+  resolver_.Says("example.net", RouteTo({kFirst}));
+  resolver_.Says("example.edu", RouteTo({kFirst}));
+  const Instant begun = now_.instant;
+  for (const char* domain : {"example.org", "example.net", "example.edu", "example.net"}) {
+    Mail& mail = Make();
+    mail.message.envelope.recipients[0].destination = domain;
+    Queue(mail);
+    Turn();
+    EXPECT_TRUE(mail.home) << domain;
+    EXPECT_LE(network_.open(), 2u);
+  }
+  EXPECT_LT(now_.instant - begun, std::chrono::milliseconds(500));
+  // That of example.net was in use again.
+  EXPECT_EQ(network_.All().size(), 3u);
+  EXPECT_EQ(network_.CountHeard(network_.All()[0], "QUIT"), 1u);
+  EXPECT_EQ(network_.CountHeard(network_.All()[1], "QUIT"), 0u);
+}
+
 TEST_F(Limits, OfDestinationsGiveTheParcelBack) {
   options_.destinations_max = 1;
   host().answers_connects = false;
