@@ -1,7 +1,7 @@
 // Every bound of the engine, each with the reason for its size. What happens at a bound is written
 // where it is enforced, and tested: refuse, defer or close; never grow.
 //
-// Bounds of a protocol's grammar stand with the parser that enforces them (engine/smtp/limits.h).
+// Bounds of a protocol's grammar stand with the parser that enforces them (engine/smtp/command.h).
 
 #pragma once
 
