@@ -177,6 +177,7 @@ class Dispatcher {
   std::vector<uint32_t> SourcesInOrder(const Lane& lane, Instant& tried_again, Now now);
   std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
   bool TakeEngineRoom(Lane& lane, bool with_tls, Now now);
+  void AwaitPlace(Lane& lane, Now now);
   void EndLongestIdle(Now now);
   void GiveEngineRoom();
   Want WantOf(const Lane& lane) const;

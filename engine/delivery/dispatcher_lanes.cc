@@ -232,23 +232,19 @@ void Dispatcher::AskForRoom(const Lane& lane, policy::Limit binds, Now now) {
   }
 }
 
-// A connection's place in what the shard and the engine may have. Who is refused has one of those
-// ended that wait for no mail, and is called when one has; it looks for itself, too, since the room
-// may come of another shard.
+// A connection's place in what the shard and the engine may have. False: `binding` says of what
+// there is none, and the lane looks again.
 bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
   EngineCaps* caps = options_.caps;
-  lane.binding = "engine_connections";
-  bool room = !connections_.full() && (caps == nullptr || caps->connections.Take());
-  if (room && with_tls && caps != nullptr && !caps->handshakes.Take()) {
+  if (connections_.full() || (caps != nullptr && !caps->connections.Take())) {
+    lane.binding = "engine_connections";
+    AwaitPlace(lane, now);
+    return false;
+  }
+  if (with_tls && caps != nullptr && !caps->handshakes.Take()) {
     caps->connections.Give();
     lane.binding = "engine_handshakes";
-    room = false;
-  }
-  if (!room) {
     LookAgainAt(lane, now.instant + kShortWait);
-    if (lane.room_hook.linked()) return false;  // One has been ended for it.
-    short_of_room_.PushBack(lane);
-    EndLongestIdle(now);
     return false;
   }
   if (lane.room_hook.linked()) short_of_room_.Remove(lane);
@@ -258,6 +254,15 @@ bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
   }
   lane.binding = "";
   return true;
+}
+
+// One of those that wait for no mail is ended for the lane, which is called when a place is free.
+// It looks for itself, too, since that may come of another shard.
+void Dispatcher::AwaitPlace(Lane& lane, Now now) {
+  LookAgainAt(lane, now.instant + kShortWait);
+  if (lane.room_hook.linked()) return;  // One has been ended for it.
+  short_of_room_.PushBack(lane);
+  EndLongestIdle(now);
 }
 
 // Kept for mail that may come, where there is mail of others that has come.

@@ -138,5 +138,29 @@ TEST_F(HandshakeTest, EndsWhereTheHostHasClosed) {
   ExpectFailed(mail, TlsReason::kHandshake);
 }
 
+// An idle session holds a connection, and no handshake: to end it would help nobody.
+TEST_F(HandshakeTest, ThatTheEngineMayNotMakeEndsNoIdleSession) {
+  EngineCaps caps(10, 1);
+  options_.caps = &caps;
+  host().answers["EHLO"] = "250-mx.example.com\r\n250 PIPELINING";
+  resolver_.Says("example.net", RouteTo({kFirst}));
+  StartTls(At(TlsLevel::kOn));
+  Send();  // In clear, since STARTTLS is not offered.
+  EXPECT_EQ(network_.open(), 1u);
+  EXPECT_TRUE(caps.handshakes.Take());  // Another shard's.
+  Mail& other = Make();
+  other.message.envelope.recipients[0].destination = "example.net";
+  Queue(other);
+  Turn();
+  EXPECT_EQ(dispatcher_->FindDestination("example.net")->lanes.Front()->binding,
+            "engine_handshakes");
+  EXPECT_EQ(network_.CountHeardByAll("QUIT"), 0u);
+  caps.handshakes.Give();
+  Pass(seconds(1) + kTick);
+  EXPECT_TRUE(other.home);
+  TearDown();
+  dispatcher_.reset();
+}
+
 }  // namespace
 }  // namespace sluice::delivery
