@@ -24,6 +24,14 @@ class ResidentsTest : public HomeTest {
     out_.erase(out_.begin());
     return parcel;
   }
+  // The disk gives nothing any more. Returns how many messages cannot be read back.
+  uint32_t LeavesUnreadable() {
+    Start();
+    for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
+    disk_.faults.read_error = EIO;
+    while (!out_.empty()) Delivered(Next());
+    return home_->messages();
+  }
   // So many other messages pass through memory: what is idle has to leave it.
   void FillMemory() {
     for (int i = 0; i < 20; ++i) {
@@ -172,11 +180,7 @@ TEST_F(ResidentsTest, TheReportQuotesTheLastAnswerOfWhatWasNotInMemory) {
 }
 
 TEST_F(ResidentsTest, APromiseThatCannotBeReadForAWhileIsDeliveredLater) {
-  Start();
-  for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
-  disk_.faults.read_error = EIO;
-  while (!out_.empty()) Delivered(Next());
-  const uint32_t left = home_->messages();
+  const uint32_t left = LeavesUnreadable();
   ASSERT_GT(left, 0u);
   Pass(minutes(10));
   EXPECT_EQ(home_->messages(), left);
@@ -192,11 +196,7 @@ TEST_F(ResidentsTest, APromiseThatCannotBeReadForAWhileIsDeliveredLater) {
 // What the disk does not give may come back: the sender is still told, though the time was up.
 TEST_F(ResidentsTest, APromiseThatCannotBeReadUntilItHasExpiredIsStillReported) {
   options_.bounce_profiles.by_default.max_queue = hours(1);
-  Start();
-  for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
-  disk_.faults.read_error = EIO;
-  while (!out_.empty()) Delivered(Next());
-  const uint32_t left = home_->messages();
+  const uint32_t left = LeavesUnreadable();
   ASSERT_GT(left, 0u);
   for (int i = 0; i < 20; ++i) Pass(minutes(10));
   EXPECT_EQ(home_->messages(), left);
@@ -218,11 +218,7 @@ TEST_F(ResidentsTest, APromiseThatCannotBeReadUntilItHasExpiredIsStillReported) 
 // Not for ever, or it would hold the log.
 TEST_F(ResidentsTest, APromiseThatCannotBeReadForADayAfterItsExpiryIsSetAside) {
   options_.bounce_profiles.by_default.max_queue = hours(1);
-  Start();
-  for (int i = 0; i < 30; ++i) Accept(WireOf(i, 300), {"a@one.example"});
-  disk_.faults.read_error = EIO;
-  while (!out_.empty()) Delivered(Next());
-  ASSERT_GT(home_->messages(), 0u);
+  ASSERT_GT(LeavesUnreadable(), 0u);
   for (int i = 0; i < 24 * 6; ++i) Pass(minutes(10));
   ASSERT_GT(home_->messages(), 0u);
   for (int i = 0; i < 2 * 6; ++i) Pass(minutes(10));
