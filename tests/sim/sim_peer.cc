@@ -568,9 +568,9 @@ void PeerSession::JudgeAgain(const RecipientFacts& recipient) {
   const Ledger& ledger = scene_.ledger;
   if (!ledger.Confirmed(refusal) || refusal.life <= ledger.unclean_life) return;
   if (mail_written_ < refusal.when + seconds(2)) return;  // It was on its way by then.
-  if (scene_.options.small_slabs || scene_.options.few_residents || ledger.disk_failed ||
-      scene_.options.faults.disk_full > 0)
-    return;
+  const Faults& faults = scene_.options.faults;
+  if (scene_.options.small_slabs || scene_.options.few_residents || ledger.disk_failed) return;
+  if (faults.disk_full > 0 || faults.name_errors > 0) return;  // No segment could be begun.
   for (const RecipientFacts& other : ledger.MessageOf(recipient.address).recipients) {
     for (const uint32_t number : other.deliveries) {
       const Delivery& delivery = ledger.deliveries[number];
