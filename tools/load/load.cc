@@ -542,7 +542,11 @@ void Load::OnMessageDone(Connection& connection) {
       ++results_.in_doubt;
       again.recipients += open;
       break;
-    case smtp::MessageResult::kUntried:
+    case smtp::MessageResult::kUntried:  // It may have been refused, for the sake of another.
+      if (connection.session.reply().code > 0) {
+        results_.refused[connection.session.reply().code] += open;
+      }
+      [[fallthrough]];
     case smtp::MessageResult::kSessionLost:
       again.recipients += open;
       break;

@@ -36,7 +36,8 @@ class Dialogue {
     kGoOn,
     kPause,  // Call Resume after pause(). What comes meanwhile is held.
     kEnd,    // Send output(), then close. The connection counts no more.
-    kDrop,   // Close at once, output() unsent. The connection counts no more.
+    kDrop,   // Send output(), which answers what came before, then close at once. The connection
+             // counts no more.
   };
 
   struct Start {

@@ -273,7 +273,7 @@ void Sink::OnQuiet(Connection& connection) {
 void Sink::Settle(Connection& connection) {
   if (connection.phase == Phase::kOpen) FollowWish(connection);
   SendOutput(connection);
-  if (connection.phase == Phase::kLastReply && !connection.send_in_flight) Linger(connection);
+  if (connection.phase == Phase::kLastReply && !connection.send_in_flight) LastSaid(connection);
   AdjustReceive(connection);
   if (connection.phase != Phase::kClosing) return;
   if (!connection.receive_in_flight && !connection.send_in_flight) Free(connection);
@@ -289,9 +289,8 @@ void Sink::FollowWish(Connection& connection) {
       }
       break;
     case Dialogue::Wish::kEnd:
-      return Enter(connection, Phase::kLastReply);
     case Dialogue::Wish::kDrop:
-      return Enter(connection, Phase::kClosing);
+      return Enter(connection, Phase::kLastReply);
   }
   if (connection.dialogue.output().size() > kUnsentBytesMax) Enter(connection, Phase::kClosing);
 }
@@ -361,7 +360,10 @@ void Sink::Enter(Connection& connection, Phase phase) {
   }
 }
 
-void Sink::Linger(Connection& connection) {
+void Sink::LastSaid(Connection& connection) {
+  if (connection.dialogue.wish() == Dialogue::Wish::kDrop) {
+    return Enter(connection, Phase::kClosing);
+  }
   io_.ShutdownSend(connection.socket);
   Enter(connection, Phase::kLingering);
 }

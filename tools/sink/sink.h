@@ -86,7 +86,7 @@ class Sink {
   void AdjustReceive(Connection& connection);
   void ReadSlowly(Connection& connection, size_t bytes);
   void Enter(Connection& connection, Phase phase);
-  void Linger(Connection& connection);
+  void LastSaid(Connection& connection);
   void Close(Connection& connection);
   void Free(Connection& connection);
   void BeginStop(Duration grace);
