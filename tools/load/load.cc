@@ -68,9 +68,6 @@ Load::Load(const LoadOptions& options, io::Io& io, Now now)
     connection.handle = {i, 1};
     connection.deadline.owner = &connection;
     connection.open_from = now.instant;
-    for (Carried& carried : connection.carried) {
-      carried.recipients.resize(options.recipients_per_message);
-    }
     away_.PushBack(connection);
   }
 }
@@ -428,8 +425,7 @@ void Load::EndBody(Connection& connection) {
 }
 
 void Load::OfferAhead(Connection& connection) {
-  const uint64_t most = options_.messages_per_connection;
-  if (stopping_ || (most > 0 && connection.session.transactions() >= most)) return;
+  if (stopping_ || UsedUp(connection)) return;
   if (!connection.session.extensions().pipelining || !options_.pipelining) return;
   const std::optional<Piece> piece = work_.Take(now_.instant);
   if (!piece) return;
@@ -450,19 +446,24 @@ void Load::BecomeReady(Connection& connection) {
   ready_.PushBack(connection);
 }
 
+// It has had its messages.
+bool Load::UsedUp(const Connection& connection) const {
+  const uint64_t most = options_.messages_per_connection;
+  return most > 0 && connection.session.transactions() >= most;
+}
+
 void Load::ServeReady() {
   const bool over = stopping_ || work_.done();
-  const uint64_t most = options_.messages_per_connection;
   for (size_t left = ready_.size(); left > 0; --left) {
     Connection& connection = *ready_.PopFront();
     connection.ready = false;
-    if (over || (most > 0 && connection.session.transactions() >= most)) {
+    if (over || UsedUp(connection)) {
       Quit(connection);
     } else if (const auto piece = work_.Take(now_.instant)) {
       Offer(connection, *piece);
     } else {
       BecomeReady(connection);
-      if (most == 0) return;  // Nor is there anything for the others.
+      if (options_.messages_per_connection == 0) return;  // Nor is there anything for the others.
     }
   }
 }
@@ -476,105 +477,15 @@ void Load::Offer(Connection& connection, const Piece& piece) {
 
 // A message for the piece, in a place that nothing is lent from.
 smtp::Transaction Load::Prepare(Carried& carried, const Piece& piece) {
-  carried.piece = piece;
-  carried.id = {.run = run_, .number = next_number_++};
-  carried.later = carried.moved = 0;
-  carried.fates.assign(piece.recipients, Fate::kOpen);
-  carried.recipient_pointers.clear();
-  const std::string& domain = options_.domains.domains()[piece.domain];
-  for (uint16_t i = 0; i < piece.recipients; ++i) {
-    smtp::EnvelopeRecipient& recipient = carried.recipients[i];
-    recipient.address.clear();
-    absl::StrAppend(&recipient.address, "r", i, "@", domain);
-    carried.recipient_pointers.push_back(&recipient);
-  }
-  maker_.Make(carried.id, piece.size, carried.message);
-  return {.sender = options_.sender,
-          .recipients = carried.recipient_pointers,
-          .body_bytes = carried.message.bytes};
+  carried.Make(piece, {.run = run_, .number = next_number_++},
+               options_.domains.domains()[piece.domain], maker_);
+  return carried.TransactionFrom(options_.sender);
 }
 
 void Load::Quit(Connection& connection) {
   connection.quitting = true;
   connection.session.Quit(now_);
   Drive(connection);
-}
-
-// --- What became of the mail.
-
-void Load::OnRecipientRefused(Connection& connection) {
-  Carried& carried = connection.current();
-  carried.fates[connection.session.recipient_index()] = Fate::kRefused;
-  CountRefusal(carried, connection.session.reply(), true);
-}
-
-void Load::CountRefusal(Carried& carried, const smtp::Reply& reply, bool may_retry) {
-  ++results_.refused[reply.code];
-  if (may_retry && reply.transient() && options_.retry_refused) {
-    ++carried.later;
-  } else {
-    ++results_.given_up;
-  }
-}
-
-void Load::OnMessageDone(Connection& connection) {
-  Carried& carried = connection.current();
-  Piece again = carried.piece;
-  again.recipients = carried.moved;
-  const uint16_t open = OpenRecipients(carried);
-  switch (connection.session.result()) {
-    case smtp::MessageResult::kAccepted:
-      ++results_.accepted;
-      ++connection.accepted;
-      results_.recipients_accepted += open;
-      results_.dot.Add(now_.instant - carried.dot_at);
-      results_.elapsed = now_.instant - started_at_;
-      WriteLedger(carried);
-      break;
-    case smtp::MessageResult::kRefused:
-    case smtp::MessageResult::kUnsendable: {
-      const bool may_retry = connection.session.result() == smtp::MessageResult::kRefused;
-      const smtp::Reply& reply = connection.session.reply();
-      for (uint16_t i = 0; i < open; ++i) CountRefusal(carried, reply, may_retry);
-      break;
-    }
-    case smtp::MessageResult::kInDoubt:
-      ++results_.in_doubt;
-      again.recipients += open;
-      break;
-    case smtp::MessageResult::kUntried:  // It may have been refused, for the sake of another.
-      if (connection.session.reply().code > 0) {
-        results_.refused[connection.session.reply().code] += open;
-      }
-      [[fallthrough]];
-    case smtp::MessageResult::kSessionLost:
-      again.recipients += open;
-      break;
-  }
-  if (again.recipients > 0) work_.PutBack(again);
-  again.recipients = carried.later;
-  if (again.recipients > 0) {
-    const bool kept = work_.Later(again, now_.instant + options_.retry_after);
-    (kept ? results_.retried : results_.given_up) += again.recipients;
-  }
-  work_.Finish();
-  if (!std::exchange(connection.ahead, false)) return;
-  connection.second = !connection.second;
-}
-
-void Load::WriteLedger(const Carried& carried) {
-  if (!ledger_.open()) return;
-  ledger_.Append(carried.id.ToString());
-  for (size_t i = 0; i < carried.fates.size(); ++i) {
-    if (carried.fates[i] != Fate::kOpen) continue;
-    ledger_.Append(" ");
-    ledger_.Append(carried.recipients[i].address);
-  }
-  ledger_.Append("\n");
-}
-
-uint16_t Load::OpenRecipients(const Carried& carried) {
-  return static_cast<uint16_t>(std::count(carried.fates.begin(), carried.fates.end(), Fate::kOpen));
 }
 
 // --- Connections end.

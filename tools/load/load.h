@@ -22,8 +22,8 @@
 #include "engine/base/timer_wheel.h"
 #include "engine/io/io.h"
 #include "engine/smtp/client_session.h"
-#include "engine/smtp/envelope.h"
 #include "tools/line_file.h"
+#include "tools/load/carried.h"
 #include "tools/load/message_maker.h"
 #include "tools/load/options.h"
 #include "tools/load/results.h"
@@ -52,21 +52,6 @@ class Load {
     kConnecting,
     kOpen,
     kClosing,  // Waits for the operations in flight.
-  };
-
-  enum class Fate : uint8_t { kOpen, kRefused, kMoved };  // Of a recipient.
-
-  // A message under way.
-  struct Carried {
-    Piece piece;
-    ProbeId id;
-    MadeMessage message;
-    std::vector<smtp::EnvelopeRecipient> recipients;
-    std::vector<const smtp::EnvelopeRecipient*> recipient_pointers;
-    std::vector<Fate> fates;
-    uint16_t later = 0;  // Recipients of the piece that are to be tried again,
-    uint16_t moved = 0;  // and those for a further transaction.
-    Instant dot_at;
   };
 
   struct Connection {
@@ -124,6 +109,7 @@ class Load {
   void SendSecure(Connection& connection);
   void EndBody(Connection& connection);
   void BecomeReady(Connection& connection);
+  bool UsedUp(const Connection& connection) const;
   void ServeReady();
   smtp::Transaction Prepare(Carried& carried, const Piece& piece);
   void Offer(Connection& connection, const Piece& piece);
@@ -133,8 +119,6 @@ class Load {
   void OnRecipientRefused(Connection& connection);
   void OnMessageDone(Connection& connection);
   void CountRefusal(Carried& carried, const smtp::Reply& reply, bool may_retry);
-  void WriteLedger(const Carried& carried);
-  static uint16_t OpenRecipients(const Carried& carried);
 
   void BeginClose(Connection& connection);
   void FinishClose(Connection& connection);
