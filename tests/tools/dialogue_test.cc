@@ -3,11 +3,13 @@
 
 #include "tools/sink/dialogue.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 
 namespace sluice::tools {
 namespace {
@@ -112,6 +114,31 @@ TEST_F(SinkDialogue, SaysTheReplyOfEachStage) {
   EXPECT_TRUE(absl::EndsWith(SendMail(), "554 5.6.0 e\r\n"));
   EXPECT_EQ(tally_.total().messages, 0u);
   EXPECT_EQ(tally_.total().recipients, 3u);
+  dialogue_.Lost();
+}
+
+// Those of one batch with the command at which it is dropped.
+TEST_F(SinkDialogue, AnswersWhatCameBeforeADrop) {
+  Connect({"stage=rcpt,action=drop,domain=z.example"});
+  Heard();
+  Say("EHLO c.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n");
+  const std::string heard =
+      Say("hello\r\n.\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@z.example>\r\n");
+  EXPECT_THAT(
+      std::vector<std::string>(absl::StrSplit(heard, "\r\n")),
+      ::testing::ElementsAre(::testing::StartsWith("250 "), ::testing::StartsWith("250 "), ""));
+  EXPECT_EQ(dialogue_.wish(), Wish::kDrop);
+  EXPECT_EQ(tally_.total().messages, 1u);
+}
+
+TEST_F(SinkDialogue, CountsItsTimeFromTheFirstData) {
+  Connect({});
+  const auto at = [](int second) { return Instant() + std::chrono::seconds(second); };
+  dialogue_.Take("EHLO c.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n", at(1));
+  EXPECT_FALSE(sinking_->first_data_at.has_value());
+  dialogue_.Take("DATA\r\n", at(2));
+  dialogue_.Take(".\r\nMAIL FROM:<>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n", at(3));
+  EXPECT_EQ(sinking_->first_data_at, at(2));
   dialogue_.Lost();
 }
 

@@ -148,6 +148,7 @@ bool Dialogue::Step(absl::string_view& input, Instant now) {
     }
     case smtp::ServerEvent::kData:
       probe_.Begin();
+      if (!sinking_->first_data_at) sinking_->first_data_at = now;
       Reach(FaultStage::kData, MessageDomain(), now);
       return true;
     case smtp::ServerEvent::kBody:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -27,6 +28,7 @@ struct Sinking {
   Faults& faults;
   Tally& tally;
   LineFile& received;
+  std::optional<Instant> first_data_at;  // Of the first DATA.
   uint64_t refused_by_session = 0;  // Messages whose data the session itself did not take.
 };
 

@@ -195,7 +195,6 @@ void Sink::OpenConnection(uint32_t port_index, io::Socket socket) {
     io_.Close(socket);
     return;
   }
-  if (tally_.total().connections == 0) first_connection_at_ = last_message_at_ = now_.instant;
   Connection& connection = *taken;
   connection.socket = socket;
   connection.handle = connections_.HandleOf(connection);

@@ -35,7 +35,9 @@ class Sink {
   uint64_t refused_by_session() const { return sinking_.refused_by_session; }
   uint64_t connections_refused() const { return connections_refused_; }
   // From the first connection to the last message.
-  Duration busy() const { return last_message_at_ - first_connection_at_; }
+  Duration busy() const {  // From the first DATA to the last message.
+    return last_message_at_ - sinking_.first_data_at.value_or(last_message_at_);
+  }
 
  private:
   enum class Tag : uint8_t { kAccept, kReceive, kSend };
@@ -105,7 +107,6 @@ class Sink {
   std::vector<Listener> listeners_;
   std::vector<io::Completion> completions_;
   absl::Status failure_;
-  Instant first_connection_at_;
   Instant last_message_at_;
   Instant interval_at_;  // When the next second's work is due.
   uint64_t messages_at_interval_ = 0;
