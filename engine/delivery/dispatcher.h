@@ -79,6 +79,8 @@ class Dispatcher {
   // --- Parcels.
   void Take(Parcel& parcel, Now now);
   Parcel* TakeReturned() { return returned_.PopFront(); }
+  // Its body is to be asked for, then given by OnBody; at once where it came with the parcel
+  // (kLent).
   Parcel* TakeBodyWanted() { return body_wanted_.PopFront(); }
   void OnBody(Parcel& parcel, Now now);
 

@@ -88,7 +88,7 @@ void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipien
   parcel.table_version = destination.table_version;
   parcel.stages.dns = destination.route_time;
   destination.route_time = Duration{};
-  parcel.body_state = BodyState::kAsked;
+  if (parcel.body_state != BodyState::kLent) parcel.body_state = BodyState::kAsked;
   body_wanted_.PushBack(parcel);
 }
 

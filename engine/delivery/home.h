@@ -153,6 +153,9 @@ class Home {
   // The destination's shard asks for the body of a parcel that is out. The answer comes through
   // TakeBody, at once if the body is in memory, or so large that only its places in the log are
   // lent; else when it has been read.
+  // Lends the body of a parcel that is about to leave for another shard, where it would be asked
+  // for, if it is in memory, and memory is plentiful: what waits there keeps it.
+  void LendAhead(Parcel& parcel);
   void WantBody(Parcel& parcel);
   // The next parcel whose body_state has been decided (kLent, kNoRoom or kDamaged), or null.
   Parcel* TakeBody() { return bodies_.PopFront(); }
@@ -330,6 +333,7 @@ class Home {
   static constexpr uint32_t kShareOfDestination = 8;
   // And so many at most.
   static constexpr uint32_t kOutOfDestinationMax = 8192;
+  static constexpr uint32_t kShareLentAhead = 4;  // Of the memory of bodies: a quarter.
   // When a promise is read that could not be read so often.
   static constexpr Duration kReadSeldom = std::chrono::minutes(30);
   // A promise that the disk does not give is taken for lost so long after the message's expiry: a

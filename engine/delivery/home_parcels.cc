@@ -240,6 +240,14 @@ void Home::WantBody(Parcel& parcel) {
   message.body_waiters.push_back(&parcel);
 }
 
+void Home::LendAhead(Parcel& parcel) {
+  Message& message = *parcel.message;
+  if (parcel.body_state != BodyState::kNotAsked || message.body.empty() || message.reading) return;
+  if (pool_.taken() > pool_.capacity() / kShareLentAhead) return;
+  parcel.body_state = BodyState::kLent;
+  ++message.lends;
+}
+
 bool Home::TooLargeForMemory(const Message& message) const {
   return message.wire_bytes > options_.body_bytes_in_memory_max;
 }

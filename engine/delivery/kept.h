@@ -56,10 +56,10 @@ struct KeptParcel {
   uint16_t recipients = 0;
   uint16_t attempts = 0;  // Finished rounds.
   ParcelState state = ParcelState::kScheduled;
-  uint8_t given_up : 1 = 0;        // All that is wanted is its bounce.
-  uint8_t reply_known : 1 = 0;     // The message in memory has what its last deferral told.
-  uint8_t failed_reads : 3 = 0;    // Of its promise, in a row.
-  uint8_t failed_bodies : 3 = 0;   // Reads of its body, in a row.
+  uint8_t given_up : 1 = 0;       // All that is wanted is its bounce.
+  uint8_t reply_known : 1 = 0;    // The message in memory has what its last deferral told.
+  uint8_t failed_reads : 3 = 0;   // Of its promise, in a row.
+  uint8_t failed_bodies : 3 = 0;  // Reads of its body, in a row.
 };
 
 static_assert(sizeof(KeptMessage) <= 80);

@@ -277,6 +277,7 @@ void Shard::SendParcelsOut(Now now) {
     if (owner == options_.number) {
       dispatcher_->Take(*parcel, now);
     } else {
+      home_->LendAhead(*parcel);
       Send(owner, {.kind = MailKind::kParcelOut, .parcel = parcel});
     }
   }
@@ -294,7 +295,9 @@ void Shard::SendParcelsHome(Now now) {
 
 void Shard::AskForBodies(Now now) {
   while (Parcel* parcel = dispatcher_->TakeBodyWanted()) {
-    if (parcel->home == options_.number) {
+    if (parcel->body_state == delivery::BodyState::kLent) {
+      dispatcher_->OnBody(*parcel, now);
+    } else if (parcel->home == options_.number) {
       home_->WantBody(*parcel);
     } else {
       Send(parcel->home, {.kind = MailKind::kBodyWanted, .parcel = parcel});

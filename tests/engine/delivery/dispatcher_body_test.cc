@@ -57,6 +57,18 @@ TEST_F(Bodies, GoInPiecesOfAtMost64KiBAndInOrder) {
   EXPECT_TRUE(heard.ends_with("DATA\r\n" + mail.wire));
 }
 
+// One that came with its parcel from another shard.
+TEST_F(Bodies, ThatAreLentAlreadyAreNotAskedFor) {
+  bodies_held_ = true;
+  Mail& lent = Queue(Make());
+  lent.parcel.body_state = BodyState::kLent;
+  Turn();
+  EXPECT_EQ(lent.Verdicts(), "D");
+  Mail& asked = Queue(Make());
+  Turn();
+  EXPECT_EQ(asked.Verdicts(), "-");
+}
+
 // 65,536 bytes in 120 seconds are 546 a second.
 TEST_F(Bodies, GoOnAtThePaceOfASlowHost) {
   Mail& mail = StartBody(2 * kMiB);

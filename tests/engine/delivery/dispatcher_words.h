@@ -192,7 +192,13 @@ class DispatcherTest : public testing::Test {
     while (Timer* timer = timers_.PopDue(now_.instant)) dispatcher_->OnTimer(*timer, now_);
     for (Mail* mail : std::exchange(outgoing_, {})) Queue(*mail);
     dispatcher_->Turn(now_);
-    while (Parcel* parcel = dispatcher_->TakeBodyWanted()) bodies_wanted_.push_back(parcel);
+    while (Parcel* parcel = dispatcher_->TakeBodyWanted()) {
+      if (parcel->body_state == BodyState::kLent) {
+        dispatcher_->OnBody(*parcel, now_);
+      } else {
+        bodies_wanted_.push_back(parcel);
+      }
+    }
     GiveBodies();
     while (Parcel* parcel = dispatcher_->TakeReturned()) ComesHome(*parcel);
     return !completions.empty() || network_.HasCompletions() || resolver_.HasAnswers() ||

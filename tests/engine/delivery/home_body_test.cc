@@ -44,6 +44,46 @@ TEST_F(HomeBodyTest, IsLentOutOfMemoryAtOnce) {
   EXPECT_EQ(home_->blocks_taken(), 0u);
 }
 
+// To another shard, with the parcel.
+TEST_F(HomeBodyTest, IsLentAheadOutOfMemory) {
+  Start();
+  const std::string wire = WireOf(1, 1000);
+  Accept(wire, {"a@one.example"});
+  Parcel& parcel = Out("one.example");
+  home_->LendAhead(parcel);
+  ASSERT_EQ(parcel.body_state, BodyState::kLent);
+  EXPECT_TRUE(TextOf(parcel.message->body) == wire);
+  Returns(parcel, ParcelResult::kAgain);  // Its session was lost. It is given back,
+  EXPECT_EQ(parcel.body_state, BodyState::kNotAsked);
+  home_->LendAhead(Out("one.example"));
+  Delivered(parcel);
+  EXPECT_EQ(home_->blocks_taken(), 0u);  // and gone with its message.
+}
+
+TEST_F(HomeBodyTest, IsNotLentAheadWhereItWouldHaveToBeRead) {
+  Start();
+  Parcel& parcel = OutFromTheLog(WireOf(1, 1000));
+  home_->LendAhead(parcel);
+  EXPECT_EQ(parcel.body_state, BodyState::kNotAsked);
+  Delivered(parcel);
+}
+
+// What waits at other shards keeps a quarter of the memory at most, and one more.
+TEST_F(HomeBodyTest, IsNotLentAheadOutOfScarceMemory) {
+  options_.body_blocks = 8;
+  Start();
+  std::vector<BodyState> states;
+  for (int i = 1; i <= 4; ++i) {
+    const std::string destination = absl::StrCat("d", i, ".example");
+    Accept(WireOf(static_cast<uint64_t>(i), 1000), {"a@" + destination});
+    Parcel& parcel = Out(destination);
+    home_->LendAhead(parcel);
+    states.push_back(parcel.body_state);
+  }
+  EXPECT_EQ(states, (std::vector<BodyState>{BodyState::kLent, BodyState::kLent,
+                                            BodyState::kNotAsked, BodyState::kNotAsked}));
+}
+
 TEST_F(HomeBodyTest, OfADeferredMessageIsNotKeptInMemory) {
   Start();
   Accept(WireOf(1, 1000), {"a@one.example"});
