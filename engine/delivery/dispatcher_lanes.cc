@@ -249,18 +249,21 @@ bool Dispatcher::TakeEngineRoom(Lane& lane, bool with_tls, Now now) {
   }
   if (lane.room_hook.linked()) short_of_room_.Remove(lane);
   // The last places are made free ahead: a polite end takes its time.
-  if (connections_.open() >= options_.connections_max - options_.connections_max / 16) {
+  const uint32_t last_places = options_.connections_max / 16;
+  if (lane.connections.empty() && connections_.open() >= options_.connections_max - last_places) {
     EndLongestIdle(now);
   }
   lane.binding = "";
   return true;
 }
 
-// One of those that wait for no mail is ended for the lane, which is called when a place is free.
-// It looks for itself, too, since that may come of another shard.
+// One of those that wait for no mail is ended for a lane that has no connection, which is called
+// when a place is free. It looks for itself, too, since that may come of another shard. Where a
+// lane has some, its mail moves: more of them at the cost of others' would only be opened and
+// closed.
 void Dispatcher::AwaitPlace(Lane& lane, Now now) {
   LookAgainAt(lane, now.instant + kShortWait);
-  if (lane.room_hook.linked()) return;  // One has been ended for it.
+  if (!lane.connections.empty() || lane.room_hook.linked()) return;
   short_of_room_.PushBack(lane);
   EndLongestIdle(now);
 }

@@ -111,6 +111,23 @@ TEST_F(Limits, OfTheEngineAreNotHeldByIdleSessions) {
   EXPECT_EQ(network_.CountHeard(network_.All()[1], "QUIT"), 0u);
 }
 
+// Mail that has a connection moves: what waits behind it ends no session of others, or sessions
+// would be opened and closed for each message where many destinations have a queue.
+TEST_F(Limits, OfTheEngineAreNotTakenFromOthersByWhoHasAConnection) {
+  options_.connections_max = 2;
+  resolver_.Says("example.org", RouteTo({kFirst}));
+  Mail& other = Make();
+  other.message.envelope.recipients[0].destination = "example.org";
+  Queue(other);
+  Turn();
+  EXPECT_TRUE(other.home);
+  bodies_held_ = true;
+  SendSome(100);
+  EXPECT_EQ(network_.open(), 2u);
+  EXPECT_EQ(lane().binding, "engine_connections");
+  EXPECT_EQ(network_.CountHeardByAll("QUIT"), 0u);
+}
+
 TEST_F(Limits, OfDestinationsGiveTheParcelBack) {
   options_.destinations_max = 1;
   host().answers_connects = false;
