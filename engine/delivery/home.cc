@@ -14,8 +14,9 @@ namespace {
 using smtp::EnvelopeRecipient;
 
 // A piece of a body in one log record: well under the record's bound, and a whole number of blocks.
-constexpr uint64_t kBodyPieceBytes = 32 * limits::kBodyBlockBytes;
-static_assert(kBodyPieceBytes + 64 < spool::kRecordPayloadBytesMax);
+// Less where segments are short.
+constexpr uint64_t kBodyPieceBlocks = 32;
+static_assert(kBodyPieceBlocks * limits::kBodyBlockBytes + 64 < spool::kRecordPayloadBytesMax);
 
 // What may be out, or be read to go out. The rest of the slots is for what arrives, is moved, or is
 // bounced.
@@ -234,9 +235,12 @@ Message& Home::MakeMessage(Incoming& incoming, smtp::Envelope& envelope,
 
 void Home::LogBody(MessageId id, const Body& body, uint64_t body_offset, uint64_t& log_bytes,
                    std::vector<spool::Extent>& extents, Now now) {
-  std::array<io::Bytes, kBodyPieceBytes / limits::kBodyBlockBytes> parts;
+  std::array<io::Bytes, kBodyPieceBlocks> parts;
+  const uint64_t blocks =
+      std::min(kBodyPieceBlocks, log_.piece_bytes_max() / limits::kBodyBlockBytes);
+  CHECK(blocks > 0);
   for (uint64_t offset = 0; offset < body.bytes();) {
-    const uint64_t piece = std::min(kBodyPieceBytes, body.bytes() - offset);
+    const uint64_t piece = std::min(blocks * limits::kBodyBlockBytes, body.bytes() - offset);
     const size_t count = body.Gather(offset, piece, parts);
     extents.push_back(
         log_.AppendBody(id, body_offset + offset, std::span(parts).first(count), now.wall));

@@ -107,6 +107,17 @@ TEST_F(HomeBodyTest, IsReadBackByteForByte) {
   }
 }
 
+// A piece in the log is at most a quarter of a segment.
+TEST_F(HomeBodyTest, IsReadBackFromShortSegments) {
+  log_options_.segment_bytes = 16 * kBodyBlockBytes;
+  Start();
+  const std::string wire = WireOf(1, 9 * kBodyBlockBytes + 1);
+  Parcel& parcel = OutFromTheLog(wire);
+  EXPECT_EQ(parcel.message->extents.size(), 3u);
+  EXPECT_TRUE(BodyOf(parcel) == wire);
+  Delivered(parcel);
+}
+
 // A large one is in the log before its end, and its memory is free again.
 TEST_F(HomeBodyTest, OfALargeMessageIsReadBackForItsFirstTry) {
   Start();
