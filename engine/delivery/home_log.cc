@@ -198,8 +198,11 @@ void Home::MoveSome(Now now) {
   }
 }
 
-// Moves it, or has read what that takes: its promise, its body. False: no room for that now.
+// Moves it, or has read what that takes: its promise, its body. False: no room for that now. A
+// large one waits for the mover where it is: read back, it would take the place of one that can be
+// moved.
 bool Home::BeginMove(KeptMessage& kept, Now now) {
+  if (mover_.busy() && kept.log_bytes > options_.body_bytes_in_memory_max) return true;
   if (kept.resident == nullptr && (now.instant < moves_not_before_ || !Load(kept))) return false;
   Message& message = *kept.resident;
   if (message.loading || message.reading_reply) return true;
