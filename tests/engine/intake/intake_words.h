@@ -18,40 +18,12 @@
 #include "engine/delivery/home.h"
 #include "engine/delivery/tags.h"
 #include "engine/intake/intake.h"
-#include "engine/spool/disk.h"
 #include "engine/spool/log.h"
+#include "tests/engine/delivery/no_events.h"
 #include "tests/engine/intake/fake_io.h"
+#include "tests/engine/spool/blank_disk.h"
 
 namespace sluice::intake {
-
-// Segments that are never read back.
-class BlankDisk : public spool::Disk {
- public:
-  absl::StatusOr<std::vector<spool::OpenSegment>> OpenAll() override {
-    return std::vector<spool::OpenSegment>();
-  }
-  absl::StatusOr<spool::OpenSegment> Create(spool::SegmentId id, uint64_t bytes) override {
-    return spool::OpenSegment{.id = id, .descriptor = next_descriptor_++, .bytes = bytes};
-  }
-  absl::StatusOr<spool::OpenSegment> Recycle(const spool::OpenSegment& dead,
-                                             spool::SegmentId id) override {
-    return spool::OpenSegment{.id = id, .descriptor = dead.descriptor, .bytes = dead.bytes};
-  }
-  absl::Status Remove(const spool::OpenSegment&) override { return absl::OkStatus(); }
-  absl::StatusOr<size_t> ReadAt(const spool::OpenSegment&, std::span<std::byte>,
-                                uint64_t) override {
-    return 0;
-  }
-
- private:
-  int32_t next_descriptor_ = 1;
-};
-
-class NoEvents : public delivery::EventSink {
- public:
-  void Emit(const delivery::Event&, uint64_t) override {}
-  void Release(uint64_t) override {}
-};
 
 inline constexpr int kListener = 10;
 inline constexpr absl::string_view kHostname = "mta.example.net";
@@ -176,8 +148,8 @@ class IntakeTest : public testing::Test {
   Now now_ = {.instant = Instant(std::chrono::hours(1)),
               .wall = WallTime(std::chrono::seconds(1764041281))};
   FakeIo io_;
-  BlankDisk disk_;
-  NoEvents events_;
+  spool::BlankDisk disk_;
+  delivery::NoEvents events_;
   TimerWheel timers_;
   Random random_;
   Intake::Options options_;

@@ -1,46 +1,11 @@
-// A transaction allocates nothing once the session's buffers have their size: the program's
-// operator new counts here.
+// A transaction allocates nothing once the session's buffers have their size.
 
 #include <chrono>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "engine/smtp/client_session.h"
 #include "gtest/gtest.h"
-
-namespace {
-
-// The counter of a replaced operator new can be nothing but global.
-size_t allocations = 0;
-
-void* Allocate(size_t bytes) {
-  ++allocations;
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  return Allocate(bytes);
-}
-void* operator new[](size_t bytes) {
-  return Allocate(bytes);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/allocations.h"
 
 namespace sluice::smtp {
 namespace {
@@ -73,9 +38,9 @@ TEST(ClientAllocation, NoneInASteadyTransactionNorInALaterDialogue) {
   const Transaction transaction = {
       .sender = "bounces+123@sender.example", .recipients = recipients, .body_bytes = 10240};
   ClientSession session;
-  size_t before = 0;
+  uint64_t before = 0;
   for (int dialogue = 0; dialogue < 3; ++dialogue) {
-    if (dialogue == 1) before = allocations;
+    if (dialogue == 1) before = AllocationsOfThread();
     session.Begin({.ehlo_name = "client.example"}, kNow);
     Hear(session, "220 mx.destination.example ESMTP\r\n");
     Hear(session, "250-mx.destination.example\r\n250-PIPELINING\r\n250 SIZE 52428800\r\n");
@@ -83,7 +48,7 @@ TEST(ClientAllocation, NoneInASteadyTransactionNorInALaterDialogue) {
     ASSERT_EQ(session.state(), ClientState::kIdle);
     ASSERT_EQ(session.transactions(), 3u);
   }
-  EXPECT_EQ(allocations - before, 0u);
+  EXPECT_EQ(AllocationsOfThread() - before, 0u);
 }
 
 }  // namespace
