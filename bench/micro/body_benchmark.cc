@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "bench/micro/allocations.h"
 #include "benchmark/benchmark.h"
 #include "engine/base/check.h"
 #include "engine/smtp/body_scanner.h"
@@ -24,6 +25,7 @@ std::string Data(size_t bytes) {
 void BM_Scan(benchmark::State& state) {
   const std::string data = Data(10240);
   const auto piece_bytes = static_cast<size_t>(state.range(0));
+  const Allocations allocations;
   for (auto _ : state) {
     BodyScanner scanner;
     bool ended = false;
@@ -35,6 +37,7 @@ void BM_Scan(benchmark::State& state) {
     CHECK(ended);
     benchmark::DoNotOptimize(scanner);
   }
+  allocations.Tell(state);
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * data.size()));
 }
 BENCHMARK(BM_Scan)->Arg(1 << 20)->Arg(4096);
@@ -47,6 +50,7 @@ void BM_Message(benchmark::State& state) {
   session.Begin({.hostname = "mx.example"});
   absl::string_view hello = "EHLO client.example\r\n";
   CHECK(session.Next(hello) == ServerEvent::kNeedInput);
+  const Allocations allocations;
   for (auto _ : state) {
     absl::string_view input = envelope;
     CHECK(session.Next(input) == ServerEvent::kData);
@@ -57,6 +61,7 @@ void BM_Message(benchmark::State& state) {
     session.AcceptMessage("05ZKQ3J8V0A04");
     session.ClearOutput();
   }
+  allocations.Tell(state);
 }
 BENCHMARK(BM_Message);
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/micro/allocations.h"
 #include "engine/base/check.h"
 #include "engine/base/huge_pages.h"
 #include "engine/base/random.h"
@@ -64,10 +65,12 @@ std::vector<std::string> NamesInRandomOrder(uint32_t destinations, absl::string_
 void LookUp(benchmark::State& state, const ControlsTable& table,
             const std::vector<std::string>& names) {
   size_t next = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     benchmark::DoNotOptimize(table.Lookup(names[next]).limits.connections_max);
     if (++next == names.size()) next = 0;
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 
@@ -170,6 +173,7 @@ void PermitOneTransaction(benchmark::State& state, const Controls& controls, siz
   };
   for (const uint32_t i : order) permit(budgets[i]);  // The windows are made at their first stamp.
   size_t next = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     now += std::chrono::microseconds(10);
     const size_t ahead = next + foreseen < order.size() ? next + foreseen : next;
@@ -177,6 +181,7 @@ void PermitOneTransaction(benchmark::State& state, const Controls& controls, siz
     permit(budgets[order[next]]);
     if (++next == order.size()) next = 0;
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 

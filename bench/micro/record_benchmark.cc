@@ -4,33 +4,18 @@
 
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "bench/micro/allocations.h"
 #include "engine/base/check.h"
 #include "engine/spool/log.h"
+#include "tests/engine/spool/blank_disk.h"
 
 namespace sluice::spool {
 namespace {
 
 constexpr size_t kBodyBytes = 10 << 10;
-
-// A disk that takes everything at once and keeps nothing.
-class NoDisk : public Disk {
- public:
-  absl::StatusOr<std::vector<OpenSegment>> OpenAll() override { return std::vector<OpenSegment>(); }
-  absl::StatusOr<OpenSegment> Create(SegmentId id, uint64_t bytes) override {
-    return OpenSegment{.id = id, .descriptor = 3, .bytes = bytes};
-  }
-  absl::StatusOr<OpenSegment> Recycle(const OpenSegment& dead, SegmentId id) override {
-    return OpenSegment{.id = id, .descriptor = dead.descriptor, .bytes = dead.bytes};
-  }
-  absl::Status Remove(const OpenSegment&) override { return absl::OkStatus(); }
-  absl::StatusOr<size_t> ReadAt(const OpenSegment&, std::span<std::byte>, uint64_t) override {
-    return 0;
-  }
-};
 
 AcceptedRecord Promise(uint64_t id) {
   AcceptedRecord record;
@@ -57,12 +42,13 @@ void PerformAll(Log& log) {
 void BM_AppendMessage(benchmark::State& state) {
   const auto batch = static_cast<uint64_t>(state.range(0));
   std::vector<std::string> bodies(3200, std::string(kBodyBytes, 'x'));
-  NoDisk disk;
+  BlankDisk disk;
   Log log({}, disk, {}, 1);
   CHECK(log.Begin(WallTime{}).ok());
   AcceptedRecord promise = Promise(1);
   std::vector<SegmentId> first_segments(batch);
   uint64_t id = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     const std::string& body = bodies[++id % bodies.size()];
     const Bytes parts[] = {{reinterpret_cast<const std::byte*>(body.data()), body.size()}};
@@ -78,6 +64,7 @@ void BM_AppendMessage(benchmark::State& state) {
     PerformAll(log);
     log.Reclaim();
   }
+  allocations.Tell(state);
   for (uint64_t left = 0; left < id % batch; ++left) log.Died(first_segments[left + 1], kBodyBytes);
   state.SetItemsProcessed(state.iterations());
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kBodyBytes));
@@ -86,11 +73,12 @@ BENCHMARK(BM_AppendMessage)->Arg(1)->Arg(32);
 
 // The short records that follow: delivered, and done.
 void BM_AppendOutcomeAndDone(benchmark::State& state) {
-  NoDisk disk;
+  BlankDisk disk;
   Log log({}, disk, {}, 1);
   CHECK(log.Begin(WallTime{}).ok());
   const OutcomeRecord outcome = {.id = {1}, .state = RecipientState::kDelivered, .recipients = {0}};
   uint64_t count = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     log.AppendOutcome(outcome, WallTime{});
     log.AppendDone({1}, WallTime{});
@@ -98,6 +86,7 @@ void BM_AppendOutcomeAndDone(benchmark::State& state) {
     PerformAll(log);
     log.Reclaim();
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_AppendOutcomeAndDone);
@@ -113,6 +102,7 @@ void BM_DecodeMessage(benchmark::State& state) {
   AcceptedRecord promise = Promise(1);
   promise.body = {{.segment = segment, .offset = kBodyPrefixBytes, .bytes = kBodyBytes}};
   EncodeAccepted(segment, promise, bytes);
+  const Allocations allocations;
   for (auto _ : state) {
     const std::optional<RecordView> first = DecodeRecord(segment, bytes);
     CHECK(first.has_value());
@@ -122,6 +112,7 @@ void BM_DecodeMessage(benchmark::State& state) {
     CHECK(second.has_value());
     benchmark::DoNotOptimize(DecodeAccepted(second->payload));
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(bytes.size()));
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "absl/strings/string_view.h"
+#include "bench/micro/allocations.h"
 #include "benchmark/benchmark.h"
 #include "engine/base/check.h"
 #include "engine/smtp/client_session.h"
@@ -28,39 +29,47 @@ void Take(ReplyParser& parser, absl::string_view input) {
 
 void BM_QueuedReply(benchmark::State& state) {
   ReplyParser parser;
+  const Allocations allocations;
   for (auto _ : state) {
     Take(parser, kQueued);
     benchmark::DoNotOptimize(parser.reply());
   }
+  allocations.Tell(state);
 }
 BENCHMARK(BM_QueuedReply);
 
 void BM_QueuedReplyInTwoPieces(benchmark::State& state) {
   ReplyParser parser;
+  const Allocations allocations;
   for (auto _ : state) {
     absl::string_view first = kQueued.substr(0, 20);
     CHECK(parser.Take(first) == ReplyParser::Status::kNeedMore);
     Take(parser, kQueued.substr(20));
     benchmark::DoNotOptimize(parser.reply());
   }
+  allocations.Tell(state);
 }
 BENCHMARK(BM_QueuedReplyInTwoPieces);
 
 void BM_EhloReply(benchmark::State& state) {
   ReplyParser parser;
+  const Allocations allocations;
   for (auto _ : state) {
     Take(parser, kEhlo);
     benchmark::DoNotOptimize(parser.reply());
   }
+  allocations.Tell(state);
 }
 BENCHMARK(BM_EhloReply);
 
 void BM_EhloReplyAndExtensions(benchmark::State& state) {
   ReplyParser parser;
+  const Allocations allocations;
   for (auto _ : state) {
     Take(parser, kEhlo);
     benchmark::DoNotOptimize(ParseExtensions(parser.reply()));
   }
+  allocations.Tell(state);
 }
 BENCHMARK(BM_EhloReplyAndExtensions);
 
@@ -85,6 +94,7 @@ void BM_ClientTransaction(benchmark::State& state) {
   session.Begin({.ehlo_name = "client.example"}, kNow);
   Hear(session, "220 mx\r\n");
   Hear(session, "250-mx\r\n250-PIPELINING\r\n250 SIZE 52428800\r\n");
+  const Allocations allocations;
   for (auto _ : state) {
     session.Offer(transaction, kNow);
     Drain(session);
@@ -93,6 +103,7 @@ void BM_ClientTransaction(benchmark::State& state) {
     Drain(session);
     Hear(session, kQueued);
   }
+  allocations.Tell(state);
   CHECK(session.state() == ClientState::kIdle);
 }
 BENCHMARK(BM_ClientTransaction);

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "bench/micro/allocations.h"
 #include "engine/base/random.h"
 #include "engine/base/time.h"
 #include "engine/base/timer_wheel.h"
@@ -32,10 +33,12 @@ void WheelArmsAnew(benchmark::State& state) {
   TimerWheel wheel(kStart);
   for (size_t i = 0; i < timers.size(); ++i) wheel.Arm(timers[i], deadlines[i]);
   size_t next = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     wheel.Arm(timers[next], deadlines[timers.size() - 1 - next]);
     if (++next == timers.size()) next = 0;
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 
@@ -45,11 +48,13 @@ void MapArmsAnew(benchmark::State& state) {
   std::vector<std::multimap<Instant, size_t>::iterator> places;
   for (size_t i = 0; i < deadlines.size(); ++i) places.push_back(armed.emplace(deadlines[i], i));
   size_t next = 0;
+  const Allocations allocations;
   for (auto _ : state) {
     armed.erase(places[next]);
     places[next] = armed.emplace(deadlines[deadlines.size() - 1 - next], next);
     if (++next == deadlines.size()) next = 0;
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 
@@ -60,6 +65,7 @@ void WheelFires(benchmark::State& state) {
   TimerWheel wheel(kStart);
   for (size_t i = 0; i < timers.size(); ++i) wheel.Arm(timers[i], deadlines[i]);
   Instant now = kStart;
+  const Allocations allocations;
   for (auto _ : state) {
     Timer* timer = wheel.PopDue(now);
     while (timer == nullptr) {
@@ -68,6 +74,7 @@ void WheelFires(benchmark::State& state) {
     }
     wheel.Arm(*timer, now + std::chrono::hours(1));
   }
+  allocations.Tell(state);
   state.SetItemsProcessed(state.iterations());
 }
 

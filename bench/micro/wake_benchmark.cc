@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "bench/micro/allocations.h"
 #include "engine/base/check.h"
 #include "engine/io/uring_io.h"
 
@@ -196,6 +197,22 @@ void SenderTurn(benchmark::State& state, How how, bool asleep) {
   other.join();
 }
 
+// The system calls of a ring an operation, told as `enters`. (Those of all kinds: perf stat -e
+// raw_syscalls:sys_enter.)
+class Enters {
+ public:
+  explicit Enters(const UringIo& io) : io_(io), before_(io.counters().enters) {}
+  void Tell(benchmark::State& state) const {
+    const uint64_t since = io_.counters().enters - before_;
+    state.counters["enters"] =
+        benchmark::Counter(static_cast<double>(since), benchmark::Counter::kAvgIterations);
+  }
+
+ private:
+  const UringIo& io_;
+  uint64_t before_;
+};
+
 std::unique_ptr<UringIo> MakeIo() {
   absl::StatusOr<std::unique_ptr<UringIo>> io = UringIo::Create({});
   CHECK(io.ok());
@@ -222,10 +239,14 @@ void UringIoRoundTrip(benchmark::State& state) {
   });
   while (there.load() == nullptr) Pause();
   std::vector<Completion> completions;
+  const Enters enters(*here);
+  const Allocations allocations;
   for (auto _ : state) {
     there.load()->Wake();
     here->Wait(kNever, completions);
   }
+  allocations.Tell(state);
+  enters.Tell(state);
   ended.store(true);
   there.load()->Wake();
   finished.store(true);
@@ -237,7 +258,11 @@ void UringIoRoundTrip(benchmark::State& state) {
 void UringIoAbsorbedWake(benchmark::State& state) {
   const std::unique_ptr<UringIo> io = MakeIo();
   io->waker().Wake();
+  const Enters enters(*io);
+  const Allocations allocations;
   for (auto _ : state) io->waker().Wake();
+  allocations.Tell(state);
+  enters.Tell(state);
 }
 
 OpId Op(uint8_t tag) {
@@ -288,13 +313,14 @@ void UringIoEcho(benchmark::State& state) {
   RunOnCore(0);
   Loop loop;
   const std::vector<std::byte> line(64);
-  const uint64_t enters_before = loop.io->counters().enters;
+  const Enters enters(*loop.io);
+  const Allocations allocations;
   for (auto _ : state) {
     loop.Pass(0, line);
     loop.Pass(1, line);
   }
-  const uint64_t enters = loop.io->counters().enters - enters_before;
-  state.SetLabel(std::to_string(enters / state.iterations()) + " enters");
+  allocations.Tell(state);
+  enters.Tell(state);
 }
 
 // The same through plain calls: what the kernel's TCP costs however it is asked.
@@ -319,7 +345,11 @@ void PlainCallsEcho(benchmark::State& state) {
 void UringIoEmptyTurn(benchmark::State& state) {
   const std::unique_ptr<UringIo> io = MakeIo();
   std::vector<Completion> completions;
+  const Enters enters(*io);
+  const Allocations allocations;
   for (auto _ : state) io->Wait(Instant{}, completions);
+  allocations.Tell(state);
+  enters.Tell(state);
 }
 
 BENCHMARK_CAPTURE(RoundTrip, eventfd, How::kEventfd)->UseRealTime();
