@@ -123,8 +123,13 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options
   std::shared_ptr<const Context> made(new Context(*context, options.least));
   if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, nullptr);
-  CHECK(wolfSSL_CTX_no_ticket_TLSv13(*context) == 0);
-  CHECK(wolfSSL_CTX_NoTicketTLSv12(*context) == WOLFSSL_SUCCESS);
+  if (options.tickets) {
+    // Sealed by wolfSSL itself, with a key of this context that it makes and changes.
+    CHECK(wolfSSL_CTX_set_num_tickets(*context, 1) == WOLFSSL_SUCCESS);
+  } else {
+    CHECK(wolfSSL_CTX_no_ticket_TLSv13(*context) == 0);
+    CHECK(wolfSSL_CTX_NoTicketTLSv12(*context) == WOLFSSL_SUCCESS);
+  }
   return made;
 }
 

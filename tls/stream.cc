@@ -76,6 +76,7 @@ class WolfStream final : public Stream {
   // False: descriptors or memory have run out.
   bool made() const { return ssl_ != nullptr; }
   void BeClient(absl::string_view server_name, std::unique_ptr<Session> session);
+  void GiveNoTicket();
 
   void Feed(absl::string_view ciphertext) override {
     if (!closed_) input_.append(ciphertext.data(), ciphertext.size());
@@ -164,9 +165,15 @@ std::unique_ptr<Stream> Stream::Client(std::shared_ptr<const Context> context,
   return stream;
 }
 
-std::unique_ptr<Stream> Stream::Server(std::shared_ptr<const Context> context) {
+void WolfStream::GiveNoTicket() {
+  CHECK(wolfSSL_no_ticket_TLSv13(ssl_) == 0);
+  CHECK(wolfSSL_NoTicketTLSv12(ssl_) == WOLFSSL_SUCCESS);
+}
+
+std::unique_ptr<Stream> Stream::Server(std::shared_ptr<const Context> context, bool ticket) {
   auto stream = std::make_unique<WolfStream>(std::move(context));
   if (!stream->made()) return nullptr;
+  if (!ticket) stream->GiveNoTicket();
   return stream;
 }
 

@@ -52,7 +52,9 @@ class Stream {
   static std::unique_ptr<Stream> Client(std::shared_ptr<const Context> context,
                                         absl::string_view server_name,
                                         std::unique_ptr<Session> session);
-  static std::unique_ptr<Stream> Server(std::shared_ptr<const Context> context);
+  // `ticket`: gives one, if the context has tickets. One that does not still resumes the sessions
+  // of TLS 1.3, and none of TLS 1.2.
+  static std::unique_ptr<Stream> Server(std::shared_ptr<const Context> context, bool ticket = true);
   virtual ~Stream() = default;
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

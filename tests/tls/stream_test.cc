@@ -124,6 +124,38 @@ TEST_F(StreamTest, HandshakeHasABoundOfBytes) {
   EXPECT_LT(records, 20);
 }
 
+TEST_F(StreamTest, ServersGiveNoTicketUnlessTold) {
+  Pair pair = Begin();
+  pair.Shake();
+  std::string nothing;
+  EXPECT_EQ(pair.client->Open(nothing), Stream::Opened::kNeedsInput);
+  EXPECT_EQ(pair.client->TakeSession(), nullptr);
+}
+
+// What was given a ticket is resumed, also by a stream that gives none itself.
+TEST_F(StreamTest, ServersWithTicketsResume) {
+  const auto context =
+      Context::ForServers({.certificate = leaf_.Pem(), .key = KeyPem(leaf_.key), .tickets = true});
+  ASSERT_TRUE(context.ok()) << context.status();
+  std::unique_ptr<Session> session;
+  bool given = false;
+  for (const bool gives : {true, true, false, true}) {
+    Pair pair;
+    pair.client = Stream::Client(ClientContext(), kHost, std::move(session));
+    pair.server = Stream::Server(*context, gives);
+    pair.Shake();
+    ASSERT_EQ(pair.client_step, Step::kEstablished);
+    ASSERT_EQ(pair.server_step, Step::kEstablished);
+    EXPECT_EQ(pair.client->facts().resumed, given);
+    EXPECT_EQ(pair.server->facts().resumed, given);
+    std::string nothing;
+    EXPECT_EQ(pair.client->Open(nothing), Stream::Opened::kNeedsInput);
+    session = pair.client->TakeSession();
+    EXPECT_EQ(session != nullptr, gives);
+    given = gives;
+  }
+}
+
 TEST_F(StreamTest, ServersWithoutACertificateAreNotMade) {
   EXPECT_FALSE(Context::ForServers({}).ok());
   EXPECT_FALSE(Context::ForServers({.certificate = leaf_.Pem(), .key = "nonsense"}).ok());
