@@ -31,7 +31,6 @@
 #include <vector>
 
 #include "bench/micro/mail_hosts.h"
-#include "bench/micro/ticket_server.h"
 #include "bench/micro/timed.h"
 #include "bench/micro/wolfcrypt.h"
 #include "engine/base/check.h"
@@ -53,8 +52,7 @@ struct Costs {
   }
 };
 
-template <typename Peer>
-std::string Flight(Peer& peer, const std::string& input, Step then) {
+std::string Flight(Stream& peer, const std::string& input, Step then) {
   peer.Feed(input);
   CHECK(peer.Handshake() == then);
   std::string output;
@@ -67,7 +65,7 @@ std::string Flight(Peer& peer, const std::string& input, Step then) {
 template <typename MakeClient, typename MakeServer, typename Established>
 void Shake(Costs& costs, MakeClient make_client, MakeServer make_server, Established established) {
   std::unique_ptr<Stream> client;
-  decltype(make_server()) server;
+  std::unique_ptr<Stream> server;
   std::string hello, answer, finished, rest;
   Timed(costs.client, [&] {
     client = make_client();
@@ -171,15 +169,14 @@ void Full(benchmark::State& state, Side side, const std::string& kind, size_t ho
 
 void Resumed(benchmark::State& state, Side side) {
   const std::shared_ptr<const Context> context = ClientContext();
-  const MailHosts hosts("p256", 1);
-  const TicketContext tickets(hosts[0].certificate_pem, hosts[0].key_pem);
+  const MailHosts hosts("p256", 1, /*tickets=*/true);
   Floor floor(KeyKind::kEcdsaP256, 1);
   std::unique_ptr<Session> session;
   const auto shake = [&](Costs& costs, size_t) {
     const bool resumed = session != nullptr;  // All but the first.
     Shake(
         costs, [&] { return Stream::Client(context, hosts[0].name, std::move(session)); },
-        [&] { return std::make_unique<TicketServer>(tickets); },
+        [&] { return Stream::Server(hosts[0].server); },
         [&](Stream& client, const std::string& ticket) {
           CHECK(client.facts().resumed == resumed);
           client.Feed(ticket);

@@ -18,19 +18,17 @@ namespace sluice::tls {
 
 struct MailHost {
   std::string name;
-  std::string certificate_pem;  // Both certificates.
-  std::string key_pem;
   std::shared_ptr<const Context> server;
 };
 
 class MailHosts {
  public:
-  // All keys of one kind: "p256" or "rsa2048".
-  MailHosts(const std::string& kind, size_t hosts)
+  // All keys of one kind: "p256" or "rsa2048". `tickets`: they resume sessions.
+  MailHosts(const std::string& kind, size_t hosts, bool tickets = false)
       : root_(Make(CaRecipe("root").Key(kind + ":root"))),
         ca_(Make(CaRecipe("ca").Key(kind + ":ca"), &root_)),
         trust_(std::make_shared<const TrustStore>(Trusting({&root_}))) {
-    for (size_t i = 0; i < hosts; ++i) hosts_.push_back(MakeHost(kind, i));
+    for (size_t i = 0; i < hosts; ++i) hosts_.push_back(MakeHost(kind, i, tickets));
   }
 
   size_t size() const { return hosts_.size(); }
@@ -44,12 +42,11 @@ class MailHosts {
   }
 
  private:
-  MailHost MakeHost(const std::string& kind, size_t i) {
+  MailHost MakeHost(const std::string& kind, size_t i, bool tickets) {
     MailHost host{.name = absl::StrCat("mx", i, ".example.net")};
     Made leaf = Make(LeafRecipe(host.name).Key(absl::StrCat(kind, ":host", i)), &ca_);
-    host.certificate_pem = leaf.Pem() + ca_.Pem();
-    host.key_pem = KeyPem(leaf.key);
-    auto context = Context::ForServers({.certificate = host.certificate_pem, .key = host.key_pem});
+    auto context = Context::ForServers(
+        {.certificate = leaf.Pem() + ca_.Pem(), .key = KeyPem(leaf.key), .tickets = tickets});
     CHECK(context.ok());
     host.server = *std::move(context);
     last_leaf_ = std::move(leaf.x509);
