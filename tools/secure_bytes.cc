@@ -13,8 +13,8 @@ void SecureBytes::Begin() {
   peer_ended_ = end_sealed_ = false;
 }
 
-void SecureBytes::StartServer(const std::shared_ptr<const tls::Context>& context) {
-  Start(tls::Stream::Server(context));
+void SecureBytes::StartServer(const std::shared_ptr<const tls::Context>& context, bool ticket) {
+  Start(tls::Stream::Server(context, ticket));
 }
 
 void SecureBytes::StartClient(const std::shared_ptr<const tls::Context>& context) {

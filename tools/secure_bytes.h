@@ -32,7 +32,7 @@ class SecureBytes {
   void Begin();
 
   // Only in clear. Both may fail for want of memory or descriptors.
-  void StartServer(const std::shared_ptr<const tls::Context>& context);
+  void StartServer(const std::shared_ptr<const tls::Context>& context, bool ticket);
   void StartClient(const std::shared_ptr<const tls::Context>& context);
 
   // What came from the peer; not in clear. A handshake may be over with it, and plaintext behind

@@ -347,6 +347,37 @@ def peer_of_python(build):
     equal("certificates of two runs", len(shown), 2)
 
 
+def resumed_for_python(build):
+    print("Python's own client comes back with the session that it was given")
+    for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+        for options, wanted in ([], [False] * 3), (["--tickets", "1"], [False, True, True]):
+            with tempfile.TemporaryDirectory() as name:
+                with Sink(build, pathlib.Path(name), "--demo-certificate", *options) as sink:
+                    context = ssl._create_unverified_context()
+                    context.minimum_version = context.maximum_version = version
+                    session, seen = None, []
+                    for _ in wanted:
+                        reused, session = comes_with(sink.address, context, session)
+                        seen.append(reused)
+                    sink.end()
+            what = f"{version.name} {' '.join(options)}"
+            equal(f"resumed, {what}", seen, wanted)
+            equal(f"resumed by the sink's count, {what}", sink.totals["tls_resumed"], sum(wanted))
+
+
+def comes_with(address, context, session):
+    """Whether the session was resumed, and the one for the next time."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as clear:
+        clear.recv(1000)
+        clear.sendall(b"STARTTLS\r\n")
+        clear.recv(1000)
+        with context.wrap_socket(clear, session=session) as secure:
+            secure.sendall(b"NOOP\r\n")
+            secure.recv(1000)  # A ticket of TLS 1.3 comes before the reply.
+            return secure.session_reused, secure.session
+
+
 def shown_to(address, context, name):
     """The certificate that a sink shows to a client who looks for `name`, in PEM."""
     host, port = address.split(":")
@@ -436,6 +467,8 @@ def refused_options(build):
             ("sluice-sink", listen + ["--hostname", "a..b"]),
             ("sluice-sink", listen + ["--fault", "stage=rcpt"]),
             ("sluice-sink", listen + ["--size-max", "x"]),
+            ("sluice-sink", listen + ["--demo-certificate", "--tickets", "1.1"]),
+            ("sluice-sink", listen + ["--tickets", "0.5"]),  # Without a certificate.
             ("sluice-sink", listen + ["--bogus"]),
             ("sluice-load", []),
             ("sluice-load", ["--to", "127.0.0.1:0"]),
@@ -464,7 +497,7 @@ def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     for test in (refused_options, refused_certificates, plain, many_domains, refusals_retried,
                  refusals_final, broken_sessions, under_tls, broken_tls, no_tls, peer_of_python,
-                 ends):
+                 resumed_for_python, ends):
         test(build)
     print(f"{failures} checks failed" if failures else "all checks passed")
     sys.exit(1 if failures else 0)

@@ -6,6 +6,7 @@ many of them at once.
 Usage: tls_session_test.py BUILD_DIR
 """
 
+import collections
 import contextlib
 import smtplib
 import ssl
@@ -13,7 +14,8 @@ import threading
 
 import tls_host
 from certificates import Workshop
-from engine_run import Run, build_folder, expect, expect_equal, run_scenarios, wait_until
+from engine_run import (Run, build_folder, expect, expect_equal, expect_once_and_intact,
+                        run_scenarios, wait_until)
 from libssl import LibraryTls, library
 from mail_catcher import Catcher
 from name_server import A, MX, NameServer
@@ -181,6 +183,32 @@ def sessions_are_resumed(build):
             # A ticket serves once, and under TLS 1.2 this host gives none when it resumes.
             third = domain.endswith(".new.example")
             expect_equal(resumed(host), [False, True, third], f"resumed for {domain}")
+
+
+def sessions_are_resumed_where_tickets_are_given(build):
+    """With one connection at a time, a destination's first is new and each other is resumed."""
+    told = []
+    for tickets, resumes in ("1", True), ("0", False):
+        with Run(build) as run:
+            sink = run.sink("--demo-certificate", "--tickets", tickets)
+            controls = level("required", ONE_MESSAGE_A_CONNECTION + "max_host_concurrency = 1\n")
+            engine = run.engine(routes=f"ALL 127.0.0.1:{sink.ports[0]}\n",
+                                table=written({"DEFAULT": controls}))
+            load = run.load(engine.address, "--messages", "300", "--domain-count", "5")
+            load.end()
+            delivered = collections.Counter(
+                event["queue"] for event in engine.wait_events(300, "Delivery"))
+            engine.drain()
+            rows = {row["name"]: row for row in sink.end()["domains"]}
+            expect_once_and_intact(load, sink)
+        expect_equal(len(delivered), 5, "destinations")
+        for domain, count in delivered.items():
+            expect_equal(rows[domain]["tls_connections"], count, f"connections for {domain}")
+            expect_equal(rows[domain]["tls_resumed"], count - 1 if resumes else 0,
+                         f"of which resumed, --tickets {tickets}")
+        expect_equal(sink.totals["tls_resumed"], 295 if resumes else 0, "resumed in all")
+        told.append(f"{sink.totals['tls_resumed']} of 300 with --tickets {tickets}")
+    return ", ".join(told)
 
 
 def sessions_are_not_lent(build):
@@ -704,7 +732,8 @@ def drain_does_not_wait_for_handshakes(build):
 
 
 if __name__ == "__main__":
-    run_scenarios(build_folder(__doc__), sessions_are_resumed, sessions_are_not_lent,
+    run_scenarios(build_folder(__doc__), sessions_are_resumed,
+                  sessions_are_resumed_where_tickets_are_given, sessions_are_not_lent,
                   sessions_end_with_their_trust, hosts_that_cannot_resume_get_full_handshakes,
                   hosts_without_tls_are_not_tried_for_ever, new_level_ends_ready_connections,
                   new_level_refuses_what_the_old_one_took,

@@ -20,12 +20,15 @@ using Wish = Dialogue::Wish;
 
 constexpr WallTime kNow{std::chrono::seconds(1'800'000'000)};
 constexpr absl::string_view kReady = "220 2.0.0 Ready to start TLS\r\n";
+constexpr absl::string_view kEnvelope =
+    "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n";
+constexpr absl::string_view kText = "Subject: x\r\n\r\nhello\r\n.\r\n";
 
-std::shared_ptr<const tls::Context> ServerContext() {
+std::shared_ptr<const tls::Context> ServerContext(bool tickets) {
   const auto demo = tls::MakeDemoCertificate("sink.example", kNow);
   EXPECT_TRUE(demo.ok()) << demo.status();
-  const auto context =
-      tls::Context::ForServers({.certificate = demo->certificate_pem, .key = demo->key_pem});
+  const auto context = tls::Context::ForServers(
+      {.certificate = demo->certificate_pem, .key = demo->key_pem, .tickets = tickets});
   EXPECT_TRUE(context.ok()) << context.status();
   return *context;
 }
@@ -34,10 +37,15 @@ class SinkDialogueTls : public ::testing::Test {
  protected:
   void Connect(std::initializer_list<const char*> fault_texts) {
     for (const char* text : fault_texts) options_.faults.push_back(*Fault::Parse(text));
-    if (with_certificate_) options_.tls = ServerContext();
+    if (with_certificate_) options_.tls = ServerContext(options_.tickets > 0);
     faults_ = std::make_unique<Faults>(options_.faults, 1);
     sinking_ = std::make_unique<Sinking>(
         Sinking{.options = options_, .faults = *faults_, .tally = tally_, .received = received_});
+    BeginDialogue();
+  }
+
+  // Another connection to the same sink, if the one before is lost.
+  void BeginDialogue() {
     dialogue_.Begin(*sinking_, {.port_index = 0, .port = 25, .client = {}});
     Heard();
   }
@@ -49,9 +57,9 @@ class SinkDialogueTls : public ::testing::Test {
   }
   std::string Heard() { return std::exchange(dialogue_.output(), {}); }
 
-  // From the 220 on, in pieces of so many bytes.
-  void Secure(size_t piece_bytes = SIZE_MAX) {
-    client_ = tls::Stream::Client(*tls::Context::ForClients({}), "", nullptr);
+  // From the 220 on, in pieces of so many bytes, with the session that is to be resumed.
+  void Secure(size_t piece_bytes = SIZE_MAX, std::unique_ptr<tls::Session> session = nullptr) {
+    client_ = tls::Stream::Client(*tls::Context::ForClients({}), "", std::move(session));
     tls::Step step = client_->Handshake();
     for (int flights = 0; flights < 4; ++flights) {
       client_->Feed(Carried(piece_bytes));
@@ -80,6 +88,28 @@ class SinkDialogueTls : public ::testing::Test {
     return heard;
   }
 
+  // Connections one after the other, with a message each; each comes with the session that the one
+  // before was given, if any. How many were given one.
+  uint64_t Visit(int times) {
+    uint64_t given = 0;
+    std::unique_ptr<tls::Session> session;
+    for (int i = 0; i < times; ++i) {
+      if (i > 0) BeginDialogue();
+      Say("STARTTLS\r\n");
+      const bool offered = session != nullptr;
+      Secure(SIZE_MAX, std::move(session));
+      if (HasFatalFailure()) break;
+      EXPECT_EQ(client_->facts().resumed, offered);
+      SaySecure("EHLO c.example\r\n");
+      SaySecure(kEnvelope);
+      SaySecure(kText);
+      session = client_->TakeSession();
+      given += session != nullptr;
+      dialogue_.Lost();
+    }
+    return given;
+  }
+
   const Counts& total() const { return tally_.total(); }
 
   bool with_certificate_ = true;
@@ -92,10 +122,6 @@ class SinkDialogueTls : public ::testing::Test {
   std::unique_ptr<tls::Stream> client_;
   tls::Stream::Opened client_end_ = tls::Stream::Opened::kNeedsInput;
 };
-
-constexpr absl::string_view kEnvelope =
-    "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n";
-constexpr absl::string_view kText = "Subject: x\r\n\r\nhello\r\n.\r\n";
 
 TEST_F(SinkDialogueTls, IsOfferedWithACertificate) {
   Connect({});
@@ -132,6 +158,36 @@ TEST_F(SinkDialogueTls, TakesMailUnderIt) {
   EXPECT_EQ(tally_.domains().front().tls_connections, 3u);
   ASSERT_EQ(tally_.ciphers().size(), 1u);
   EXPECT_EQ(tally_.ciphers().begin()->second, 3u);
+}
+
+TEST_F(SinkDialogueTls, ResumesNoneWithoutTickets) {
+  Connect({});
+  EXPECT_EQ(Visit(5), 0u);
+  EXPECT_EQ(total().tls_connections, 5u);
+  EXPECT_EQ(total().tls_resumed, 0u);
+}
+
+TEST_F(SinkDialogueTls, ResumesAllButTheFirstWithATicketEach) {
+  options_.tickets = 1;
+  Connect({});
+  EXPECT_EQ(Visit(5), 5u);
+  EXPECT_EQ(total().tls_connections, 5u);
+  EXPECT_EQ(total().tls_resumed, 4u);
+  EXPECT_EQ(tally_.ports().front().tls_resumed, 4u);
+  EXPECT_EQ(tally_.domains().front().tls_resumed, 4u);
+  EXPECT_EQ(total().messages_under_tls, 5u);
+}
+
+// A handshake that gives none still takes the ticket of the one before: so many are resumed as were
+// given, but for the last.
+TEST_F(SinkDialogueTls, ResumesTheShareThatTicketsAreGivenFor) {
+  constexpr int kVisits = 400;
+  options_.tickets = 0.5;
+  Connect({});
+  const uint64_t given = Visit(kVisits);
+  const uint64_t resumed = total().tls_resumed;
+  EXPECT_TRUE(resumed == given || resumed + 1 == given) << resumed << " of " << given;
+  EXPECT_NEAR(static_cast<double>(given), 200, 60);  // Six standard deviations of 10.
 }
 
 TEST_F(SinkDialogueTls, TellsClearMailFromTheOtherOnOneConnection) {

@@ -50,7 +50,7 @@ void Dialogue::TakeSecure(absl::string_view ciphertext, Instant now) {
   const bool securing = secure_.state() == SecureBytes::State::kSecuring;
   secure_.Take(ciphertext);
   if (securing && secure_.state() == SecureBytes::State::kSecure) {
-    sinking_->tally.Secured(counted_, secure_.facts().cipher);
+    sinking_->tally.Secured(counted_, secure_.facts().cipher, secure_.facts().resumed);
     session_.OnTlsEstablished();
   }
   switch (secure_.state()) {
@@ -119,7 +119,12 @@ void Dialogue::Run(absl::string_view input, Instant now) {
   GatherOutput();
   // The 220 is the last that leaves in clear.
   const bool secures = std::exchange(secures_next_, false);
-  if (secures && wish_ == Wish::kGoOn) secure_.StartServer(sinking_->options.tls);
+  if (secures && wish_ == Wish::kGoOn) StartTls();
+}
+
+void Dialogue::StartTls() {
+  const bool ticket = sinking_->tickets.Chance(sinking_->options.tickets);
+  secure_.StartServer(sinking_->options.tls, ticket);
 }
 
 // False: nothing more for now.

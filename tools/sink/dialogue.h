@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "engine/base/random.h"
 #include "engine/base/time.h"
 #include "engine/smtp/server_session.h"
 #include "tools/line_file.h"
@@ -30,6 +31,8 @@ struct Sinking {
   LineFile& received;
   std::optional<Instant> first_data_at;  // Of the first DATA.
   uint64_t refused_by_session = 0;  // Messages whose data the session itself did not take.
+  // Of which handshakes give a ticket; drawn apart from the faults', lest one go with the other.
+  Random tickets = Random(~options.seed);
 };
 
 class Dialogue {
@@ -77,6 +80,7 @@ class Dialogue {
   void Stop(Wish wish);
   void Leave();
   void GatherOutput();
+  void StartTls();
   void Say(absl::string_view text);
   bool ended() const { return wish_ == Wish::kEnd || wish_ == Wish::kDrop; }
   absl::string_view MessageDomain() const;

@@ -56,6 +56,8 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
   app.add_option("--key", words.key, "PEM file of its key");
   app.add_flag("--demo-certificate", words.demo_certificate,
                "Offer STARTTLS with a self-signed certificate of the hostname");
+  app.add_option("--tickets", options.tickets,
+                 "Share of the TLS handshakes, 0 to 1, that give a ticket for resuming; 0: none");
   app.add_option("--size-max", options.size_max_bytes, "Largest message in bytes; 0: no limit")
       ->check(WholeNumber());
   app.add_option("--recipients-max", options.recipients_max,
@@ -66,7 +68,8 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
          "What goes wrong: 'stage=rcpt,reply=450 4.7.1 later,probability=0.1'; may be repeated "
          "(all fields: tools/README.md)")
       ->allow_extra_args(false);
-  app.add_option("--seed", options.seed, "Of the faults' probabilities")->check(WholeNumber());
+  app.add_option("--seed", options.seed, "Of the faults' probabilities and the tickets' share")
+      ->check(WholeNumber());
   app.add_option("--remember", options.remembered_max,
                  "Pairs of id and recipient that duplicates are found among")
       ->check(WholeNumber());
@@ -120,12 +123,16 @@ absl::Status TakeCertificate(const Words& words, SinkOptions& options) {
   if (words.certificate.empty() != words.key.empty()) {
     return Wrong("--certificate", "goes with --key");
   }
-  if (words.certificate.empty() && !words.demo_certificate) return absl::OkStatus();
+  if (!(options.tickets >= 0 && options.tickets <= 1)) return Wrong("--tickets", "0 to 1");
+  if (words.certificate.empty() && !words.demo_certificate) {
+    if (options.tickets > 0) return Wrong("--tickets", "needs a certificate");
+    return absl::OkStatus();
+  }
   if (!words.certificate.empty() && words.demo_certificate) {
     return Wrong("--demo-certificate", "contradicts --certificate");
   }
   const WallTime now = io::ReadClock().wall;
-  tls::Context::Options pair;
+  tls::Context::Options pair{.tickets = options.tickets > 0};
   if (words.demo_certificate) {
     auto demo = tls::MakeDemoCertificate(options.hostname, now);
     if (!demo.ok()) return Wrong("--demo-certificate", demo.status().message());

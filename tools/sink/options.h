@@ -29,8 +29,9 @@ struct SinkOptions {
   uint64_t size_max_bytes = 0;  // 0: no limit.
   uint32_t recipients_max = 1000;
   std::shared_ptr<const tls::Context> tls;  // Null: STARTTLS is not offered.
+  double tickets = 0;                       // The share of handshakes that give one.
   std::vector<Fault> faults;
-  uint64_t seed = 1;
+  uint64_t seed = 1;  // Of all that is left to chance.
   uint64_t remembered_max = 16'000'000;
 };
 

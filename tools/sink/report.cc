@@ -23,6 +23,7 @@ Json RowOf(const Counts& row) {
           {"connections_now", row.connections_now},
           {"connections_peak", row.connections_peak},
           {"tls_connections", row.tls_connections},
+          {"tls_resumed", row.tls_resumed},
           {"handshakes_failed", row.handshakes_failed},
           {"messages", row.messages},
           {"messages_under_tls", row.messages_under_tls},

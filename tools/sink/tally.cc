@@ -9,11 +9,15 @@ namespace {
 
 constexpr absl::string_view kOthers = "(others)";
 
-void Enter(Counts& row, bool tls) {
+void Enter(Counts& row) {
   ++row.connections;
-  row.tls_connections += tls;
   ++row.connections_now;
   row.connections_peak = std::max(row.connections_peak, row.connections_now);
+}
+
+void CountHandshake(Counts& row, bool resumed) {
+  ++row.tls_connections;
+  row.tls_resumed += resumed;
 }
 
 void Leave(Counts& row) {
@@ -63,9 +67,9 @@ void Tally::Connected(Connection& connection, uint32_t port_index) {
   connection.mails_ = 0;
   connection.domains_.clear();
   connection.over_bound_ = false;
-  connection.tls_ = false;
-  Enter(total_, false);
-  Enter(ports_[port_index], false);
+  connection.tls_ = connection.resumed_ = false;
+  Enter(total_);
+  Enter(ports_[port_index]);
 }
 
 void Tally::Gone(Connection& connection) {
@@ -75,11 +79,12 @@ void Tally::Gone(Connection& connection) {
   connections_over_bound_ += connection.over_bound_;
 }
 
-void Tally::Secured(Connection& connection, absl::string_view cipher) {
+void Tally::Secured(Connection& connection, absl::string_view cipher, bool resumed) {
   CHECK(connection.counted_);
   CHECK(!connection.tls_);
   connection.tls_ = true;
-  ForEachRow(connection, [](Counts& row) { ++row.tls_connections; });
+  connection.resumed_ = resumed;
+  ForEachRow(connection, [&](Counts& row) { CountHandshake(row, resumed); });
   ++ciphers_[std::string(cipher)];
 }
 
@@ -119,7 +124,8 @@ void Tally::CountDomain(Connection& connection, uint32_t row) {
     connection.over_bound_ = domains.size() == kDomainsPerConnectionMax;
     if (connection.over_bound_) return;
     found = domains.insert(domains.end(), {.row = row, .messages = 0, .last_mail = 0});
-    Enter(domains_[row], connection.tls_);
+    Enter(domains_[row]);
+    if (connection.tls_) CountHandshake(domains_[row], connection.resumed_);
   }
   if (found->last_mail == connection.mails_) return;
   found->last_mail = connection.mails_;

@@ -35,6 +35,7 @@ struct Counts {
   uint32_t connections_peak = 0;
   uint64_t connections = 0;
   uint64_t tls_connections = 0;  // Of these.
+  uint64_t tls_resumed = 0;      // Of these.
   uint64_t handshakes_failed = 0;
   uint64_t messages = 0;                    // Taken.
   uint64_t messages_under_tls = 0;          // Of these.
@@ -81,6 +82,7 @@ class Tally {
     std::vector<Domain> domains_;
     bool over_bound_ = false;
     bool tls_ = false;
+    bool resumed_ = false;
   };
 
   // Domains that one connection is counted for; beyond, its recipients are, but the connection is
@@ -100,7 +102,7 @@ class Tally {
 
   void Connected(Connection& connection, uint32_t port_index);
   void Gone(Connection& connection);
-  void Secured(Connection& connection, absl::string_view cipher);
+  void Secured(Connection& connection, absl::string_view cipher, bool resumed);
   void HandshakeFailed(const Connection& connection);  // Before Gone.
   void MailSeen(Connection& connection);
   void RecipientSeen(Connection& connection, absl::string_view domain, Instant now);
