@@ -39,4 +39,5 @@ FIGURES = {
     "p99_ms": Figure("from 250 to delivered, p99", "ms", 2, TIME),
     "p999_ms": Figure("from 250 to delivered, p99.9", "ms", 2, TIME),
     "connections": Figure("connections to the sink", "", 0, SPEED),
+    "share_resumed": Figure("of their handshakes, resumed", "%", 1, SPEED, scale=0.01),
 }

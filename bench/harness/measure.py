@@ -14,6 +14,7 @@ from .scenario import SLOW_DOMAIN
 # Why a figure is not there.
 NO_ENGINE = "there is no engine in it"
 TOO_SHORT = "it ended before its memory was looked at"
+NO_TLS = "nothing is delivered under TLS"
 NOT_TOLD = "neither the kernel nor the delivery log tells it"
 
 
@@ -74,7 +75,8 @@ def _bare(place, scenario):
 
 def _unknown(figures, why_others):
     """The reason of each figure that is None."""
-    reasons = {"source_peak_bytes": TOO_SHORT, "sink_peak_bytes": TOO_SHORT}
+    reasons = {"source_peak_bytes": TOO_SHORT, "sink_peak_bytes": TOO_SHORT,
+               "share_resumed": NO_TLS}
     return {name: reasons.get(name, why_others) for name, value in figures.items()
             if value is None}
 
@@ -82,9 +84,12 @@ def _unknown(figures, why_others):
 def _figures_of_ends(scenario, load, sink):
     report = sink.report
     _judge(scenario, report)
+    totals = report["totals"]
+    handshakes = totals["tls_connections"]
     return {
         "messages_per_s": report["messages_per_s"],
-        "connections": report["totals"]["connections"],
+        "connections": totals["connections"],
+        "share_resumed": totals["tls_resumed"] / handshakes if handshakes else None,
         **_figures_of("source", load.usage, scenario),
         **_figures_of("sink", sink.usage.since(sink.before), scenario),
     }

@@ -195,7 +195,8 @@ def start_sink(run, expect=None):
     if not scenario.pipelining:
         command.append("--no-pipelining")
     if scenario.tls.under_way:
-        command += ["--certificate", "bench.pem", "--key", "bench.key"]
+        command += ["--certificate", "bench.pem", "--key", "bench.key",
+                    "--tickets", str(scenario.tls.tickets)]
     for fault in scenario.sink.all_faults:
         command += ["--fault", fault]
     sink = Reporter(run, "sink", command, scenario.cores.sink)

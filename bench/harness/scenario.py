@@ -15,9 +15,10 @@ from typing import Any, Callable
 
 FOLDER = os.path.join(os.path.dirname(__file__), "..", "scenarios")
 
-TLS = ("off", "reuse", "per_message")
-RESUMED = ("cannot be measured: sluice-sink gives no tickets, and the server that does,"
-           " bench/ticket_server.h, speaks no SMTP; use \"reuse\" or \"per_message\"")
+# Of delivery: none; a connection's messages share a handshake; each message has its own; its own,
+# which resumes the session of the one before.
+TLS = ("off", "reuse", "per_message", "resumed")
+ONE_MESSAGE_EACH = ("per_message", "resumed")
 
 
 class WrongScenario(Exception):
@@ -38,6 +39,11 @@ def whole(default, least, most=10**9):
 
 def flag(default):
     return Key(default, "must be true or false", lambda value: type(value) is bool)
+
+
+def share(default):
+    return Key(default, "must be a share, from 0 to 1",
+               lambda value: type(value) in (int, float) and 0 <= value <= 1)
 
 
 def text(default, pattern, right):
@@ -71,8 +77,9 @@ KEYS = {
     "limits.concurrency": whole(20, 1, 1000),
     "limits.messages_per_connection": whole(1000, 1, 1000),
     "limits.recipients_per_minute": whole(0, 0),  # 0: no limit.
-    # Of delivery: none; a connection's messages share a handshake; each message has its own.
     "tls.delivery": one_of("off", *TLS),
+    # Where it is "resumed": the share of handshakes that the sink gives a ticket for.
+    "tls.share_resumed": share(1.0),
     "tls.injection": flag(False),
     "sink.faults": Key([], "must be a list of texts as sluice-sink's --fault takes them",
                        lambda value: type(value) is list and all(
@@ -126,7 +133,7 @@ def parse(table, name, file):
     for key, value in said.items():
         _check(key, value, file)
     settings = {key: said.get(key, KEYS[key].default) for key in KEYS}
-    if settings["tls.delivery"] == "per_message":
+    if settings["tls.delivery"] in ONE_MESSAGE_EACH:
         settings["limits.messages_per_connection"] = said.get("limits.messages_per_connection", 1)
     for key, wrong in _contradictions(settings, said):
         raise WrongScenario(f"{file}: {key}: {wrong}")
@@ -148,8 +155,6 @@ def _check(key, value, file):
         section = key.split(".")[0] + "." if "." in key else ""
         near = [known for known in KEYS if known.startswith(section)]
         raise WrongScenario(f"{file}: {key}: no such key; there are: {', '.join(near)}")
-    if key == "tls.delivery" and value == "resumed":
-        raise WrongScenario(f"{file}: {key}: \"resumed\" {RESUMED}")
     if not KEYS[key].is_right(value):
         raise WrongScenario(f"{file}: {key}: {KEYS[key].right}, not {value!r}")
 
@@ -158,9 +163,11 @@ def _contradictions(settings, said):
     """What is right by itself and wrong together: the key, and what to do."""
     if "mail.size" in said and settings["mail.sizes"]:
         yield "mail.size", "leave it out where mail.sizes says a mix"
-    if (settings["tls.delivery"] == "per_message"
-            and settings["limits.messages_per_connection"] != 1):
-        yield "limits.messages_per_connection", 'must be 1 where tls.delivery is "per_message"'
+    delivery = settings["tls.delivery"]
+    if delivery in ONE_MESSAGE_EACH and settings["limits.messages_per_connection"] != 1:
+        yield "limits.messages_per_connection", f'must be 1 where tls.delivery is "{delivery}"'
+    if "tls.share_resumed" in said and delivery != "resumed":
+        yield "tls.share_resumed", 'says nothing unless tls.delivery is "resumed"'
     if settings["mail.recipients"] > 1 and any("stage=rcpt" in fault and "reply=" in fault
                                                for fault in settings["sink.faults"]):
         yield "sink.faults", ("a refused RCPT splits a message of several recipients, and its parts"
@@ -172,6 +179,8 @@ def _contradictions(settings, said):
                 yield key, "says nothing where engine.present is false"
         if settings["sink.slow_s"]:
             yield "sink.slow_s", "needs an engine, in which the mail waits"
+        if delivery == "resumed":
+            yield "tls.delivery", '"resumed" needs an engine: sluice-load keeps no session'
 
 
 class Scenario:
@@ -188,6 +197,7 @@ class Scenario:
                 setattr(self, section, SimpleNamespace())
             setattr(getattr(self, section), below, value)
         self.tls.under_way = self.tls.delivery != "off"
+        self.tls.tickets = self.tls.share_resumed if self.tls.delivery == "resumed" else 0
         self.sink.all_faults = list(self.sink.faults)
         if self.sink.latency_ms:
             self.sink.all_faults.append(f"stage=dot,action=delay,delay_ms={self.sink.latency_ms}")

@@ -76,7 +76,8 @@ def wrong_values_are_refused_with_what_is_right():
         ("[mail]\nsizes = '10k'", "mail.sizes: must be a mix"),
         ("[domains]\ndistribution = 'zipff'", "domains.distribution: must be \"uniform\", \"zi"),
         ("[tls]\ndelivery = 'on'", "tls.delivery: must be one of \"off\", \"reuse\", \"per_mess"),
-        ("[tls]\ndelivery = 'resumed'", "tls.delivery: \"resumed\" cannot be measured: sluice-si"),
+        ("[tls]\nshare_resumed = 1.5", "tls.share_resumed: must be a share, from 0 to 1, not 1.5"),
+        ("[tls]\nshare_resumed = true", "tls.share_resumed: must be a share, from 0 to 1, not Tr"),
         ("[cores]\nsink = [1, 1]", "cores.sink: must be a list of cores, such as [0]"),
         ("[sink]\nfaults = ['slow']", "sink.faults: must be a list of texts as sluice-sink's"),
         ("[source]\nrate = -1", "source.rate: must be messages a second"),
@@ -90,6 +91,12 @@ def contradictions_are_refused():
         ("[mail]\nsize = 500\nsizes = '2k:1'", "mail.size: leave it out"),
         ("[tls]\ndelivery = 'per_message'\n[limits]\nmessages_per_connection = 2",
          "limits.messages_per_connection: must be 1"),
+        ("[tls]\ndelivery = 'resumed'\n[limits]\nmessages_per_connection = 2",
+         "limits.messages_per_connection: must be 1 where tls.delivery is \"resumed\""),
+        ("[tls]\ndelivery = 'per_message'\nshare_resumed = 0.5",
+         "tls.share_resumed: says nothing unless tls.delivery is \"resumed\""),
+        ("[tls]\ndelivery = 'resumed'\n[engine]\npresent = false",
+         "tls.delivery: \"resumed\" needs an engine"),
         ("[mail]\nrecipients = 2\n[sink]\nfaults = ['stage=rcpt,reply=450 no']",
          "sink.faults: a refused RCPT splits"),
         ("[engine]\npresent = false\nshards = 2", "engine.shards: says nothing"),
@@ -106,6 +113,13 @@ def what_a_scenario_says_becomes_the_sinks_faults():
            "stage=dot,action=delay,delay_ms=5"])
     equal(taken("[tls]\ndelivery = 'per_message'").limits.messages_per_connection, 1)
     equal(found.with_messages(50).sink.slow_waiting, 50)
+
+
+def only_sessions_that_are_to_be_resumed_have_tickets():
+    for said, tickets in (("", 0), ("delivery = 'per_message'", 0), ("delivery = 'resumed'", 1),
+                          ("delivery = 'resumed'\nshare_resumed = 0.25", 0.25)):
+        equal(taken("[tls]\n" + said).tls.tickets, tickets)
+    equal(taken("[tls]\ndelivery = 'resumed'").limits.messages_per_connection, 1)
 
 
 # --- Numbers.
@@ -245,12 +259,13 @@ def the_ratio_is_to_both_ends_of_the_bare_dialogue():
 
 
 def a_report_shows_every_figure_and_why_one_is_missing():
-    found = made_up_result("plain", messages_per_s=[1234.0], engine_peak_bytes=[3 << 20])
+    found = made_up_result("plain", messages_per_s=[1234.0], engine_peak_bytes=[3 << 20],
+                           share_resumed=[0.985])
     found["scenarios"]["plain"]["unknown"] = {"syscalls": "perf is <not> installed"}
     text, page = report.markdown(found), report.page(found)
     for figure in FIGURES.values():
         assert f"| {figure.title}" in text, figure.title
-    assert "| plain | 1,234 | - |" in text, text
+    assert "| plain | 1,234 | - | - | - | - | 98.5 |" in text, text
     assert "| plain | 3.0 | - | - |" in text, text
     assert "perf is <not> installed: syscalls" in text, text
     assert "perf is &lt;not&gt; installed" in page and "http" not in _text_only(page), page
