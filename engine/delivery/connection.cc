@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
@@ -48,6 +49,7 @@ io::OpId Connections::Op(const Connection& connection, uint8_t tag) {
 void Connections::Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel) {
   if (parcel != nullptr && options_.active != nullptr) {
     options_.active->End(HandleOf(connection).slot);
+    BeginActive(connection);
   }
   events_.push_back({.kind = kind,
                      .connection = &connection,
@@ -73,6 +75,7 @@ Connection* Connections::Open(Handle lane, Plan plan, Now now) {
   Connection* connection = slab_.Take();
   if (connection == nullptr) return nullptr;
   CHECK(!connection->attempt.active());
+  CHECK(!connection->next.active());
   CHECK(!connection->hook.linked());
   CHECK(plan.local != nullptr);
   connection->state = ConnectionState::kConnecting;
@@ -83,12 +86,12 @@ Connection* Connections::Open(Handle lane, Plan plan, Now now) {
   connection->counts_handshake = false;
   connection->leaving = false;
   connection->unneeded = false;
-  connection->granted = 0;
+  connection->granted = connection->granted_ahead = 0;
   connection->awaited = nullptr;
   connection->tried = false;
   connection->final = plan.whole_route;
   connection->our_fault = false;
-  connection->holds_outcome = false;
+  connection->held_count = 0;
   connection->holds_ready = false;
   connection->steps = std::move(plan.steps);
   connection->step = 0;
@@ -189,14 +192,7 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   CHECK(connection.state == ConnectionState::kReady);
   CHECK(parcel.body_state == BodyState::kLent);
   connection.state = ConnectionState::kTalking;
-  parcel.peer_name = connection.current_step().host;
-  parcel.peer_address = connection.current_step().address;
-  parcel.source = connection.source;
-  parcel.stages.connect = connection.connect_time;
-  connection.connect_time = Duration{};
-  parcel.stages.tls = connection.tls_time;
-  connection.tls_time = Duration{};
-  parcel.tls = connection.tls_outcome;
+  Introduce(connection, parcel);
   connection.body_unreadable = false;
   CHECK(connection.stream == nullptr);
   if (!parcel.body_places.empty()) {
@@ -206,11 +202,55 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
                              parcel.message->body_checksum);
   }
   connection.attempt.Begin(parcel, recipients_max, now.instant);
-  if (options_.active != nullptr) {
-    options_.active->Begin(HandleOf(connection).slot, parcel.message->id);
-  }
+  BeginActive(connection);
   connection.session.Offer(connection.attempt.transaction(), now);
   Drive(connection, now);
+}
+
+// What the parcel tells of the connection that carries it.
+void Connections::Introduce(Connection& connection, Parcel& parcel) {
+  parcel.peer_name = connection.current_step().host;
+  parcel.peer_address = connection.current_step().address;
+  parcel.source = connection.source;
+  parcel.stages.connect = std::exchange(connection.connect_time, Duration{});
+  parcel.stages.tls = std::exchange(connection.tls_time, Duration{});
+  parcel.tls = connection.tls_outcome;
+}
+
+void Connections::BeginActive(const Connection& connection) {
+  if (options_.active == nullptr || !connection.attempt.active()) return;
+  options_.active->Begin(slab_.HandleOf(connection).slot, connection.attempt.parcel()->message->id);
+}
+
+bool Connections::AwaitsEnd(const Connection& connection) const {
+  return connection.state == ConnectionState::kTalking && connection.sending_body &&
+         connection.body_end == BodyEnd::kAsked;
+}
+
+bool Connections::EndBody(Connection& connection, Parcel* next, uint32_t recipients_max, Now now) {
+  CHECK(AwaitsEnd(connection));
+  connection.body_end = BodyEnd::kSent;
+  connection.session.OnBodyEnding(now);
+  const bool ahead = next != nullptr && OfferAhead(connection, *next, recipients_max, now);
+  SendBodyPiece(connection, now);
+  ArmDeadline(connection, now);
+  return ahead;
+}
+
+bool Connections::OfferAhead(Connection& connection, Parcel& parcel, uint32_t recipients_max,
+                             Now now) {
+  CHECK(parcel.body_state == BodyState::kLent);
+  CHECK(parcel.body_places.empty());
+  connection.next.Begin(parcel, recipients_max, now.instant);
+  const smtp::Transaction transaction = connection.next.transaction();
+  if (!connection.session.MayOfferAhead(transaction)) {
+    connection.next.Undo();
+    return false;
+  }
+  Introduce(connection, parcel);
+  connection.session.OfferAhead(transaction, now);
+  CHECK(connection.session.Next() == smtp::ClientAction::kSend);  // With the body's last piece.
+  return true;
 }
 
 void Connections::Quit(Connection& connection, Now now) {
@@ -283,11 +323,14 @@ void Connections::OnSent(Connection& connection, int32_t result, Now now) {
     return;
   }
   if (connection.body_piece > 0) {
-    connection.body_sent += connection.body_piece;
-    if (connection.stream != nullptr) connection.stream->Sent(connection.body_piece);
-    connection.body_piece = 0;
-    TellHeld(connection);
-    connection.session.OnBodyProgress(now);
+    const uint64_t bytes = std::exchange(connection.body_piece, 0);
+    if (connection.stream != nullptr) connection.stream->Sent(bytes);
+    if (connection.held_count > 0) {  // Of a message that is done.
+      TellHeld(connection);
+    } else {
+      connection.body_sent += bytes;
+      connection.session.OnBodyProgress(now);
+    }
   }
   Drive(connection, now);
 }
@@ -310,7 +353,7 @@ void Connections::OnTimer(Timer& timer, Now now) {
       connection.session.OnDeadline(now);
       return Drive(connection, now);
     case ConnectionState::kReady:  // The server does not let the rest of the body in.
-      CHECK(connection.holds_outcome);
+      CHECK(connection.held_count > 0);
       return BeginClose(connection, now);
     case ConnectionState::kClosing:  // It does not take our last bytes.
       if (connection.send_in_flight) io_.Cancel(Op(connection, static_cast<uint8_t>(Tag::kSend)));
@@ -333,13 +376,14 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kSendBody:
         connection.attempt.OnEnvelopeDone(now.instant);
         connection.sending_body = true;
+        connection.body_end = BodyEnd::kAhead;
         connection.body_sent = 0;
         break;
       case ClientAction::kReady:
         connection.state = ConnectionState::kReady;
         connection.was_ready = true;
         timers_.Disarm(connection.timer);
-        connection.holds_ready = connection.holds_outcome;
+        connection.holds_ready = connection.held_count > 0;
         if (!connection.holds_ready) Push(ConnectionEventKind::kReady, connection);
         break;
       case ClientAction::kRecipientDone:
@@ -373,6 +417,10 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
     connection.attempt.FinishDeferred(kUnreadable, now.instant);
     return TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
   }
+  if (session.result() == smtp::MessageResult::kUntried) {
+    connection.attempt.Undo();
+    return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel);
+  }
   // A session that worked before and is lost under a message says nothing of the message: it goes
   // to a fresh one at once (X2, K4). A host that drops a fresh session is one that failed; so is
   // its next.
@@ -398,14 +446,17 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
   TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
 }
 
+// What was offered ahead is what is on, from here.
 void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel) {
-  if (!BodyInUse(connection)) {
-    LetBodyGo(connection);
-    return Push(kind, connection, &parcel);
+  CHECK(!connection.attempt.active());
+  if (connection.next.active()) std::swap(connection.attempt, connection.next);
+  if (connection.held_count > 0 || BodyInUse(connection)) {
+    CHECK(connection.held_count < connection.held.size());
+    connection.held[connection.held_count++] = {.kind = kind, .parcel = &parcel};
+    return;
   }
-  connection.holds_outcome = true;
-  connection.held_kind = kind;
-  connection.held_parcel = &parcel;
+  LetBodyGo(connection);
+  Push(kind, connection, &parcel);
 }
 
 bool Connections::BodyInUse(const Connection& connection) {
@@ -427,10 +478,12 @@ void Connections::LetBodyGo(Connection& connection) {
 
 // Once the kernel has let the body go.
 void Connections::TellHeld(Connection& connection) {
-  if (!connection.holds_outcome || BodyInUse(connection)) return;
-  connection.holds_outcome = false;
+  if (connection.held_count == 0 || BodyInUse(connection)) return;
   LetBodyGo(connection);
-  Push(connection.held_kind, connection, connection.held_parcel);
+  const uint32_t count = std::exchange(connection.held_count, 0);
+  for (uint32_t i = 0; i < count; ++i) {
+    Push(connection.held[i].kind, connection, connection.held[i].parcel);
+  }
   if (connection.holds_ready && connection.state == ConnectionState::kReady) {
     Push(ConnectionEventKind::kReady, connection);
   }
@@ -492,6 +545,7 @@ void Connections::JoinClose(Connection& connection, Now now) {
   connection.body_piece = 0;
   TellHeld(connection);
   CHECK(!connection.attempt.active());
+  CHECK(!connection.next.active());
   CHECK(connection.stream == nullptr);
   Push(connection.retry_step ? ConnectionEventKind::kBetween : ConnectionEventKind::kEnded,
        connection);

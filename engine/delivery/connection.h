@@ -12,6 +12,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -42,6 +43,7 @@ enum class ConnectionState : uint8_t {
 
 enum class ConnectionEventKind : uint8_t {
   kReady,      // Offer a transaction, or Quit. After Open, and after each transaction but the last.
+  kBodyEnds,   // The last piece of a body is about to leave: EndBody, perhaps with the next parcel.
   kAttempted,  // `parcel` is back, its outcome written in.
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
   kStepFailed,  // An address did not answer, or its host refused the session or ended it before or
@@ -57,6 +59,18 @@ enum class StepTry : uint8_t {
   kFirst,           // As the intent has it.
   kInClear,         // Anew: STARTTLS was lost, and the level does without.
   kWithoutSession,  // Anew: a handshake that was to resume a session failed.
+};
+
+// The end of a body, with which the commands for the next message may leave.
+enum class BodyEnd : uint8_t {
+  kAhead,  // Its last piece is not reached.
+  kAsked,  // kBodyEnds was told: the last piece waits for EndBody.
+  kSent,   // Or may be.
+};
+
+struct HeldOutcome {
+  ConnectionEventKind kind{};
+  Parcel* parcel = nullptr;
 };
 
 struct Connection {
@@ -82,6 +96,7 @@ struct Connection {
 
   smtp::ClientSession session;
   Attempt attempt;
+  Attempt next;  // Offered ahead of the reply to the final dot; then it becomes the attempt.
 
   // TLS.
   std::shared_ptr<const TlsIntent> tls;   // Null: none is tried.
@@ -99,6 +114,7 @@ struct Connection {
   Duration tls_time{};  // Of the handshake, until the first attempt tells it.
   int session_looks = 0;
   bool sending_body = false;
+  BodyEnd body_end = BodyEnd::kAhead;
   uint64_t body_sent = 0;
   uint64_t body_piece = 0;       // Bytes of the body in the send in flight.
   BodyStream* stream = nullptr;  // By which the body comes; null: it is in memory, or none is on.
@@ -106,11 +122,11 @@ struct Connection {
   std::string send_buffer;
 
   // A server may answer before the kernel has let go of the body, in memory or in the log: the
-  // outcome is told only then, since the body goes back to the home with it.
-  bool holds_outcome = false;
+  // outcome is told only then, since the body goes back to the home with it. What became meanwhile
+  // of the message that was offered ahead is told after it.
+  std::array<HeldOutcome, 2> held;
+  uint32_t held_count = 0;
   bool holds_ready = false;
-  ConnectionEventKind held_kind{};
-  Parcel* held_parcel = nullptr;
 
   Timer timer;
   Instant step_started{};
@@ -127,7 +143,8 @@ struct Connection {
   bool leaving = false;           // Told to quit.
   bool unneeded = false;          // Nothing was waiting for it: its end says nothing of the hosts.
   uint64_t route_version = 0;     // Of the destination's route that its host was last found in.
-  uint32_t granted = 0;           // Recipients taken out of the budget for it.
+  uint32_t granted = 0;           // Recipients taken out of the budget for it,
+  uint32_t granted_ahead = 0;     // and for what was offered ahead.
   const Parcel* awaited = nullptr;  // Whose body it was granted for and waits for.
   bool tried = false;               // The server may have seen them.
 
@@ -177,6 +194,11 @@ class Connections {
   }
   // Starts a transaction on a ready connection with such a parcel.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
+  // After kBodyEnds, unless the session has ended meanwhile.
+  bool AwaitsEnd(const Connection& connection) const;
+  // Sends the last piece of the body. With it leave the commands for `next`, if there is one and
+  // the server can take it: true. Its body is lent, and in memory.
+  bool EndBody(Connection& connection, Parcel* next, uint32_t recipients_max, Now now);
   // Ends a ready connection politely.
   void Quit(Connection& connection, Now now);
   // Ends any connection now; what its attempt did stays undecided unless the session can say it.
@@ -222,9 +244,14 @@ class Connections {
   void OnStreamRead(Connection& connection, int32_t result, Now now);
   void Drive(Connection& connection, Now now);
   void OnMessageDone(Connection& connection, Now now);
+  static void Introduce(Connection& connection, Parcel& parcel);
+  void BeginActive(const Connection& connection);
+  bool OfferAhead(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
   // Sending (connection_send.cc).
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
+  bool MayEndBody(Connection& connection, Now now);
+  void SendParts(Connection& connection, std::span<const io::Bytes> body);
   void ReadAhead(Connection& connection);
   void GiveUpBody(Connection& connection, Now now);
   void Send(Connection& connection, std::span<const io::Bytes> parts);

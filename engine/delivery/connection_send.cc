@@ -15,10 +15,14 @@ namespace {
 // this over that time is the slowest server borne, beside the session's own rate.
 constexpr uint64_t kBodyPieceBytesMax = 64 << 10;
 constexpr size_t kBodyPieceParts = kBodyPieceBytesMax / limits::kBodyBlockBytes + 1;
-static_assert(kBodyPieceParts <= io::kSendPartsMax);
+static_assert(kBodyPieceParts < io::kSendPartsMax);
 
 // How long the other end may take to let our last bytes in.
 constexpr Duration kEndTakenTimeout = std::chrono::seconds(1);
+
+io::Bytes AsBytes(const std::string& text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
 
 }  // namespace
 
@@ -44,8 +48,7 @@ void Connections::BreakSend(Connection& connection) {
 }
 
 void Connections::SendBuffer(Connection& connection) {
-  const io::Bytes part(reinterpret_cast<const std::byte*>(connection.send_buffer.data()),
-                       connection.send_buffer.size());
+  const io::Bytes part = AsBytes(connection.send_buffer);
   Send(connection, std::span(&part, 1));
 }
 
@@ -70,16 +73,45 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
                            ? message.body.Gather(connection.body_sent, most, parts)
                            : connection.stream->Gather(most, parts);
   if (count == 0) return;  // The log's turn: the read brings us back.
-  for (size_t i = 0; i < count; ++i) connection.body_piece += parts[i].size();
-  if (connection.body_piece == left) connection.session.OnBodyEnding(now);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) bytes += parts[i].size();
+  if (bytes == left && !MayEndBody(connection, now)) return;
+  connection.body_piece = bytes;
+  SendParts(connection, std::span(parts).first(count));
+}
+
+// The dispatcher is asked first where the server takes commands with the end of the body.
+bool Connections::MayEndBody(Connection& connection, Now now) {
+  if (connection.body_end == BodyEnd::kSent) return true;
+  if (connection.body_end == BodyEnd::kAsked) return false;
+  if (connection.session.TakesAhead()) {
+    connection.body_end = BodyEnd::kAsked;
+    Push(ConnectionEventKind::kBodyEnds, connection);
+    return false;
+  }
+  connection.body_end = BodyEnd::kSent;
+  connection.session.OnBodyEnding(now);
+  return true;
+}
+
+// A piece of the body, and behind it what the session says for the next message.
+void Connections::SendParts(Connection& connection, std::span<const io::Bytes> body) {
+  const absl::string_view output = connection.session.output();
   if (connection.channel.state() == Channel::State::kClear) {
-    return Send(connection, std::span(parts).first(count));
+    std::array<io::Bytes, kBodyPieceParts + 1> parts;
+    std::copy(body.begin(), body.end(), parts.begin());
+    connection.send_buffer.assign(output.data(), output.size());
+    parts[body.size()] = AsBytes(connection.send_buffer);
+    Send(connection, std::span(parts).first(body.size() + (output.empty() ? 0 : 1)));
+  } else {
+    for (const io::Bytes& part : body) {
+      if (!connection.channel.Seal(part)) return BreakSend(connection);
+    }
+    if (!output.empty() && !connection.channel.Seal(output)) return BreakSend(connection);
+    CHECK(connection.channel.TakeOutput(connection.send_buffer));
+    SendBuffer(connection);
   }
-  for (size_t i = 0; i < count; ++i) {
-    if (!connection.channel.Seal(parts[i])) return BreakSend(connection);
-  }
-  CHECK(connection.channel.TakeOutput(connection.send_buffer));
-  SendBuffer(connection);
+  connection.session.ClearOutput();
 }
 
 // Of a body that is not in memory.

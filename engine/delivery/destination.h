@@ -46,6 +46,7 @@ struct Destination {
   std::shared_ptr<const TlsIntent> tls;  // Of the last connection; null: none, or none is tried.
   AlertPace alerts;                      // About TLS that must be and could not be had.
   HostHealth health;
+  bool takes_ahead = true;  // None of its hosts has refused a transaction that was offered ahead.
 
   Timer timer;  // When it may be forgotten.
 };

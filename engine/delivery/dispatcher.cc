@@ -88,6 +88,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->alerts = AlertPace();
   destination->tls.reset();
   destination->health.Clear();
+  destination->takes_ahead = true;
   destination->timer.owner = destination;
   destination->timer.kind = static_cast<uint8_t>(TimerKind::kDestination);
   by_domain_.emplace(destination->domain, destinations_.HandleOf(*destination));
@@ -290,7 +291,8 @@ void Dispatcher::Rescope(Destination& destination, const policy::Limits& before,
          connection = lane.connections.Next(*connection)) {
       connection->scope = policy::KeyOf(destination.controls.scope,
                                         connection->current_step().address.ip, connection->source);
-      destination.budget.Recount(connection->scope, connection->leaving, connection->granted);
+      destination.budget.Recount(connection->scope, connection->leaving,
+                                 connection->granted + connection->granted_ahead);
     }
   }
 }

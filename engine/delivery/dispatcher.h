@@ -203,6 +203,8 @@ class Dispatcher {
   void GiveBack(Parcel& parcel, ParcelResult result);
   void RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult result,
                     const smtp::Reply& reply, Now now);
+  void OnBodyEnds(Connection& connection, Now now);
+  Parcel* NextFor(Connection& connection, uint32_t& recipients, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   bool HostsFail(const Lane& lane, Now now) const;
   void TagSender(Parcel& parcel, const Destination& destination, Now now) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/delivery/dispatcher.h"
@@ -47,6 +48,9 @@ void Dispatcher::HandleEvents(Now now) {
     switch (event.kind) {
       case ConnectionEventKind::kReady:
         if (connection.state == ConnectionState::kReady) OnReady(connection, now);
+        break;
+      case ConnectionEventKind::kBodyEnds:
+        if (connections_.AwaitsEnd(connection)) OnBodyEnds(connection, now);
         break;
       case ConnectionEventKind::kAttempted:
         OnAttempted(connection, *event.parcel, now);
@@ -112,15 +116,19 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
 // comes back to the front at once for another connection.
 void Dispatcher::OnReturned(Connection& connection, Parcel& parcel, Now now) {
   OnTried(connection, now);
+  if (connection.session.refuses_ahead()) LaneOf(connection).destination->takes_ahead = false;
   GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
 }
 
 // The parcel is decided, but its recipients are in flight until the server has answered all that
 // was pipelined: a server that is slow with the rest of a refused group sees them only then. If it
-// has not, they end when the session is ready again or its connection is over.
+// has not, they end when the session is ready again or its connection is over. What is owed while
+// another was offered ahead is the other's.
 void Dispatcher::OnTried(Connection& connection, Now now) {
   connection.tried = true;
-  if (connection.session.all_answered()) EndTransaction(connection, now);
+  if (connection.granted_ahead > 0 || connection.session.all_answered()) {
+    EndTransaction(connection, now);
+  }
 }
 
 // A limit of the destination has room again, or of one of its scopes: any lane may have waited.
@@ -130,7 +138,7 @@ void Dispatcher::EndTransaction(Connection& connection, Now now) {
   connection.tried = false;
   destination.budget.TransactionEnded(destination.controls, connection.scope, connection.granted,
                                       seen, now.instant);
-  connection.granted = 0;
+  connection.granted = std::exchange(connection.granted_ahead, 0);
   connection.awaited = nullptr;
   LookAt(destination);
 }

@@ -72,6 +72,46 @@ void Dispatcher::RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult re
   GiveBack(parcel, ParcelResult::kAttempted);
 }
 
+// The last piece of a body waits: the next message may begin with it, without a round trip between
+// them (RFC 2920 3.1).
+void Dispatcher::OnBodyEnds(Connection& connection, Now now) {
+  uint32_t recipients = 0;
+  Parcel* next = NextFor(connection, recipients, now);
+  if (next != nullptr) TagSender(*next, *LaneOf(connection).destination, now);
+  if (!connections_.EndBody(connection, next, recipients, now)) return;
+  Lane& lane = LaneOf(connection);
+  Destination& destination = *lane.destination;
+  CHECK(Dequeue(lane) == next);
+  HasTakenTurn(lane);
+  CHECK(connection.granted_ahead == 0);
+  connection.granted_ahead = recipients;
+  destination.budget.TransactionStarted(destination.controls, connection.scope, recipients,
+                                        now.instant);
+  next->table_version = destination.table_version;
+}
+
+// The parcel that a connection may begin while the reply to its last one is awaited; null where
+// there is none, where it would first have to be asked for its body, or where anything is to be
+// decided that is decided when the connection is ready.
+Parcel* Dispatcher::NextFor(Connection& connection, uint32_t& recipients, Now now) {
+  Destination& destination = DestinationOf(connection, now);
+  Lane& lane = LaneOf(connection);
+  Parcel* next = lane.queue.Front();
+  if (next == nullptr || next->body_state != BodyState::kLent) return nullptr;
+  if (!next->body_places.empty() || !destination.takes_ahead) return nullptr;
+  const bool routine = !draining_ && lane.want == Want::kNothing && lane.ready.empty() &&
+                       (suspensions_ == nullptr || suspensions_->empty()) && !OthersFirst(lane) &&
+                       !destination.budget.Excess(destination.controls, connection.scope) &&
+                       StillServes(destination, connection, now);
+  if (!routine) return nullptr;
+  const policy::Permit permit = destination.budget.MayStart(destination.controls, connection.scope,
+                                                            connection.session.transactions(),
+                                                            Attempt::Untried(*next), now.instant);
+  if (!permit) return nullptr;
+  recipients = std::min(permit.recipients, limits::kRecipientsPerTransactionMax);
+  return next;
+}
+
 // Takes the connection and the recipients; the transaction starts when the body is lent.
 void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now) {
   Lane& lane = LaneOf(connection);

@@ -273,11 +273,11 @@ void Shard::SendParcelsOut(Now now) {
   for (int i = 0; i < kMailPerTurnMax; ++i) {
     Parcel* parcel = home_->TakeOutgoing();
     if (parcel == nullptr) return;
+    home_->LendAhead(*parcel);
     const uint32_t owner = OwnerOf(parcel->destination(), world_.post->shards());
     if (owner == options_.number) {
       dispatcher_->Take(*parcel, now);
     } else {
-      home_->LendAhead(*parcel);
       Send(owner, {.kind = MailKind::kParcelOut, .parcel = parcel});
     }
   }

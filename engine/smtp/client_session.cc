@@ -44,6 +44,7 @@ void ClientSession::Begin(const Options& options, Now now) {
   transaction_ = {};
   open_ = ahead_ = was_ahead_ = behind_refusal_ = false;
   takes_ahead_ = true;
+  refuses_ahead_ = false;
   transactions_ = 0;
   recipient_pending_ = false;
   moved_next_ = moved_end_ = 0;
@@ -82,9 +83,13 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
 }
 
 bool ClientSession::MayOfferAhead(const Transaction& transaction) const {
-  if (awaiting_ != kDot || !open_ || ahead_ || !pipelining_ || !takes_ahead_) return false;
-  if (extensions_.mail_max > 0 && transactions_ >= extensions_.mail_max) return false;
+  if (awaiting_ != kDot || !open_ || ahead_ || !TakesAhead()) return false;
   return WhyUnsendable(transaction).code == 0;
+}
+
+bool ClientSession::TakesAhead() const {
+  if (!pipelining_ || !takes_ahead_) return false;
+  return extensions_.mail_max == 0 || transactions_ < extensions_.mail_max;
 }
 
 void ClientSession::OfferAhead(const Transaction& transaction, Now now) {
@@ -127,6 +132,7 @@ void ClientSession::OnDeadline(Now now) {
   CHECK(!actions_pending());
   if (closed() || now.instant < deadline_) return;
   now_ = now;
+  refuses_ahead_ |= awaiting_ == kMail && open_ && was_ahead_;
   LoseMessage();
   if (owner_moves()) return End("sent half a line unasked", TlsAnswer::kGarbage);
   End("no answer in time", TlsAnswer::kSilence);

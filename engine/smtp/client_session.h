@@ -170,6 +170,10 @@ class ClientSession {
   // with PIPELINING, once, and if this server can take it and has not refused another so. It begins
   // when that reply has come.
   bool MayOfferAhead(const Transaction& transaction) const;
+  // Whether this server takes transactions offered so, as far as is known.
+  bool TakesAhead() const;
+  // It was seen not to: it answered the MAIL that came so with 503, or not at all.
+  bool refuses_ahead() const { return refuses_ahead_; }
   // Then. Its commands are in output() at once: they may leave with the last piece of the body, for
   // which OnBodyEnding has been called. Its kMessageDone comes after that of the one before it,
   // also where the session ends.
@@ -306,6 +310,7 @@ class ClientSession {
   bool open_ = false;
   bool ahead_ = false;           // transaction_ is the next one, and the dot's reply is awaited.
   bool takes_ahead_ = true;      // This server has not refused what was offered so.
+  bool refuses_ahead_ = false;   // And not for the sake of the one before it.
   bool was_ahead_ = false;       // The one that is on was offered so.
   bool behind_refusal_ = false;  // And the one before it was refused.
   size_t recipients_end_ = 0;    // Those before it are sent in this transaction.

@@ -117,7 +117,9 @@ void ClientSession::OnEhloReply(const Reply& reply) {
 
 void ClientSession::OnMailReply(const Reply& reply) {
   if (!reply.positive()) {
-    const bool untried = behind_refusal_ || (was_ahead_ && reply.code == 503);
+    const bool not_so = was_ahead_ && reply.code == 503 && !behind_refusal_;
+    const bool untried = behind_refusal_ || not_so;
+    refuses_ahead_ |= not_so;
     takes_ahead_ = takes_ahead_ && !untried;
     FinishMessage(untried ? MessageResult::kUntried : MessageResult::kRefused, Reach::kMessage,
                   reply);

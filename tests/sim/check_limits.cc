@@ -19,13 +19,13 @@ void LimitsChecker::Refresh(const std::string& name, Domain& domain, bool forget
   domain.regimes.push_back({world_.instant(), now, {}});
 }
 
-// The largest of what held within kSettled.
+// The largest of what has held since kSettled before `at`.
 template <class Get>
-uint32_t LimitsChecker::MaxLately(const Domain& domain, Get get) const {
+uint32_t LimitsChecker::MaxSince(Instant at, const Domain& domain, Get get) const {
   uint32_t most = 0;
   for (size_t i = domain.regimes.size(); i > 0; --i) {
     most = std::max(most, get(domain.regimes[i - 1].controls));
-    if (domain.regimes[i - 1].since + kSettled < world_.instant()) break;
+    if (domain.regimes[i - 1].since + kSettled < at) break;
   }
   return most;
 }
@@ -40,15 +40,17 @@ void LimitsChecker::CheckConnections(const std::string& name, const Domain& doma
     }
     return connections;
   };
-  const uint32_t most = MaxLately(
-      domain, [](const policy::Controls& controls) { return controls.limits.connections_max; });
+  const uint32_t most = MaxSince(world_.instant(), domain, [](const policy::Controls& controls) {
+    return controls.limits.connections_max;
+  });
   bool good = false;
   for (size_t i = domain.regimes.size(); i > 0; --i) {
     good |= count(domain.regimes[i - 1].controls.scope) <= most;
     if (domain.regimes[i - 1].since + kSettled < world_.instant()) break;
   }
-  const uint32_t most_of_all = MaxLately(
-      domain, [](const policy::Controls& controls) { return controls.system.connections_max; });
+  const uint32_t most_of_all =
+      MaxSince(world_.instant(), domain,
+               [](const policy::Controls& controls) { return controls.system.connections_max; });
   if (good && count({}) <= most_of_all) return;
   world_.Violated("limits", absl::StrCat(name, " has ", count({}), " connections, ",
                                          count(domain.regimes.back().controls.scope),
@@ -68,9 +70,10 @@ void LimitsChecker::OnCalling(uint64_t number, const std::string& name, const Wa
   ++domain.connections[way];
   ++domain.opening;
   CheckConnections(name, domain, way);
-  const uint32_t worth = std::min(
-      limits::kMessagesWorthAConnection,
-      MaxLately(domain, [](const policy::Controls& c) { return c.messages_per_connection_max; }));
+  const uint32_t worth = std::min(limits::kMessagesWorthAConnection,
+                                  MaxSince(world_.instant(), domain, [](const policy::Controls& c) {
+                                    return c.messages_per_connection_max;
+                                  }));
   const bool settled =
       domain.regimes.back().since + kSettled < world_.instant() || domain.regimes.size() == 1;
   // Of several lanes each opens for its own mail, and by which a call goes cannot be seen.
@@ -101,11 +104,11 @@ void LimitsChecker::OnClosed(uint64_t number) {
   --domains_[call.domain].connections[call.way];
 }
 
-void LimitsChecker::OnMail(uint64_t number) {
+void LimitsChecker::OnMail(uint64_t number, Instant written) {
   Call& call = calls_.at(number);
   const Domain& domain = domains_[call.domain];
   ++call.mails;
-  const uint32_t most = MaxLately(domain, [](const policy::Controls& controls) {
+  const uint32_t most = MaxSince(written, domain, [](const policy::Controls& controls) {
     return controls.messages_per_connection_max;
   });
   if (call.mails > most) {

@@ -54,8 +54,8 @@ class LimitsChecker {
   void OnCalling(uint64_t call, const std::string& domain, const Way& way);
   void OnOpened(uint64_t call);  // The session has been offered a transaction's start.
   void OnClosed(uint64_t call);
-  void OnMail(uint64_t call);
   // `written`: when the engine wrote the MAIL of its transaction.
+  void OnMail(uint64_t call, Instant written);
   void OnRecipient(uint64_t call, Instant written);
 
   // Recipients accepted by the engine for the domain and not final.
@@ -97,7 +97,7 @@ class LimitsChecker {
   void CheckWindow(const std::string& name, std::vector<Instant> seen,
                    const policy::Limits& limits);
   template <class Get>
-  uint32_t MaxLately(const Domain& domain, Get get) const;
+  uint32_t MaxSince(Instant at, const Domain& domain, Get get) const;
   void NoLongerOpening(Call& call);
 
   World& world_;

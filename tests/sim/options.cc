@@ -119,6 +119,7 @@ Options DrawOptions(uint64_t seed) {
   if (random.Chance(0.05)) options.faults.name_errors = static_cast<int>(random.Between(1, 2));
   options.streams = random.Chance(0.25);
   options.few_residents = random.Chance(0.3);
+  options.ahead_refused = random.Chance(0.3) ? random.Fraction() : 0;
   return options;
 }
 
@@ -158,6 +159,7 @@ void ForEachOption(Options& o, Visit visit) {
   visit("new_routes", o.new_routes, false);
   visit("streams", o.streams, false);
   visit("few_residents", o.few_residents, false);
+  visit("ahead_refused", o.ahead_refused, 0);
   visit("open_error", o.faults.open_error, 0);
   visit("name_errors", o.faults.name_errors, 0);
   ForEachRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });

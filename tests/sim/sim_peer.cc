@@ -236,6 +236,7 @@ bool PeerSession::TakeCommand() {
         absl::StrCat("did not wait for the answer before \"", line, "\""));
   if (absl::StartsWithIgnoreCase(line, "MAIL ")) {
     mail_written_ = connection_.WrittenAt(0, StreamOf(at));
+    mail_ahead_ = connection_.ReadWhenWriting(0, StreamOf(at)) < last_reply_;
   }
   Obey(line);
   return true;
@@ -277,7 +278,7 @@ void PeerSession::Obey(absl::string_view line) {
   if (verb == "EHLO" || verb == "HELO") return ObeyHello(line);
   if (verb == "MAIL") {
     Judge(ready, "MAIL out of turn");
-    Judge(!reset_owed_, "MAIL without RSET after a transaction that failed (K21)");
+    Judge(!reset_owed_ || mail_ahead_, "MAIL without RSET after a transaction that failed (K21)");
     return ObeyMail(line);
   }
   if (verb == "RCPT") return ObeyRecipient(line);
@@ -479,7 +480,7 @@ void PeerSession::JudgeParameter(absl::string_view parameters, absl::string_view
 
 void PeerSession::ObeyMail(absl::string_view line) {
   ++transactions_;
-  scene_.limits.OnMail(call_);
+  scene_.limits.OnMail(call_, mail_written_);
   scene_.policy.OnMail(call_, "MAIL", shown(), mail_written_);
   if (tls_offered_ && asked_ == Instant{}) {
     scene_.policy.OnNotAsked(call_, unanswered_.empty() ? Instant{} : *unanswered_.rbegin());
@@ -505,6 +506,13 @@ void PeerSession::ObeyMail(absl::string_view line) {
     JudgeParameter(line, " ENVID=", passed ? message->envelope_id : "");
   }
   reset_owed_ = true;  // Unless it ends well.
+  if (mail_ahead_ && manners_.ahead == Manners::Ahead::kRefused) {
+    return Answer("503 5.5.1 sender already specified", State::kReady);
+  }
+  if (mail_ahead_ && manners_.ahead == Manners::Ahead::kUnread) {
+    deaf_ = true;
+    return;
+  }
   if (MisbehavesAt(Stage::kMail)) return;
   const std::string refusal = RefusalAt(Stage::kMail);
   if (refusal.empty()) return Answer("250 2.1.0 sender ok", State::kMail);
@@ -625,8 +633,8 @@ void PeerSession::ObeyData() {
 // -------------------------------------------------------------------------------------------------
 // The message.
 
+// A group of commands may begin with it (RFC 2920 3.1).
 void PeerSession::EndBody(absl::string_view wire) {
-  barrier_next_ = true;
   body_scanned_ = 0;
   if (accepted_.empty()) {
     Judge(wire.empty(), "a body for nobody (C41)");

@@ -1,6 +1,7 @@
 // A model SMTP server, written without engine/smtp, which also judges us: no command out of turn,
 // nothing pipelined unasked, no body before the 354, dots stuffed right, no RSET before the first
-// MAIL and one after every transaction that failed, sizes as declared, limits kept.
+// MAIL and one after every transaction that is known to have failed, sizes as declared, limits
+// kept.
 //
 // It answers as a drawn fault says, or as its manners are.
 
@@ -48,6 +49,10 @@ struct Manners {
   bool start_tls = false;
   ToyCertificate certificate;  // That it shows.
   Duration answer_max = std::chrono::milliseconds(1);
+  // To a MAIL that comes ahead of its answer to the dot: taken, refused with 503 (as Haraka does),
+  // or never read.
+  enum class Ahead : uint8_t { kTaken, kRefused, kUnread };
+  Ahead ahead = Ahead::kTaken;
 };
 
 class PeerSession : public End {
@@ -129,6 +134,7 @@ class PeerSession : public End {
   uint64_t barrier_ = 0;     // and the last one that must be awaited with PIPELINING too.
   bool barrier_next_ = false;
   bool reset_owed_ = false;
+  bool mail_ahead_ = false;  // MAIL was written before our answer to the dot was read.
   uint32_t transactions_ = 0;
 
   std::string sender_;

@@ -159,6 +159,9 @@ Manners Simulation::DrawManners(const std::string& domain, const std::string& ho
   manners.multi_line = world_.Chance(0.2);
   manners.notifications = options_.notifications && world_.Chance(0.5);
   manners.answer_max = world_.Delay(milliseconds(1), seconds(4));
+  if (options_.ahead_refused > 0 && world_.Chance(options_.ahead_refused)) {
+    manners.ahead = world_.Chance(0.8) ? Manners::Ahead::kRefused : Manners::Ahead::kUnread;
+  }
   if (!options_.tls) return manners;
   manners.start_tls = world_.Chance(0.8);
   manners.certificate = DrawCertificate(domain, host);
