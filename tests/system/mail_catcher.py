@@ -55,8 +55,8 @@ class Catcher(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Dialogue)
+    def __init__(self, dialogue=Dialogue):
+        super().__init__(("127.0.0.1", 0), dialogue)
         self.caught = []
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05},
