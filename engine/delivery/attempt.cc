@@ -53,7 +53,7 @@ void Attempt::OnRecipientRefused(size_t index, const smtp::Reply& reply) {
   RecipientOutcome& outcome = parcel_->outcome(indexes_[index]);
   outcome.verdict = reply.permanent() ? Verdict::kBounced : Verdict::kDeferred;
   outcome.own_reply = true;
-  outcome.reply = Shortened(reply);
+  KeepReply(reply, outcome.reply);
 }
 
 void Attempt::OnRecipientMoved(size_t index) {
@@ -77,7 +77,7 @@ void Attempt::Finish(smtp::MessageResult result, const smtp::Reply& reply,
                      absl::string_view command, Instant now) {
   CHECK(active());
   Parcel& parcel = *parcel_;
-  parcel.reply = Shortened(reply);
+  KeepReply(reply, parcel.reply);
   parcel.command.assign(command.data(), command.size());
   if (envelope_done_ != Instant{}) {
     parcel.stages.data = now - envelope_done_;
@@ -120,10 +120,10 @@ void Attempt::Undo() {
   parcel_ = nullptr;
 }
 
-smtp::Reply Shortened(const smtp::Reply& reply) {
-  smtp::Reply kept = reply;
-  if (kept.text.size() > limits::kReplyTextBytesMax) kept.text.resize(limits::kReplyTextBytesMax);
-  return kept;
+void KeepReply(const smtp::Reply& reply, smtp::Reply& kept) {
+  kept.code = reply.code;
+  kept.enhanced = reply.enhanced;
+  kept.text.assign(reply.text, 0, limits::kReplyTextBytesMax);
 }
 
 smtp::Reply StoredReply(absl::string_view line) {

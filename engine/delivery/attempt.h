@@ -58,7 +58,8 @@ class Attempt {
 };
 
 // What is kept of a reply, for the log and for a bounce: a server may say 64 KiB to each recipient.
-smtp::Reply Shortened(const smtp::Reply& reply);
+// `kept` has its memory from the last one.
+void KeepReply(const smtp::Reply& reply, smtp::Reply& kept);
 
 // A reply of our own making, from a line such as "451 4.4.1 no address answered".
 smtp::Reply OwnReply(absl::string_view line);

@@ -538,7 +538,7 @@ void Dispatcher::BackOff(Lane& lane, const smtp::Reply& why, bool final, Now now
 // No connection for a while, longer each time in a row.
 void Dispatcher::Pause(Lane& lane, const smtp::Reply& why, Now now) {
   lane.want = Want::kNothing;
-  lane.failure = Shortened(why);
+  KeepReply(why, lane.failure);
   ++lane.failures;
   lane.not_before = now.instant + options_.bounce_profile.RetryDelay(lane.failures, random_);
 }

@@ -24,6 +24,15 @@ uint32_t ActiveMax(const Home::Options& options) {
   return std::max<uint32_t>(1, std::min(options.residents_max, options.out_max) / 4 * 3);
 }
 
+// Most have one, or all of one destination: what sorts them would take memory for that, too.
+void SortByDestination(std::vector<EnvelopeRecipient>& recipients) {
+  const auto before = [](const EnvelopeRecipient& a, const EnvelopeRecipient& b) {
+    return a.destination < b.destination;
+  };
+  if (std::is_sorted(recipients.begin(), recipients.end(), before)) return;
+  std::stable_sort(recipients.begin(), recipients.end(), before);
+}
+
 io::Bytes AsBytes(absl::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
@@ -172,10 +181,7 @@ uint32_t Home::CountDestinations(const smtp::Envelope& envelope) const {
 void Home::Commit(Incoming& incoming, smtp::Envelope& envelope, const IncomingSummary& summary,
                   Handle session, Now now) {
   CHECK(!envelope.recipients.empty());
-  std::stable_sort(envelope.recipients.begin(), envelope.recipients.end(),
-                   [](const EnvelopeRecipient& a, const EnvelopeRecipient& b) {
-                     return a.destination < b.destination;
-                   });
+  SortByDestination(envelope.recipients);
   const uint32_t destinations = CountDestinations(envelope);
   const uint64_t bytes =
       incoming.body.bytes() + kRecordOverheadBytes * (1 + envelope.recipients.size());
