@@ -30,9 +30,13 @@ void Attempt::Begin(Parcel& parcel, uint32_t recipients_max, Instant now) {
   }
   CHECK(!indexes_.empty());
   settled_.assign(indexes_.size(), false);
+  BecomeCurrent(now);
+}
+
+void Attempt::BecomeCurrent(Instant now) {
   started_ = now;
   envelope_done_ = Instant{};
-  parcel.stages.queue = now - parcel.queued_at;
+  parcel_->stages.queue = now - parcel_->queued_at;
 }
 
 smtp::Transaction Attempt::transaction() const {

@@ -31,6 +31,9 @@ class Attempt {
   // What the session is offered; lent until Finish.
   smtp::Transaction transaction() const;
 
+  // Begun ahead of another's end, it is what is on from here: its stages begin.
+  void BecomeCurrent(Instant now);
+
   void OnRecipientRefused(size_t index, const smtp::Reply& reply);
   void OnRecipientMoved(size_t index);
   void OnEnvelopeDone(Instant now);  // 354 came.

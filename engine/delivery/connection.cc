@@ -112,6 +112,7 @@ void Connections::TryStep(Connection& connection, Now now) {
   connection.host_failed = false;
   connection.source_missing = false;
   connection.successes = 0;
+  connection.offered_ahead = connection.untried = 0;
   connection.send_broken = false;
   connection.retry_step = false;
   connection.next_try = StepTry::kFirst;
@@ -222,16 +223,21 @@ void Connections::BeginActive(const Connection& connection) {
   options_.active->Begin(slab_.HandleOf(connection).slot, connection.attempt.parcel()->message->id);
 }
 
-bool Connections::AwaitsEnd(const Connection& connection) const {
-  return connection.state == ConnectionState::kTalking && connection.sending_body &&
-         connection.body_end == BodyEnd::kAsked;
+// Under TLS the library may have had something to answer.
+bool Connections::AwaitsEnd(Connection& connection) {
+  if (connection.state != ConnectionState::kTalking || !connection.sending_body) return false;
+  if (connection.body_end != BodyEnd::kAsked) return false;
+  if (!connection.send_in_flight && !connection.send_broken) return true;
+  connection.body_end = BodyEnd::kNotReached;
+  return false;
 }
 
 bool Connections::EndBody(Connection& connection, Parcel* next, uint32_t recipients_max, Now now) {
   CHECK(AwaitsEnd(connection));
-  connection.body_end = BodyEnd::kSent;
+  connection.body_end = BodyEnd::kLeaves;
   connection.session.OnBodyEnding(now);
   const bool ahead = next != nullptr && OfferAhead(connection, *next, recipients_max, now);
+  BeginActive(connection);
   SendBodyPiece(connection, now);
   ArmDeadline(connection, now);
   return ahead;
@@ -241,6 +247,9 @@ bool Connections::OfferAhead(Connection& connection, Parcel& parcel, uint32_t re
                              Now now) {
   CHECK(parcel.body_state == BodyState::kLent);
   CHECK(parcel.body_places.empty());
+  if (options_.active != nullptr) {
+    options_.active->Begin(HandleOf(connection).slot, parcel.message->id);
+  }
   connection.next.Begin(parcel, recipients_max, now.instant);
   const smtp::Transaction transaction = connection.next.transaction();
   if (!connection.session.MayOfferAhead(transaction)) {
@@ -248,6 +257,7 @@ bool Connections::OfferAhead(Connection& connection, Parcel& parcel, uint32_t re
     return false;
   }
   Introduce(connection, parcel);
+  ++connection.offered_ahead;
   connection.session.OfferAhead(transaction, now);
   CHECK(connection.session.Next() == smtp::ClientAction::kSend);  // With the body's last piece.
   return true;
@@ -376,7 +386,7 @@ void Connections::Drive(Connection& connection, Now now) {
       case ClientAction::kSendBody:
         connection.attempt.OnEnvelopeDone(now.instant);
         connection.sending_body = true;
-        connection.body_end = BodyEnd::kAhead;
+        connection.body_end = BodyEnd::kNotReached;
         connection.body_sent = 0;
         break;
       case ClientAction::kReady:
@@ -415,11 +425,12 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
   if (connection.body_unreadable) {
     parcel->body_check = BodyCheck::kDamaged;
     connection.attempt.FinishDeferred(kUnreadable, now.instant);
-    return TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
+    return TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel, now);
   }
   if (session.result() == smtp::MessageResult::kUntried) {
+    ++connection.untried;
     connection.attempt.Undo();
-    return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel);
+    return TellOutcome(ConnectionEventKind::kUntried, connection, *parcel, now);
   }
   // A session that worked before and is lost under a message says nothing of the message: it goes
   // to a fresh one at once (X2, K4). A host that drops a fresh session is one that failed; so is
@@ -436,20 +447,24 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
   if (lost && another) {
     if (connection.host_failed) ++parcel->host_failures;
     connection.attempt.Undo();
-    return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel);
+    return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel, now);
   }
   if (session.result() == smtp::MessageResult::kAccepted) ++connection.successes;
   const absl::string_view command = session.result() == smtp::MessageResult::kAccepted
                                         ? absl::string_view("the final dot")
                                         : SpecOf(session.failed_state()).name;
   connection.attempt.Finish(session.result(), session.reply(), command, now.instant);
-  TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel);
+  TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel, now);
 }
 
 // What was offered ahead is what is on, from here.
-void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel) {
+void Connections::TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel,
+                              Now now) {
   CHECK(!connection.attempt.active());
-  if (connection.next.active()) std::swap(connection.attempt, connection.next);
+  if (connection.next.active()) {
+    std::swap(connection.attempt, connection.next);
+    connection.attempt.BecomeCurrent(now.instant);
+  }
   if (connection.held_count > 0 || BodyInUse(connection)) {
     CHECK(connection.held_count < connection.held.size());
     connection.held[connection.held_count++] = {.kind = kind, .parcel = &parcel};
@@ -485,6 +500,7 @@ void Connections::TellHeld(Connection& connection) {
     Push(connection.held[i].kind, connection, connection.held[i].parcel);
   }
   if (connection.holds_ready && connection.state == ConnectionState::kReady) {
+    timers_.Disarm(connection.timer);  // The host has let the body in; from here the dispatcher's.
     Push(ConnectionEventKind::kReady, connection);
   }
   connection.holds_ready = false;

@@ -46,6 +46,7 @@ enum class ConnectionEventKind : uint8_t {
   kBodyEnds,   // The last piece of a body is about to leave: EndBody, perhaps with the next parcel.
   kAttempted,  // `parcel` is back, its outcome written in.
   kReturned,   // `parcel` is back untouched: the session was lost before it could try it.
+  kUntried,    // So is `parcel`, which was offered ahead: nothing was said of it.
   kStepFailed,  // An address did not answer, or its host refused the session or ended it before or
                 // under its first message: `address`.
   kSourceMissing,  // The source's address of the family of `address` is not there.
@@ -63,9 +64,9 @@ enum class StepTry : uint8_t {
 
 // The end of a body, with which the commands for the next message may leave.
 enum class BodyEnd : uint8_t {
-  kAhead,  // Its last piece is not reached.
-  kAsked,  // kBodyEnds was told: the last piece waits for EndBody.
-  kSent,   // Or may be.
+  kNotReached,
+  kAsked,   // kBodyEnds was told: the last piece waits for EndBody.
+  kLeaves,  // With the next send.
 };
 
 struct HeldOutcome {
@@ -75,9 +76,11 @@ struct HeldOutcome {
 
 struct Connection {
   ConnectionState state = ConnectionState::kConnecting;
-  Handle lane;             // The dispatcher's.
-  bool was_ready = false;  // The session of this step has been ready, and not ended unused.
-  uint32_t successes = 0;  // Transactions answered with 250.
+  Handle lane;                 // The dispatcher's.
+  bool was_ready = false;      // The session of this step has been ready, and not ended unused.
+  uint32_t successes = 0;      // Transactions answered with 250.
+  uint32_t offered_ahead = 0;  // Transactions; and those of them of which nothing was said.
+  uint32_t untried = 0;
   std::vector<dns::RouteStep> steps;
   size_t step = 0;
   uint32_t source = 0;
@@ -114,7 +117,7 @@ struct Connection {
   Duration tls_time{};  // Of the handshake, until the first attempt tells it.
   int session_looks = 0;
   bool sending_body = false;
-  BodyEnd body_end = BodyEnd::kAhead;
+  BodyEnd body_end = BodyEnd::kNotReached;
   uint64_t body_sent = 0;
   uint64_t body_piece = 0;       // Bytes of the body in the send in flight.
   BodyStream* stream = nullptr;  // By which the body comes; null: it is in memory, or none is on.
@@ -194,8 +197,9 @@ class Connections {
   }
   // Starts a transaction on a ready connection with such a parcel.
   void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
-  // After kBodyEnds, unless the session has ended meanwhile.
-  bool AwaitsEnd(const Connection& connection) const;
+  // After kBodyEnds: whether it still holds. If the session is about to say something else first,
+  // the event comes again.
+  bool AwaitsEnd(Connection& connection);
   // Sends the last piece of the body. With it leave the commands for `next`, if there is one and
   // the server can take it: true. Its body is lent, and in memory.
   bool EndBody(Connection& connection, Parcel* next, uint32_t recipients_max, Now now);
@@ -233,7 +237,7 @@ class Connections {
   void OnNoSocket(Connection& connection, int error, Now now);
   void FailStep(Connection& connection, const smtp::Reply& why);
   void NextStep(Connection& connection, const smtp::Reply& why);
-  void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel);
+  void TellOutcome(ConnectionEventKind kind, Connection& connection, Parcel& parcel, Now now);
   void TellHeld(Connection& connection);
   static bool BodyInUse(const Connection& connection);
   static bool AwaitsLog(const Connection& connection);

@@ -82,14 +82,14 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
 
 // The dispatcher is asked first where the server takes commands with the end of the body.
 bool Connections::MayEndBody(Connection& connection, Now now) {
-  if (connection.body_end == BodyEnd::kSent) return true;
+  if (connection.body_end == BodyEnd::kLeaves) return true;
   if (connection.body_end == BodyEnd::kAsked) return false;
   if (connection.session.TakesAhead()) {
     connection.body_end = BodyEnd::kAsked;
     Push(ConnectionEventKind::kBodyEnds, connection);
     return false;
   }
-  connection.body_end = BodyEnd::kSent;
+  connection.body_end = BodyEnd::kLeaves;
   connection.session.OnBodyEnding(now);
   return true;
 }

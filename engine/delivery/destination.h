@@ -21,6 +21,8 @@
 
 namespace sluice::delivery {
 
+inline constexpr uint32_t kAheadRefusedMax = 3;
+
 enum class RouteState : uint8_t { kUnknown, kAsked, kKnown };
 
 struct Destination {
@@ -46,7 +48,9 @@ struct Destination {
   std::shared_ptr<const TlsIntent> tls;  // Of the last connection; null: none, or none is tried.
   AlertPace alerts;                      // About TLS that must be and could not be had.
   HostHealth health;
-  bool takes_ahead = true;  // None of its hosts has refused a transaction that was offered ahead.
+  // Connections in a row that took nothing which was offered ahead of a reply to the dot; at most
+  // kAheadRefusedMax, and then it is offered no more.
+  uint32_t ahead_refused = 0;
 
   Timer timer;  // When it may be forgotten.
 };

@@ -88,7 +88,7 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->alerts = AlertPace();
   destination->tls.reset();
   destination->health.Clear();
-  destination->takes_ahead = true;
+  destination->ahead_refused = 0;
   destination->timer.owner = destination;
   destination->timer.kind = static_cast<uint8_t>(TimerKind::kDestination);
   by_domain_.emplace(destination->domain, destinations_.HandleOf(*destination));

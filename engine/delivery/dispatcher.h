@@ -204,7 +204,8 @@ class Dispatcher {
   void RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult result,
                     const smtp::Reply& reply, Now now);
   void OnBodyEnds(Connection& connection, Now now);
-  Parcel* NextFor(Connection& connection, uint32_t& recipients, Now now);
+  bool MayGoOn(const Lane& lane, Connection& connection, Now now);
+  void TakeRecipients(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   bool HostsFail(const Lane& lane, Now now) const;
   void TagSender(Parcel& parcel, const Destination& destination, Now now) const;
@@ -215,6 +216,8 @@ class Dispatcher {
   void HandleEvents(Now now);
   void OnReady(Connection& connection, Now now);
   void OnAttempted(Connection& connection, Parcel& parcel, Now now);
+  void OnUntried(Connection& connection, Parcel& parcel, Now now);
+  void JudgeAhead(const Connection& connection);
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
   void OnTried(Connection& connection, Now now);
   void EndTransaction(Connection& connection, Now now);

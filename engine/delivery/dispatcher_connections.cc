@@ -58,6 +58,9 @@ void Dispatcher::HandleEvents(Now now) {
       case ConnectionEventKind::kReturned:
         OnReturned(connection, *event.parcel, now);
         break;
+      case ConnectionEventKind::kUntried:
+        OnUntried(connection, *event.parcel, now);
+        break;
       case ConnectionEventKind::kStepFailed:
         OnStepFailed(connection, event.address, now);
         break;
@@ -116,8 +119,23 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
 // comes back to the front at once for another connection.
 void Dispatcher::OnReturned(Connection& connection, Parcel& parcel, Now now) {
   OnTried(connection, now);
-  if (connection.session.refuses_ahead()) LaneOf(connection).destination->takes_ahead = false;
   GiveBack(parcel, draining_ ? ParcelResult::kRecalled : ParcelResult::kAgain);
+}
+
+// Nothing was said of it, so that it is where it was: in front of the queue, and nobody's attempt.
+void Dispatcher::OnUntried(Connection& connection, Parcel& parcel, Now now) {
+  OnTried(connection, now);
+  Lane& lane = LaneOf(connection);
+  if (connection.session.refuses_ahead()) lane.destination->ahead_refused = kAheadRefusedMax;
+  if (draining_) return GiveBack(parcel, ParcelResult::kRecalled);
+  Enqueue(lane, parcel, /*front=*/true);
+}
+
+// Whether its host takes what is offered ahead: some refuse it by ending the session.
+void Dispatcher::JudgeAhead(const Connection& connection) {
+  uint32_t& refused = LaneOf(connection).destination->ahead_refused;
+  if (connection.offered_ahead == 0 || refused == kAheadRefusedMax) return;
+  refused = connection.untried == connection.offered_ahead ? refused + 1 : 0;
 }
 
 // The parcel is decided, but its recipients are in flight until the server has answered all that
@@ -247,6 +265,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   }
   destination.budget.ConnectionClosed(connection.scope, connection.leaving);
   lane.connections.Remove(connection);
+  JudgeAhead(connection);
   if (!draining_) JudgeEnd(lane, connection, now);
   connections_.Release(connection);
   GiveEngineRoom();

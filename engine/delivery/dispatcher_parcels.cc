@@ -1,6 +1,7 @@
 // Parcels: into the queue of their lane, onto a connection, and home again.
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
@@ -75,59 +76,63 @@ void Dispatcher::RefuseParcel(Lane& lane, Parcel& parcel, smtp::MessageResult re
 // The last piece of a body waits: the next message may begin with it, without a round trip between
 // them (RFC 2920 3.1).
 void Dispatcher::OnBodyEnds(Connection& connection, Now now) {
-  uint32_t recipients = 0;
-  Parcel* next = NextFor(connection, recipients, now);
-  if (next != nullptr) TagSender(*next, *LaneOf(connection).destination, now);
-  if (!connections_.EndBody(connection, next, recipients, now)) return;
+  Destination& destination = DestinationOf(connection, now);
   Lane& lane = LaneOf(connection);
-  Destination& destination = *lane.destination;
+  Parcel* next = MayGoOn(lane, connection, now) ? lane.queue.Front() : nullptr;
+  policy::Permit permit;
+  if (next != nullptr) {
+    permit = destination.budget.MayStart(destination.controls, connection.scope,
+                                         connection.session.transactions(), Attempt::Untried(*next),
+                                         now.instant);
+    if (!permit) next = nullptr;
+  }
+  if (next != nullptr) TagSender(*next, destination, now);
+  const uint32_t recipients = std::min(permit.recipients, limits::kRecipientsPerTransactionMax);
+  if (!connections_.EndBody(connection, next, recipients, now)) return;
   CHECK(Dequeue(lane) == next);
   HasTakenTurn(lane);
   CHECK(connection.granted_ahead == 0);
   connection.granted_ahead = recipients;
-  destination.budget.TransactionStarted(destination.controls, connection.scope, recipients,
-                                        now.instant);
-  next->table_version = destination.table_version;
+  TakeRecipients(connection, *next, recipients, now);
 }
 
-// The parcel that a connection may begin while the reply to its last one is awaited; null where
-// there is none, where it would first have to be asked for its body, or where anything is to be
-// decided that is decided when the connection is ready.
-Parcel* Dispatcher::NextFor(Connection& connection, uint32_t& recipients, Now now) {
-  Destination& destination = DestinationOf(connection, now);
-  Lane& lane = LaneOf(connection);
-  Parcel* next = lane.queue.Front();
-  if (next == nullptr || next->body_state != BodyState::kLent) return nullptr;
-  if (!next->body_places.empty() || !destination.takes_ahead) return nullptr;
-  const bool routine = !draining_ && lane.want == Want::kNothing && lane.ready.empty() &&
-                       (suspensions_ == nullptr || suspensions_->empty()) && !OthersFirst(lane) &&
-                       !destination.budget.Excess(destination.controls, connection.scope) &&
-                       StillServes(destination, connection, now);
-  if (!routine) return nullptr;
-  const policy::Permit permit = destination.budget.MayStart(destination.controls, connection.scope,
-                                                            connection.session.transactions(),
-                                                            Attempt::Untried(*next), now.instant);
-  if (!permit) return nullptr;
-  recipients = std::min(permit.recipients, limits::kRecipientsPerTransactionMax);
-  return next;
+// A connection may begin the next message while the reply to its last one is awaited: there is more
+// than the lane's others will take, its body need not be asked for, and nothing is to be decided
+// that is decided when a connection is ready.
+bool Dispatcher::MayGoOn(const Lane& lane, Connection& connection, Now now) {
+  Destination& destination = *lane.destination;
+  if (lane.queue.empty() || lane.queue.size() < lane.connections.size()) return false;
+  const Parcel& next = *lane.queue.Front();
+  if (next.body_state != BodyState::kLent || !next.body_places.empty()) return false;
+  if (draining_ || destination.ahead_refused == kAheadRefusedMax) return false;
+  if (lane.want != Want::kNothing || OthersFirst(lane)) return false;
+  const bool suspended =
+      suspensions_ != nullptr && suspensions_->Find(destination.domain, now.wall) != nullptr;
+  return !suspended && !destination.budget.Excess(destination.controls, connection.scope) &&
+         StillServes(destination, connection, now);
+}
+
+// Out of the budget, for a transaction that starts.
+void Dispatcher::TakeRecipients(Connection& connection, Parcel& parcel, uint32_t recipients,
+                                Now now) {
+  Destination& destination = *LaneOf(connection).destination;
+  destination.budget.TransactionStarted(destination.controls, connection.scope, recipients,
+                                        now.instant);
+  parcel.table_version = destination.table_version;
+  parcel.stages.dns = std::exchange(destination.route_time, Duration{});
 }
 
 // Takes the connection and the recipients; the transaction starts when the body is lent.
 void Dispatcher::Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now) {
   Lane& lane = LaneOf(connection);
-  Destination& destination = *lane.destination;
   TakeReady(lane, connection);
   HasTakenTurn(lane);
   timers_.Disarm(connection.timer);
   CHECK(connection.granted == 0);
   connection.granted = std::min(recipients, limits::kRecipientsPerTransactionMax);
-  destination.budget.TransactionStarted(destination.controls, connection.scope, connection.granted,
-                                        now.instant);
+  TakeRecipients(connection, parcel, connection.granted, now);
   connection.awaited = &parcel;
   parcel.connection = connections_.HandleOf(connection);
-  parcel.table_version = destination.table_version;
-  parcel.stages.dns = destination.route_time;
-  destination.route_time = Duration{};
   if (parcel.body_state != BodyState::kLent) parcel.body_state = BodyState::kAsked;
   body_wanted_.PushBack(parcel);
 }

@@ -153,10 +153,10 @@ class Home {
   // The destination's shard asks for the body of a parcel that is out. The answer comes through
   // TakeBody, at once if the body is in memory, or so large that only its places in the log are
   // lent; else when it has been read.
-  // Lends the body of a parcel that is about to leave for another shard, where it would be asked
-  // for, if it is in memory, and memory is plentiful: what waits there keeps it.
-  void LendAhead(Parcel& parcel);
   void WantBody(Parcel& parcel);
+  // Lends the body of a parcel that is about to leave, before it is asked for, if it is in memory
+  // and memory is plentiful: what waits for a connection keeps it.
+  void LendAhead(Parcel& parcel);
   // The next parcel whose body_state has been decided (kLent, kNoRoom or kDamaged), or null.
   Parcel* TakeBody() { return bodies_.PopFront(); }
 
@@ -321,6 +321,7 @@ class Home {
   // looked at.
   static constexpr Duration kSqueezeInterval = std::chrono::seconds(1);
   static constexpr int kSqueezedMax = 1024;
+  static constexpr int kSqueezeLooksMax = 8192;  // Those that are lent are passed over.
   // Slots of parcels that DeliverNow looks at in one turn.
   static constexpr uint32_t kDeliveredPerTurnMax = 4096;
   // Destinations that it remembers while it looks; beyond, it takes all.

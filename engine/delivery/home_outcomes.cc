@@ -359,9 +359,11 @@ bool Home::Squeeze() {
   if (turned_at_ < next_squeeze_) return false;
   next_squeeze_ = turned_at_ + kSqueezeInterval;
   const uint32_t before = pool_.taken();
-  for (int i = 0; i < kSqueezedMax && !in_memory_.empty(); ++i) {
+  int left = kSqueezedMax;
+  for (int i = 0; i < kSqueezeLooksMax && left > 0 && !in_memory_.empty(); ++i) {
     Message& message = *in_memory_.PopFront();
     in_memory_.PushBack(message);
+    if (message.lends == 0) --left;
     ReleaseBody(message);
   }
   return pool_.taken() < before;

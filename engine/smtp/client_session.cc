@@ -42,7 +42,7 @@ void ClientSession::Begin(const Options& options, Now now) {
   output_.clear();
   if (output_.capacity() > kKeptBytesMax) output_.shrink_to_fit();
   transaction_ = {};
-  open_ = ahead_ = was_ahead_ = behind_refusal_ = false;
+  open_ = ahead_ = was_ahead_ = behind_refusal_ = mail_refused_ = false;
   takes_ahead_ = true;
   refuses_ahead_ = false;
   transactions_ = 0;
@@ -105,6 +105,7 @@ void ClientSession::OfferAhead(const Transaction& transaction, Now now) {
 
 void ClientSession::TakeUp(const Transaction& transaction) {
   transaction_ = transaction;
+  mail_refused_ = false;
   const size_t recipients = transaction.recipients.size();
   const size_t recipients_max = extensions_.recipients_max;
   recipients_end_ = recipients_max == 0 ? recipients : std::min(recipients, recipients_max);
@@ -132,7 +133,7 @@ void ClientSession::OnDeadline(Now now) {
   CHECK(!actions_pending());
   if (closed() || now.instant < deadline_) return;
   now_ = now;
-  refuses_ahead_ |= awaiting_ == kMail && open_ && was_ahead_;
+  refuses_ahead_ |= awaiting_ == kMail && open_ && was_ahead_ && !behind_refusal_;
   LoseMessage();
   if (owner_moves()) return End("sent half a line unasked", TlsAnswer::kGarbage);
   End("no answer in time", TlsAnswer::kSilence);

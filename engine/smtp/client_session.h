@@ -27,9 +27,11 @@
 //  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
 //    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
 //    slow with it, loses the session, and no message (H3, P5).
-//  - A MAIL that left ahead of the reply to a dot and is refused says nothing of its message, which
-//    is kUntried, where that reply was a refusal (RSET may have been wanted) or MAIL's is a 503:
-//    Haraka says that to all that comes before it has answered the dot.
+//  - A MAIL that left ahead of the reply to a dot and is refused, or never answered, says nothing
+//  of
+//    its message, which is kUntried: RSET may have been wanted, and Haraka says 503 to all that
+//    comes before it has answered the dot. Offered again in its turn, it hears what is meant for
+//    it.
 //  - A 421 closes the session, wherever it comes.
 //  - STARTTLS ends its group, and nothing that came in clear is believed once its 220 is there: a
 //    byte behind it ends the session, and EHLO is said anew under TLS.
@@ -86,9 +88,8 @@ enum class MessageResult : uint8_t {
   // Lost between the end of the data and its reply: possibly delivered. `reply` is empty.
   kInDoubt,
   // Offered ahead of the reply to a dot, and nothing was said of it: MAIL was refused for what may
-  // be the other's sake, or the session ended. Nothing was delivered; offer it again, there if it
-  // is
-  // kReady.
+  // be the other's sake, or the session ended before its reply. Nothing was delivered; offer it
+  // again, there if it is kReady. `reply` is MAIL's, if there was one.
   kUntried,
 };
 
@@ -170,13 +171,13 @@ class ClientSession {
   // with PIPELINING, once, and if this server can take it and has not refused another so. It begins
   // when that reply has come.
   bool MayOfferAhead(const Transaction& transaction) const;
-  // Whether this server takes transactions offered so, as far as is known.
+  // Whether this server takes transactions offered so, as far as is known in this session.
   bool TakesAhead() const;
-  // It was seen not to: it answered the MAIL that came so with 503, or not at all.
+  // It was seen not to: it answered the MAIL that came so with 503, or not at all in its time.
   bool refuses_ahead() const { return refuses_ahead_; }
-  // Then. Its commands are in output() at once: they may leave with the last piece of the body, for
-  // which OnBodyEnding has been called. Its kMessageDone comes after that of the one before it,
-  // also where the session ends.
+  // After MayOfferAhead. Its commands are in output() at once: they may leave with the last piece
+  // of the body, for which OnBodyEnding has been called. Its kMessageDone comes after that of the
+  // one before it, also where the session ends.
   void OfferAhead(const Transaction& transaction, Now now);
   // The kernel took a piece of the body: the 3 minutes start anew.
   void OnBodyProgress(Now now);
@@ -309,10 +310,11 @@ class ClientSession {
   Transaction transaction_;
   bool open_ = false;
   bool ahead_ = false;           // transaction_ is the next one, and the dot's reply is awaited.
-  bool takes_ahead_ = true;      // This server has not refused what was offered so.
-  bool refuses_ahead_ = false;   // And not for the sake of the one before it.
+  bool takes_ahead_ = true;      // No MAIL that came so was refused.
+  bool refuses_ahead_ = false;   // One was, and not for the sake of the message before it.
   bool was_ahead_ = false;       // The one that is on was offered so.
   bool behind_refusal_ = false;  // And the one before it was refused.
+  bool mail_refused_ = false;    // So was the MAIL of the one that is on.
   size_t recipients_end_ = 0;    // Those before it are sent in this transaction.
   size_t recipients_sent_ = 0;
   size_t recipients_answered_ = 0;

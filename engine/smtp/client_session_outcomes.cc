@@ -86,9 +86,10 @@ void ClientSession::FinishMessage(MessageResult result, Reach reach, const Reply
 void ClientSession::LoseMessage() {
   if (!open_) return;
   action_reply_.Reset();
-  const bool had_all = awaiting_ == kDot;
-  FinishMessage(had_all ? MessageResult::kInDoubt : MessageResult::kSessionLost, Reach::kHost,
-                action_reply_);
+  MessageResult result = MessageResult::kSessionLost;
+  if (awaiting_ == kDot) result = MessageResult::kInDoubt;
+  if (awaiting_ == kMail && was_ahead_) result = MessageResult::kUntried;
+  FinishMessage(result, Reach::kHost, action_reply_);
 }
 
 // Of which the server had no data.

@@ -88,7 +88,9 @@ void ClientSession::OnUnaskedReply(const Reply& reply) {
 // 421: the server closes (RFC 5321 3.8), and may say so without being asked.
 void ClientSession::OnClosingReply(const Reply& reply) {
   const bool before_body = awaiting_ != kBody && awaiting_ != kDot;
-  if (open_ && before_body && transactions_ > 1) {
+  if (open_ && was_ahead_ && awaiting_ == kMail) {
+    FinishMessage(MessageResult::kUntried, Reach::kHost, reply);
+  } else if (open_ && before_body && transactions_ > 1) {
     FinishMessage(MessageResult::kSessionLost, Reach::kHost, reply);
   } else if (open_) {
     FinishMessage(MessageResult::kRefused, Reach::kHost, reply);
@@ -117,11 +119,10 @@ void ClientSession::OnEhloReply(const Reply& reply) {
 
 void ClientSession::OnMailReply(const Reply& reply) {
   if (!reply.positive()) {
-    const bool not_so = was_ahead_ && reply.code == 503 && !behind_refusal_;
-    const bool untried = behind_refusal_ || not_so;
-    refuses_ahead_ |= not_so;
-    takes_ahead_ = takes_ahead_ && !untried;
-    FinishMessage(untried ? MessageResult::kUntried : MessageResult::kRefused, Reach::kMessage,
+    mail_refused_ = true;
+    refuses_ahead_ |= was_ahead_ && reply.code == 503 && !behind_refusal_;
+    takes_ahead_ = takes_ahead_ && !was_ahead_;
+    FinishMessage(was_ahead_ ? MessageResult::kUntried : MessageResult::kRefused, Reach::kMessage,
                   reply);
   }
   Enter(open_ || unanswered_ > 0 ? kRcpt : kReset);
@@ -137,8 +138,8 @@ void ClientSession::OnRecipientReply(const Reply& reply) {
 
 void ClientSession::OnDataReply(const Reply& reply) {
   if (reply.positive()) return OutOfStep(reply);  // R11
-  if (reply.intermediate() && !open_ && behind_refusal_) {
-    // For whom? Perhaps the message that was refused is still on, and a lone dot would send it.
+  if (reply.intermediate() && !open_ && (behind_refusal_ || (was_ahead_ && mail_refused_))) {
+    // For whom? Perhaps the message before is still on, and a lone dot would send it.
     return End("the data of a refused transaction is wanted");
   }
   if (reply.intermediate()) return Enter(open_ ? kBody : kDot);

@@ -230,7 +230,10 @@ bool PeerSession::TakeCommand() {
   input_at_ += end + 2;
   scene_.world.Happens("peer hears", connection_.number(), call_, line);
   Judge(line.find_first_of("\r\n") == std::string::npos, "a bare CR or LF in a command");
-  const bool may_pipeline = offered_ && manners_.pipelining;
+  // RSET and QUIT are never sent ahead of anything.
+  const std::string verb = absl::AsciiStrToUpper(line.substr(0, 4));
+  const bool of_group = verb == "MAIL" || verb == "RCPT" || verb == "DATA";
+  const bool may_pipeline = offered_ && manners_.pipelining && of_group;
   const uint64_t must_have_read = may_pipeline ? barrier_ : last_reply_;
   Judge(connection_.ReadWhenWriting(0, StreamOf(at)) >= must_have_read,
         absl::StrCat("did not wait for the answer before \"", line, "\""));
@@ -243,6 +246,7 @@ bool PeerSession::TakeCommand() {
 }
 
 bool PeerSession::TakeBody() {
+  Judge(!mixed_up_ || input_.empty(), "sends a body, or a lone dot, behind a MAIL refused ahead");
   if (body_scanned_ == 0 && !input_.empty()) {
     Judge(connection_.ReadWhenWriting(0, StreamOf(input_at_)) >= barrier_,
           "sends the body before the 354");
@@ -290,7 +294,7 @@ void PeerSession::Obey(absl::string_view line) {
     if (scene_.faults_on && scene_.world.Chance(scene_.options.faults.rset_refusal)) {
       return Answer("502 5.5.1 what is RSET", state_);
     }
-    reset_owed_ = false;
+    reset_owed_ = mixed_up_ = false;
     return Answer("250 2.0.0 reset", State::kReady);
   }
   if (absl::EqualsIgnoreCase(line, "STARTTLS")) return ObeyStartTls();
@@ -506,18 +510,31 @@ void PeerSession::ObeyMail(absl::string_view line) {
     JudgeParameter(line, " ENVID=", passed ? message->envelope_id : "");
   }
   reset_owed_ = true;  // Unless it ends well.
-  if (mail_ahead_ && manners_.ahead == Manners::Ahead::kRefused) {
-    return Answer("503 5.5.1 sender already specified", State::kReady);
-  }
-  if (mail_ahead_ && manners_.ahead == Manners::Ahead::kUnread) {
-    deaf_ = true;
-    return;
-  }
+  Judge(!mail_ahead_ || !refused_ahead_, "MAIL ahead again, though it was refused so");
+  if (mail_ahead_ && manners_.ahead != Manners::Ahead::kTaken) return ObeyMailAhead();
   if (MisbehavesAt(Stage::kMail)) return;
   const std::string refusal = RefusalAt(Stage::kMail);
   if (refusal.empty()) return Answer("250 2.1.0 sender ok", State::kMail);
   if (refusal.front() == '5') scene_.ledger.RefusedForGood(sender_, domain_);
   Answer(refusal, State::kReady);
+}
+
+void PeerSession::ObeyMailAhead() {
+  switch (manners_.ahead) {
+    case Manners::Ahead::kTaken:
+      return;
+    case Manners::Ahead::kRefused:
+      refused_ahead_ = true;
+      return Answer("503 5.5.1 sender already specified", State::kReady);
+    case Manners::Ahead::kUnread:
+      deaf_ = true;
+      return;
+    case Manners::Ahead::kLeft:
+      return Close(scene_.world.Chance(0.5));
+    case Manners::Ahead::kMixedUp:
+      mixed_up_ = true;
+      return Answer("503 5.5.1 sender already specified", State::kMail);
+  }
 }
 
 void PeerSession::ObeyRecipient(absl::string_view line) {
@@ -655,7 +672,8 @@ void PeerSession::EndBody(absl::string_view wire) {
   const std::string refusal = RefusalAt(Stage::kDot);
   if (!refusal.empty()) {
     if (refusal.front() == '5') scene_.ledger.RefusedForGood(sender_, domain_);
-    return Answer(refusal, State::kReady);
+    const bool leaves = scene_.options.ahead_refused > 0 && world.Chance(0.2);
+    return Answer(refusal, State::kReady, leaves);
   }
   TookIt(wire);
   reset_owed_ = false;

@@ -49,9 +49,10 @@ struct Manners {
   bool start_tls = false;
   ToyCertificate certificate;  // That it shows.
   Duration answer_max = std::chrono::milliseconds(1);
-  // To a MAIL that comes ahead of its answer to the dot: taken, refused with 503 (as Haraka does),
-  // or never read.
-  enum class Ahead : uint8_t { kTaken, kRefused, kUnread };
+  // A MAIL that comes ahead of its answer to the dot is taken; or refused with 503 (as Haraka
+  // does), never read, answered by closing, or refused while what follows is taken for the message
+  // before.
+  enum class Ahead : uint8_t { kTaken, kRefused, kUnread, kLeft, kMixedUp };
   Ahead ahead = Ahead::kTaken;
 };
 
@@ -93,6 +94,7 @@ class PeerSession : public End {
   void ObeyHello(absl::string_view line);
   void ObeyStartTls();
   void ObeyMail(absl::string_view argument);
+  void ObeyMailAhead();
   void ObeyRecipient(absl::string_view argument);
   void JudgeParameter(absl::string_view parameters, absl::string_view name,
                       absl::string_view value);
@@ -135,6 +137,8 @@ class PeerSession : public End {
   bool barrier_next_ = false;
   bool reset_owed_ = false;
   bool mail_ahead_ = false;  // MAIL was written before our answer to the dot was read.
+  bool mixed_up_ = false;
+  bool refused_ahead_ = false;  // On this connection: with 503, and not for want of RSET.
   uint32_t transactions_ = 0;
 
   std::string sender_;

@@ -160,7 +160,7 @@ Manners Simulation::DrawManners(const std::string& domain, const std::string& ho
   manners.notifications = options_.notifications && world_.Chance(0.5);
   manners.answer_max = world_.Delay(milliseconds(1), seconds(4));
   if (options_.ahead_refused > 0 && world_.Chance(options_.ahead_refused)) {
-    manners.ahead = world_.Chance(0.8) ? Manners::Ahead::kRefused : Manners::Ahead::kUnread;
+    manners.ahead = static_cast<Manners::Ahead>(world_.Between(1, 4));
   }
   if (!options_.tls) return manners;
   manners.start_tls = world_.Chance(0.8);

@@ -240,11 +240,11 @@ def limits_are_reset_only_when_asked(build):
 # --- Asking.
 
 def what_binds_is_told_with_its_numbers(build):
-    """A host that answers nothing to the dot; one that refuses; a route for which no name server
+    """A host that answers nothing to RCPT; one that refuses; a route for which no name server
     answers; a limit of none. Of two messages the first is under way or has failed, the next waits.
     """
     with Run(build) as run:
-        sink = run.sink("--fault", "stage=dot,action=delay,delay_ms=600000,domain=busy.example")
+        sink = run.sink("--fault", "stage=rcpt,action=delay,delay_ms=600000,domain=busy.example")
         engine = run.engine(
             routes=route("busy.example", sink.ports[0]) + route("down.example", 1) +
             route("zero.example", sink.ports[0]),

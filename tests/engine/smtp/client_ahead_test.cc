@@ -53,12 +53,18 @@ TEST_P(ClientAheadTest, RepliesGoToTheirMessages) {
   EXPECT_EQ(peer.session().transactions(), 3u);
 }
 
-TEST_P(ClientAheadTest, TheNextIsJudgedByItsOwnMail) {
+// Some may mean with it that MAIL came too soon. Offered in its turn, the message hears its own.
+TEST_P(ClientAheadTest, ARefusedMailIsUntriedUntilItsTurn) {
   OffersTwo();
   peer.Replies("250 taken\r\n452 4.3.1 full\r\n503 mail?\r\n503 rcpt?\r\n");
   EXPECT_THAT(peer.Seen(), ElementsAre("message accepted: 250 taken",
-                                       "message refused at MAIL FROM (message): 452 4.3.1 full"));
+                                       "message untried at MAIL FROM (message): 452 4.3.1 full"));
   EXPECT_EQ(peer.Sent(), "RSET\r\n");
+  peer.Replies("250 ok\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("ready"));
+  peer.Offers({"d@y"});
+  peer.Replies("452 4.3.1 full\r\n503 mail?\r\n503 rcpt?\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("message refused at MAIL FROM (message): 452 4.3.1 full"));
 }
 
 // Haraka 3.3.4, which forgets nothing of it: it answers 503 to all three.
@@ -96,6 +102,26 @@ TEST_P(ClientAheadTest, WhatIsRefusedForWantOfResetIsUntried) {
   peer.Offers({"d@y"});
   peer.Replies("503 again\r\n503 no\r\n503 no\r\n");
   EXPECT_THAT(peer.Seen(), ElementsAre("message refused at MAIL FROM (message): 503 again"));
+}
+
+// The one before may be on there still, though it was taken: a lone dot would send an empty one.
+TEST_P(ClientAheadTest, NoDotBehindAMailThatCameTooSoon) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n503 sender already specified\r\n250 ok\r\n354 go\r\n");
+  EXPECT_THAT(peer.Seen(),
+              ElementsAre("message accepted: 250 taken",
+                          "message untried at MAIL FROM (message): 503 sender already specified",
+                          "close: DATA: the data of a refused transaction is wanted"));
+  EXPECT_EQ(peer.Sent(), "");
+}
+
+TEST_P(ClientAheadTest, TheSessionLostBeforeItsMailIsAnswered) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("message accepted: 250 taken"));
+  peer.Replies("421 4.3.2 closing\r\n");
+  EXPECT_THAT(peer.Seen(), ElementsAre("message untried at MAIL FROM (host): 421 4.3.2 closing",
+                                       "close: MAIL FROM: 421 4.3.2 closing"));
 }
 
 // The refused message may still be on there: a lone dot would send it, and to more recipients.
