@@ -24,30 +24,9 @@ using testing::SizeIs;
 constexpr size_t kPiece = 64 << 10;
 constexpr size_t kMiB = 1 << 20;
 constexpr uint64_t kRead = BodyStream::kReadBytesMax;
-constexpr size_t kLarge = 1400 << 10;  // Six places in the log.
 
 class Streamed : public DispatcherTest {
  protected:
-  // The body is in the log and nowhere else, half of it in each of two files.
-  Mail& MakeLarge(size_t bytes = kLarge, size_t recipients = 1) {
-    Mail& mail = Make(recipients, bytes);
-    mail.message.body.Release(pool_);
-    mail.message.body_checksum = XXH3_64bits(mail.wire.data(), mail.wire.size());
-    constexpr size_t kExtent = kRead + 5000;
-    const int32_t descriptor = next_file_;
-    next_file_ += 2;
-    for (size_t at = 0; at < mail.wire.size(); at += kExtent) {
-      const int32_t file = descriptor + (at > mail.wire.size() / 2 ? 1 : 0);
-      network_.File(file) += "the record's header";
-      const size_t take = std::min(kExtent, mail.wire.size() - at);
-      places_.push_back({.descriptor = file,
-                         .offset = static_cast<uint32_t>(network_.File(file).size()),
-                         .bytes = static_cast<uint32_t>(take)});
-      network_.File(file) += mail.wire.substr(at, take);
-    }
-    mail.parcel.body_places = std::exchange(places_, {});
-    return mail;
-  }
   Mail& SendLarge(size_t bytes = kLarge) {
     Mail& mail = Queue(MakeLarge(bytes));
     Turn();
@@ -99,10 +78,6 @@ class Streamed : public DispatcherTest {
   }
 
   int peer_ = -1;
-
- private:
-  int32_t next_file_ = 3;
-  std::vector<BodyPlace> places_;
 };
 
 TEST_F(Streamed, BodiesArriveWholeAndInPiecesOfAtMost64KiB) {

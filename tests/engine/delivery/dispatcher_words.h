@@ -126,11 +126,32 @@ class DispatcherTest : public testing::Test {
     mail.parcel.timer.owner = &mail.parcel;
     return mail;
   }
+  // The body is in the log and nowhere else, half of it in each of two files.
+  Mail& MakeLarge(size_t bytes = kLarge, size_t recipients = 1) {
+    Mail& mail = Make(recipients, bytes);
+    mail.message.body.Release(pool_);
+    mail.message.body_checksum = XXH3_64bits(mail.wire.data(), mail.wire.size());
+    constexpr size_t kExtent = BodyStream::kReadBytesMax + 5000;
+    const int32_t descriptor = next_file_;
+    next_file_ += 2;
+    for (size_t at = 0; at < mail.wire.size(); at += kExtent) {
+      const int32_t file = descriptor + (at > mail.wire.size() / 2 ? 1 : 0);
+      network_.File(file) += "the record's header";
+      const size_t take = std::min(kExtent, mail.wire.size() - at);
+      mail.parcel.body_places.push_back(
+          {.descriptor = file,
+           .offset = static_cast<uint32_t>(network_.File(file).size()),
+           .bytes = static_cast<uint32_t>(take)});
+      network_.File(file) += mail.wire.substr(at, take);
+    }
+    return mail;
+  }
   // Puts mail into the destination's queue, without a turn.
   Mail& Queue(Mail& mail) {
     if (dispatcher_ == nullptr) Start();
     mail.home = false;
-    mail.parcel.body_state = BodyState::kNotAsked;
+    const bool lent = lends_ahead_ && !mail.message.body.empty();
+    mail.parcel.body_state = lent ? BodyState::kLent : BodyState::kNotAsked;
     mail.parcel.result = ParcelResult::kNothing;
     mail.parcel.in_doubt = false;
     mail.parcel.binding_limit.clear();
@@ -265,6 +286,7 @@ class DispatcherTest : public testing::Test {
   FakeHost& host(absl::string_view ip = kFirst) { return network_.Host(ip); }
 
   static constexpr int kTurnsMax = 3000;
+  static constexpr size_t kLarge = 1400 << 10;  // Six places in the log.
 
   Now now_ = {.instant = Instant(std::chrono::hours(1)),
               .wall = WallTime(std::chrono::seconds(1764041281))};
@@ -281,10 +303,12 @@ class DispatcherTest : public testing::Test {
   // What the home says to those who want a body, and whether it says it.
   BodyState body_answer_ = BodyState::kLent;
   bool bodies_held_ = false;
+  bool lends_ahead_ = false;  // Of bodies in memory: before the parcel leaves.
 
  private:
   std::vector<Parcel*> bodies_wanted_;
   std::vector<Mail*> outgoing_;
+  int32_t next_file_ = 3;
   bool draining_ = false;
   bool endless_ = false;
 };

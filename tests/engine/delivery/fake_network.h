@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -27,6 +29,9 @@ struct FakeHost {
   std::string closes_after;          // The front of the command whose answer is its last word.
   bool closes_unanswered = false;    // It does not even say that word.
   size_t recipients_max = SIZE_MAX;  // In one transaction; beyond: 452 4.5.3.
+  bool waits = false;                // Every answer waits for the test (AnswersNext).
+  // To all commands that come with the end of a body, as Haraka has it; empty: as to any others.
+  std::string answer_ahead;
 
   // By the front of a command, the longest one that fits; "." is the body's end. Nothing is said to
   // a command that has no answer here.
@@ -99,6 +104,20 @@ class FakeNetwork : public io::FakeSockets {
                                              [&](const auto& s) { return !Closed(s.first); }));
   }
   size_t most_open() const { return most_open_; }
+
+  // A host that waits says what it has to say: to the first command that it has not answered, or to
+  // all of them.
+  void AnswersNext(int peer) {
+    std::deque<Command>& waiting = sessions_.at(peer).waiting;
+    CHECK(!waiting.empty());
+    const Command command = std::move(waiting.front());
+    waiting.pop_front();
+    Answer(peer, command);
+  }
+  void AnswersAll(int peer) {
+    while (Waiting(peer) > 0) AnswersNext(peer);
+  }
+  size_t Waiting(int peer) const { return sessions_.at(peer).waiting.size(); }
 
   // All that the peer has heard, and the sizes of the sends by which it came.
   const std::string& AllHeard(int peer) const { return sessions_.at(peer).heard; }
@@ -187,6 +206,10 @@ class FakeNetwork : public io::FakeSockets {
     uint64_t offset;
     int number;
   };
+  struct Command {
+    std::string line;
+    bool ahead = false;  // It came with the end of a body.
+  };
   struct Session {
     Family family{};
     std::string ip;     // Of the host.
@@ -196,8 +219,9 @@ class FakeNetwork : public io::FakeSockets {
     io::OpId connect_op;
     std::string line;  // The front of a line whose end has not come.
     bool in_body = false;
-    size_t recipients = 0;  // Of the transaction.
-    bool silent = false;    // It has said its last word.
+    std::deque<Command> waiting;  // Heard, and not answered by a host that waits.
+    size_t recipients = 0;        // Of the transaction.
+    bool silent = false;          // It has said its last word.
     std::string heard;
     std::vector<size_t> send_sizes;
   };
@@ -218,7 +242,7 @@ class FakeNetwork : public io::FakeSockets {
     session.connecting = false;
     session.connected = error == 0;
     Complete({.op = session.connect_op, .result = -error});
-    if (error == 0) Answer(peer, kGreeting);
+    if (error == 0) Answer(peer, {std::string(kGreeting)});
   }
 
   void OnHeard(int peer, absl::string_view text) override {
@@ -227,37 +251,51 @@ class FakeNetwork : public io::FakeSockets {
     session.heard.append(text.data(), text.size());
     session.line.append(text.data(), text.size());
     size_t taken = 0;
+    bool ahead = false;
     for (size_t end = session.line.find("\r\n"); end != std::string::npos;
          end = session.line.find("\r\n", taken)) {
       const std::string line = session.line.substr(taken, end - taken);
       taken = end + 2;
-      if (!session.in_body || line == ".") Answer(peer, line);
+      if (session.in_body && line != ".") continue;
+      const bool ends_body = std::exchange(session.in_body, false);
+      Hear(peer, {line, ahead});
+      ahead |= ends_body;
     }
     session.line.erase(0, taken);
   }
 
-  void Answer(int peer, absl::string_view command) {
+  void Hear(int peer, Command command) {
+    Session& session = sessions_.at(peer);
+    if (!Host(session.ip).waits) return Answer(peer, command);
+    session.waiting.push_back(std::move(command));
+  }
+
+  void Answer(int peer, const Command& command) {
     Session& session = sessions_.at(peer);
     if (session.silent) return;
-    session.in_body = false;
     const FakeHost& host = Host(session.ip);
-    const bool last = !host.closes_after.empty() && absl::StartsWith(command, host.closes_after);
+    const bool last =
+        !host.closes_after.empty() && absl::StartsWith(command.line, host.closes_after);
     if (!(last && host.closes_unanswered)) Say(peer, session, host, command);
-    const bool parted = command == "QUIT" && host.answers.contains("QUIT");
+    const bool parted = command.line == "QUIT" && host.answers.contains("QUIT");
     if (last || parted) {
       session.silent = true;
       FinishesSending(peer);
     }
   }
 
-  void Say(int peer, Session& session, const FakeHost& host, absl::string_view command) {
-    if (absl::StartsWith(command, "MAIL")) session.recipients = 0;
-    if (absl::StartsWith(command, "RCPT") && ++session.recipients > host.recipients_max) {
+  void Say(int peer, Session& session, const FakeHost& host, const Command& command) {
+    const std::string& line = command.line;
+    if (command.ahead && !host.answer_ahead.empty()) {
+      return Says(peer, absl::StrCat(host.answer_ahead, "\r\n"));
+    }
+    if (absl::StartsWith(line, "MAIL")) session.recipients = 0;
+    if (absl::StartsWith(line, "RCPT") && ++session.recipients > host.recipients_max) {
       return Says(peer, "452 4.5.3 too many recipients\r\n");
     }
-    const std::string* answer = host.AnswerTo(command);
+    const std::string* answer = host.AnswerTo(line);
     if (answer == nullptr) return;
-    session.in_body = command == "DATA" && absl::StartsWith(*answer, "354");
+    session.in_body = line == "DATA" && absl::StartsWith(*answer, "354");
     Says(peer, absl::StrCat(*answer, "\r\n"));
   }
 

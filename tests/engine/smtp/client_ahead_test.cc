@@ -1,6 +1,7 @@
 // ClientSession where the next transaction is offered with the end of the data, before its reply
 // (RFC 2920 3.1). Every dialogue runs with the replies in one piece and byte by byte.
 
+#include <chrono>
 #include <string>
 
 #include "client_peer.h"
@@ -23,6 +24,12 @@ class ClientAheadTest : public testing::TestWithParam<Arrival> {
     peer.Replies("250 ok\r\n250 ok\r\n354 go\r\n");
     EXPECT_THAT(peer.Seen(), ElementsAre("send body"));
     peer.Sent();
+  }
+  void BeginsAnew() {
+    peer.Sent();
+    peer.Seen();
+    peer.Begins();
+    peer.Greets("PIPELINING");
   }
   void OffersTwo() {
     Offers();
@@ -182,9 +189,112 @@ TEST_P(ClientAheadTest, NotPastTheServersLimitOfMessages) {  // R16
   EXPECT_FALSE(peer.SendsBodyAndOffers("d@y"));
 }
 
+// --- Whether others are to be offered so, here and on later sessions.
+
+TEST_P(ClientAheadTest, ItTakesThemAheadAsFarAsIsKnown) {
+  EXPECT_TRUE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+  OffersTwo();
+  peer.Replies("250 taken\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+  EXPECT_TRUE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
+TEST_P(ClientAheadTest, A503ToMailAheadRefusesThem) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n503 busy\r\n");
+  EXPECT_FALSE(peer.session().TakesAhead());
+  EXPECT_TRUE(peer.session().refuses_ahead());
+  peer.Replies("503 busy\r\n503 busy\r\n");
+  peer.Replies("250 reset\r\n");
+  EXPECT_TRUE(peer.session().refuses_ahead());
+  BeginsAnew();
+  EXPECT_TRUE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
+// It is about this message, or about this moment.
+TEST_P(ClientAheadTest, NoOtherReplyToMailAheadDoes) {
+  for (const char* reply : {"250 ok", "451 later", "452 full", "502 what", "550 no"}) {
+    BeginsAnew();
+    OffersTwo();
+    peer.Replies(absl::StrCat("250 taken\r\n", reply, "\r\n"));
+    EXPECT_TRUE(peer.session().TakesAhead()) << reply;
+    EXPECT_FALSE(peer.session().refuses_ahead()) << reply;
+  }
+}
+
+// It may want RSET after a refusal, and take others: no more of them here, and later ones may.
+TEST_P(ClientAheadTest, A503BehindARefusedDotIsOfThisSessionAlone) {
+  OffersTwo();
+  peer.Replies("554 5.6.0 no\r\n503 nested MAIL\r\n503 no\r\n503 no\r\n");
+  EXPECT_FALSE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
+TEST_P(ClientAheadTest, A503ToAnOrdinaryMailSaysNothingOfThem) {
+  peer.Offers({"b@y"});
+  peer.Replies("503 no\r\n503 no\r\n503 no\r\n");
+  peer.Replies("250 reset\r\n");
+  EXPECT_TRUE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+  peer.Seen();
+  peer.Sent();
+  OffersTwo();
+  peer.Replies("250 taken\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+  peer.SendsBody();
+  peer.Replies("250 taken\r\n");
+  peer.Offers({"b@y"});  // What came before was ahead, and this is not.
+  peer.Replies("503 no\r\n");
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
+// RFC 5321 4.5.3.2.2: MAIL has five minutes, from the reply to the dot on.
+TEST_P(ClientAheadTest, SilenceToMailAheadRefusesThem) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n");
+  peer.Passes(std::chrono::minutes(5) - Duration(1));
+  EXPECT_FALSE(peer.session().refuses_ahead());
+  peer.Passes(Duration(1));
+  EXPECT_EQ(peer.session().state(), ClientState::kClosed);
+  EXPECT_TRUE(peer.session().refuses_ahead());
+}
+
+TEST_P(ClientAheadTest, NoOtherSilenceDoes) {
+  peer.Offers({"b@y"});  // To a MAIL that was not ahead.
+  peer.Passes(std::chrono::minutes(5));
+  EXPECT_EQ(peer.session().state(), ClientState::kClosed);
+  EXPECT_FALSE(peer.session().refuses_ahead());
+  for (const char* replies : {"", "250 taken\r\n250 ok\r\n"}) {  // To the dot, to RCPT.
+    BeginsAnew();
+    OffersTwo();
+    peer.Replies(replies);
+    peer.Passes(std::chrono::minutes(10));
+    EXPECT_EQ(peer.session().state(), ClientState::kClosed);
+    EXPECT_FALSE(peer.session().refuses_ahead()) << replies;
+  }
+}
+
+TEST_P(ClientAheadTest, NorDoesASessionThatIsLost) {
+  OffersTwo();
+  peer.Replies("250 taken\r\n");
+  peer.Closes();
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
+TEST_P(ClientAheadTest, TheServersLimitOfMessagesEndsThem) {  // R16
+  peer.Begins();
+  peer.Greets("PIPELINING,LIMITS MAILMAX=2");
+  EXPECT_TRUE(peer.session().TakesAhead());
+  OffersTwo();
+  EXPECT_FALSE(peer.session().TakesAhead());
+  EXPECT_FALSE(peer.session().refuses_ahead());
+}
+
 TEST(ClientAhead, NotWithoutPipelining) {
   ClientPeer peer;
   peer.Greets("SIZE");
+  EXPECT_FALSE(peer.session().TakesAhead());
   peer.Offers({"b@y"});
   peer.Replies("250 ok\r\n");
   peer.Replies("250 ok\r\n");
