@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "tests/engine/delivery/dispatcher_ahead_words.h"
 
@@ -16,6 +19,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::SizeIs;
+using testing::StartsWith;
 
 // -------------------------------------------------------------------------------------------------
 // The message before it is refused.
@@ -41,7 +45,7 @@ TEST_F(Ahead, WhatIsRefusedBehindARefusedDotGoesAgain) {
     GoesOn();
     host().answer_ahead = "";
     EXPECT_EQ(mails_.back().Verdicts(), "D");
-    EXPECT_THAT(mails_.back().returns, ElementsAre(ParcelResult::kAgain, ParcelResult::kAttempted));
+    EXPECT_THAT(mails_.back().returns, ElementsAre(ParcelResult::kAttempted));
     EXPECT_EQ(network_.CountHeard(peer(), "RSET"), 1u);
     EXPECT_EQ(network_.CountHeard(peer(), "MAIL"), 3u);
     Pass(seconds(10));  // The next one has a session of its own, which takes them ahead again.
@@ -64,14 +68,17 @@ TEST_F(Ahead, WhatIsRefusedAfterTheResetIsRefused) {
 // -------------------------------------------------------------------------------------------------
 // It is refused itself.
 
+// Once it is offered in its turn: ahead it might have meant the moment.
 TEST_F(Ahead, ItsOwnRefusalIsItsVerdict) {
   StartTwo(3);
-  host().answers["MAIL FROM:<m1@"] = "550 5.7.1 not you";
+  host().answer_ahead = host().answers["MAIL FROM:<m1@"] = "550 5.7.1 not you";
   GoesOn();
   EXPECT_EQ(AllVerdicts(), "D B D");
   EXPECT_EQ(mail(1).parcel.reply.ToString(), "550 5.7.1 not you");
-  EXPECT_EQ(Resets(), 1u);
-  EXPECT_THAT(MailsOfEach(), ElementsAre(3));
+  EXPECT_EQ(Resets(), 2u);
+  EXPECT_THAT(MailsOfEach(), ElementsAre(4));
+  Pass(seconds(10));
+  host() = FakeHost();
   StartTwo();  // And this host takes others so.
 }
 
@@ -92,7 +99,7 @@ TEST_F(Ahead, WhatCameTooSoonGoesAgainOnTheSameSession) {
   Start({.connections_max = 1});
   SendAll(4);
   EXPECT_EQ(AllVerdicts(), "D D D D");
-  EXPECT_THAT(mail(1).returns, ElementsAre(ParcelResult::kAgain, ParcelResult::kAttempted));
+  EXPECT_THAT(mail(1).returns, ElementsAre(ParcelResult::kAttempted));
   EXPECT_THAT(MailsOfEach(), ElementsAre(5));
   EXPECT_THAT(AheadOfEach(), ElementsAre(1));
   EXPECT_EQ(Resets(), 1u);
@@ -116,7 +123,7 @@ TEST_F(Ahead, OneSilentToMailForFiveMinutesIsNotTriedSoAgain) {  // RFC 5321 4.5
   EXPECT_FALSE(mail(1).home);
   Pass(2 * kTick);
   EXPECT_EQ(AllVerdicts(), "D D");  // By another session, at once.
-  EXPECT_THAT(mail(1).returns, ElementsAre(ParcelResult::kAgain, ParcelResult::kAttempted));
+  EXPECT_THAT(mail(1).returns, ElementsAre(ParcelResult::kAttempted));
   SendAll(3);
   EXPECT_EQ(CountVerdicts("D"), 5u);
   EXPECT_THAT(AheadOfEach(), ElementsAre(1, 0));
@@ -135,9 +142,34 @@ TEST_F(Ahead, LostBeforeTheReplyToTheDot) {
   EXPECT_EQ(AllVerdicts(), "D d D");
   EXPECT_TRUE(mail(1).parcel.in_doubt);
   EXPECT_FALSE(mail(2).parcel.in_doubt);
-  EXPECT_THAT(mail(2).returns, ElementsAre(ParcelResult::kAgain, ParcelResult::kAttempted));
+  EXPECT_THAT(mail(2).returns, ElementsAre(ParcelResult::kAttempted));
   EXPECT_THAT(network_.All(), SizeIs(2));
   StartTwo();  // It says nothing of what the host takes.
+}
+
+// On a fresh session to the only host: that is the first one's attempt, and the next is nobody's.
+TEST_F(Ahead, LostUnderTheFirstMessageOfASession) {
+  StartTwo();
+  host().waits = false;
+  network_.Resets(peer());
+  Turn();
+  EXPECT_EQ(AllVerdicts(), "d -");
+  EXPECT_THAT(mail(1).returns, SizeIs(0));
+}
+
+// Three sessions in a row: then each message waits for its turn.
+TEST_F(Ahead, AHostThatLeavesAtIt) {
+  Start({.connections_max = 1});
+  for (int i = 0; i < 3; ++i) {
+    StartTwo();
+    Answers();
+    host().waits = false;
+    network_.Resets(peer());
+    Turn();
+  }
+  SendAll(4);
+  EXPECT_EQ(CountVerdicts("D"), 10u);
+  EXPECT_EQ(AheadOn(peer()), 0u);
 }
 
 TEST_F(Ahead, LostAfterTheReplyToTheDot) {
@@ -150,7 +182,9 @@ TEST_F(Ahead, LostAfterTheReplyToTheDot) {
     Turn();
     EXPECT_EQ(mails_.back().Verdicts(), "D");
     EXPECT_FALSE(mails_.back().parcel.in_doubt);
-    EXPECT_EQ(mails_.back().returns.front(), ParcelResult::kAgain);
+    // Once its MAIL was answered it had begun.
+    EXPECT_EQ(mails_.back().returns.front(),
+              answered == 1 ? ParcelResult::kAttempted : ParcelResult::kAgain);
     EXPECT_NE(peer(), lost);
   }
   EXPECT_EQ(AllVerdicts(), "D D D D D D");
@@ -253,7 +287,7 @@ TEST_F(AheadHeld, SoAreALargeOneAndTheNext) {
 
 TEST_F(AheadHeld, ARefusalOfTheSecondWaitsToo) {
   StartHeldTwo();
-  HostSays("250 taken\r\n550 5.7.1 no\r\n503 no\r\n503 no\r\n");
+  HostSays("250 taken\r\n250 ok\r\n550 5.1.1 no\r\n554 no\r\n");
   EXPECT_FALSE(mail(0).home);
   EXPECT_FALSE(mail(1).home);
   network_.ReleaseSend(peer());
@@ -287,6 +321,57 @@ TEST_F(AheadHeld, ASendThatFailsBeforeAnyAnswer) {
   EXPECT_EQ(mail(0).Verdicts(), "d");
   EXPECT_TRUE(mail(0).parcel.in_doubt);
   EXPECT_EQ(mail(1).returns.front(), ParcelResult::kAgain);
+}
+
+// -------------------------------------------------------------------------------------------------
+// TLS has something to say itself.
+
+// Speaks in clear. A peer's 0x18 makes it say the same: a request for new keys, and the answer.
+class Rekeyed : public tls::Stream {
+ public:
+  void Feed(absl::string_view ciphertext) override { absl::StrAppend(&input_, ciphertext); }
+  tls::Step Handshake() override { return tls::Step::kEstablished; }
+  bool Seal(absl::string_view plaintext) override {
+    absl::StrAppend(&output_, plaintext);
+    return true;
+  }
+  Opened Open(std::string& plaintext) override {
+    for (const char byte : std::exchange(input_, {})) {
+      (byte == '\x18' ? output_ : plaintext).push_back(byte);
+    }
+    return Opened::kNeedsInput;
+  }
+  void Close() override {}
+  std::unique_ptr<tls::Session> TakeSession() override { return nullptr; }
+
+ private:
+  std::string input_;
+};
+
+// The host asks for new keys right behind its 354, in a segment of its own.
+TEST_F(Ahead, NothingOfTheNextComesBeforeTheEndOfTheBody) {
+  Offers();
+  policy::ControlsEntry controls = At(policy::TlsLevel::kOn);
+  controls.connections_max = 1;
+  StartTls(controls);
+  SendAll(2);
+  ASSERT_THAT(handshaker_.jobs, SizeIs(1));
+  std::unique_ptr<tls::HandshakeJob> job = std::move(handshaker_.jobs.front());
+  handshaker_.jobs.pop_front();
+  job->stream = std::make_unique<Rekeyed>();
+  job->step = tls::Step::kEstablished;
+  host().waits = true;
+  dispatcher_->OnHandshake(std::move(job), now_);
+  Turn();
+  network_.AnswersAll(peer());  // EHLO.
+  Turn();
+  ASSERT_EQ(network_.Waiting(peer()), 3u);  // MAIL, RCPT, DATA.
+  network_.AnswersAll(peer());
+  network_.Says(peer(), "\x18");
+  Turn();
+  std::string heard = network_.AllHeard(network_.All()[0]);
+  heard.erase(std::remove(heard.begin(), heard.end(), '\x18'), heard.end());
+  EXPECT_THAT(heard, StartsWith(absl::StrCat(kEhlo, "STARTTLS\r\n", kEhlo, Whole(0))));
 }
 
 }  // namespace
