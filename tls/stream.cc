@@ -151,7 +151,7 @@ void WolfStream::BeClient(absl::string_view server_name, std::unique_ptr<Session
                                      static_cast<unsigned short>(server_name.size()));
     CHECK(named == WOLFSSL_SUCCESS);
   }
-  if (session != nullptr) wolfSSL_set_session(ssl_, session->get());
+  if (session != nullptr) session->OfferBy(ssl_);
   wolfSSL_set_SessionTicket_cb(ssl_, &WolfStream::OnTicket, this);
   wolfSSL_UseKeyShare(ssl_, WOLFSSL_ECC_X25519);
 }
@@ -313,12 +313,10 @@ std::unique_ptr<Session> WolfStream::TakeSession() {
   if (session_taken_ || !ticket_came_ || !established_) return nullptr;
   WOLFSSL_SESSION* session = wolfSSL_get1_session(ssl_);
   if (session == nullptr) return nullptr;
-  const Session live(session);
-  // The stream goes on with its own: a later ticket changes that under its feet.
-  WOLFSSL_SESSION* copy = wolfSSL_SESSION_dup(session);
-  if (copy == nullptr) return nullptr;
-  session_taken_ = true;
-  return std::make_unique<Session>(copy);
+  std::unique_ptr<Session> copy = Session::CopyOf(session);
+  wolfSSL_SESSION_free(session);
+  session_taken_ = copy != nullptr;
+  return copy;
 }
 
 }  // namespace sluice::tls
