@@ -1,12 +1,18 @@
 // Sessions that servers have given us for resuming, each with the verdict that was reached when its
 // certificate was last seen: a resumed session shows none.
 //
-// A session is taken out to be used, so that a ticket serves once at most (RFC 8446 C.4). The key
-// holds all that the verdict depended on and all by which a server may tell one client from
+// A session is taken out to be used, so that a ticket serves once at most (RFC 8446 C.4). So there
+// are several of a key, one for each connection that is open to the host at once. The newest is
+// taken first, since it lives longest. All of a key have the verdict of the newest.
+//
+// The key holds all that the verdict depended on and all by which a server may tell one client from
 // another: a session from a connection that was not verified is never met by one that must be
 // (F38), nor one of an old trust store.
 //
-// Bounded; the oldest makes room. Any thread.
+// Bounded in bytes. The oldest makes room of those that are not their key's newest, so that hosts
+// with many connections leave the others theirs; where there is none such, the oldest of all.
+//
+// Any thread.
 
 #pragma once
 
@@ -16,6 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/base/ip_address.h"
@@ -47,29 +54,46 @@ struct CachedSession {
 
 class SessionCache {
  public:
-  // wolfSSL's object has 37 KB, and its ticket.
-  static constexpr size_t kSessionsMax = 1024;
+  // Some ten thousand sessions with the chain of two certificates that is usual.
+  static constexpr size_t kBytesMax = 32 << 20;
+  // As many as connections to a host begin at about the same time: of more that are open, some have
+  // yet to take one and some have given one back. Twenty open at once is a usual limit.
+  static constexpr size_t kSessionsPerKeyMax = 32;
   // RFC 8446 4.6.1.
   static constexpr Duration kSessionKept = std::chrono::hours(7 * 24);
 
-  explicit SessionCache(size_t sessions_max = kSessionsMax) : sessions_max_(sessions_max) {}
+  explicit SessionCache(size_t bytes_max = kBytesMax) : bytes_max_(bytes_max) {}
 
+  // Drops those of the key that have another verdict: what the host shows now counts.
   void Put(const std::string& key, std::unique_ptr<Session> session, const Verdict& verdict,
            WallTime now);
-  // Null session: none that may be used now.
+  // The newest that may be used now. Null session: there is none.
   CachedSession Take(const std::string& key, WallTime now);
+  // All of the key.
+  void Drop(const std::string& key);
   size_t size() const;
 
  private:
   struct Entry {
     std::string key;
     CachedSession cached;
-  };
 
-  const size_t sessions_max_;
+    size_t bytes() const;
+  };
+  using Entries = std::list<Entry>;
+  using OfKey = std::vector<Entries::iterator>;  // Oldest first.
+
+  // Into `out`, so that it is freed without the mutex.
+  void Remove(OfKey& of_key, OfKey::iterator entry, Entries& out);
+  void RemoveAll(OfKey& of_key, Entries& out);
+  void RemoveForRoom(Entries& out);
+
+  const size_t bytes_max_;
   mutable std::mutex mutex_;
-  std::list<Entry> entries_;  // Oldest first.
-  absl::flat_hash_map<std::string, std::list<Entry>::iterator> by_key_;
+  Entries newest_;  // One of each key; and the rest. The next to make room first.
+  Entries spare_;
+  size_t bytes_ = 0;  // Of both.
+  absl::flat_hash_map<std::string, OfKey> by_key_;
 };
 
 }  // namespace sluice::tls
