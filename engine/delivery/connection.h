@@ -115,7 +115,6 @@ struct Connection {
   std::string tls_detail;
   Instant tls_started{};
   Duration tls_time{};  // Of the handshake, until the first attempt tells it.
-  int session_looks = 0;
   bool sending_body = false;
   BodyEnd body_end = BodyEnd::kNotReached;
   uint64_t body_sent = 0;

@@ -16,10 +16,6 @@ constexpr Duration kHandshakeTimeout = std::chrono::seconds(30);
 // What a host may send while a flight is being worked on.
 constexpr size_t kHandshakeBytesMax = 256 << 10;
 
-// How often after a handshake it is looked for a session to keep: a server sends its tickets with
-// its first answers, or has none.
-constexpr int kSessionLooksMax = 3;
-
 }  // namespace
 
 bool Connections::AsksForTls(const Connection& connection) const {
@@ -56,7 +52,6 @@ void Connections::BeginHandshake(Connection& connection, Now now) {
   connection.tls_plan = MakePlan(*connection.tls, step.host, step.address, connection.local->name,
                                  connection.step_try != StepTry::kWithoutSession);
   connection.tls_started = now.instant;
-  connection.session_looks = 0;
   const Instant deadline = now.instant + kHandshakeTimeout;
   timers_.Arm(connection.timer, deadline);
   SubmitFlight(connection, connection.channel.BeginHandshake(connection.tls_plan, deadline), now);
@@ -118,6 +113,8 @@ void Connections::OnSecure(Connection& connection, Now now) {
          handshake.verdict.detail);
   if (outcome.decision.action == TlsAction::kNextHost) {
     connection.tls_failed = true;
+    // What the host was when those were given, it no longer is.
+    handshaker_->sessions().Drop(connection.tls_plan->session_key);
     return BeginClose(connection, now);
   }
   connection.session.OnTlsEstablished(now);
@@ -127,6 +124,8 @@ void Connections::OnSecure(Connection& connection, Now now) {
 void Connections::OnTlsFailed(Connection& connection, TlsFinding finding, absl::string_view detail,
                               Now now) {
   if (connection.offered_session && connection.step_try != StepTry::kWithoutSession) {
+    // A host that fails one fails its others, too: they would cost a connection each.
+    handshaker_->sessions().Drop(connection.tls_plan->session_key);
     TryAnew(connection, StepTry::kWithoutSession);
   } else {
     Decide(connection, finding, {}, detail);
@@ -160,7 +159,8 @@ void Connections::OnBytes(Connection& connection, absl::string_view bytes, Now n
   }
   absl::string_view plaintext;
   const tls::Stream::Opened opened = connection.channel.Open(bytes, plaintext);
-  KeepSession(connection, now);
+  // Of a session that has failed no ticket is used (RFC 8446 6.2).
+  if (opened != tls::Stream::Opened::kFailed) KeepSession(connection, now);
   // Under TLS 1.3 a host may refuse our certificate when the handshake is over for us.
   const bool unused = connection.session.transactions() == 0 && !connection.was_ready;
   if (opened == tls::Stream::Opened::kFailed && plaintext.empty() && unused) {
@@ -175,12 +175,10 @@ void Connections::OnBytes(Connection& connection, absl::string_view bytes, Now n
   Drive(connection, now);
 }
 
+// Once a connection: a server gives its tickets with its first answers, or has none.
 void Connections::KeepSession(Connection& connection, Now now) {
-  if (connection.session_looks == kSessionLooksMax) return;
-  ++connection.session_looks;
   std::unique_ptr<tls::Session> session = connection.channel.TakeSession();
   if (session == nullptr) return;
-  connection.session_looks = kSessionLooksMax;
   handshaker_->sessions().Put(connection.tls_plan->session_key, std::move(session),
                               connection.channel.handshake().verdict, now.wall);
 }
