@@ -49,7 +49,7 @@ io::OpId Connections::Op(const Connection& connection, uint8_t tag) {
 void Connections::Push(ConnectionEventKind kind, Connection& connection, Parcel* parcel) {
   if (parcel != nullptr && options_.active != nullptr) {
     options_.active->End(HandleOf(connection).slot);
-    BeginActive(connection);
+    if (connection.attempt.active()) BeginActive(connection, *connection.attempt.parcel());
   }
   events_.push_back({.kind = kind,
                      .connection = &connection,
@@ -203,7 +203,7 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
                              parcel.message->body_checksum);
   }
   connection.attempt.Begin(parcel, recipients_max, now.instant);
-  BeginActive(connection);
+  BeginActive(connection, parcel);
   connection.session.Offer(connection.attempt.transaction(), now);
   Drive(connection, now);
 }
@@ -218,9 +218,9 @@ void Connections::Introduce(Connection& connection, Parcel& parcel) {
   parcel.tls = connection.tls_outcome;
 }
 
-void Connections::BeginActive(const Connection& connection) {
-  if (options_.active == nullptr || !connection.attempt.active()) return;
-  options_.active->Begin(slab_.HandleOf(connection).slot, connection.attempt.parcel()->message->id);
+void Connections::BeginActive(const Connection& connection, const Parcel& parcel) {
+  if (options_.active == nullptr) return;
+  options_.active->Begin(slab_.HandleOf(connection).slot, parcel.message->id);
 }
 
 // Under TLS the library may have had something to answer.
@@ -237,7 +237,7 @@ bool Connections::EndBody(Connection& connection, Parcel* next, uint32_t recipie
   connection.body_end = BodyEnd::kLeaves;
   connection.session.OnBodyEnding(now);
   const bool ahead = next != nullptr && OfferAhead(connection, *next, recipients_max, now);
-  BeginActive(connection);
+  if (next != nullptr) BeginActive(connection, *connection.attempt.parcel());
   SendBodyPiece(connection, now);
   ArmDeadline(connection, now);
   return ahead;
@@ -247,9 +247,7 @@ bool Connections::OfferAhead(Connection& connection, Parcel& parcel, uint32_t re
                              Now now) {
   CHECK(parcel.body_state == BodyState::kLent);
   CHECK(parcel.body_places.empty());
-  if (options_.active != nullptr) {
-    options_.active->Begin(HandleOf(connection).slot, parcel.message->id);
-  }
+  BeginActive(connection, parcel);
   connection.next.Begin(parcel, recipients_max, now.instant);
   const smtp::Transaction transaction = connection.next.transaction();
   if (!connection.session.MayOfferAhead(transaction)) {

@@ -248,7 +248,7 @@ class Connections {
   void Drive(Connection& connection, Now now);
   void OnMessageDone(Connection& connection, Now now);
   static void Introduce(Connection& connection, Parcel& parcel);
-  void BeginActive(const Connection& connection);
+  void BeginActive(const Connection& connection, const Parcel& parcel);
   bool OfferAhead(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
   // Sending (connection_send.cc).
   void SendOutput(Connection& connection);

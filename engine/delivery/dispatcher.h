@@ -205,6 +205,7 @@ class Dispatcher {
                     const smtp::Reply& reply, Now now);
   void OnBodyEnds(Connection& connection, Now now);
   bool MayGoOn(const Lane& lane, Connection& connection, Now now);
+  policy::Permit PermitFor(const Connection& connection, const Parcel& parcel, Now now);
   void TakeRecipients(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   void Start(Connection& connection, Parcel& parcel, uint32_t recipients, Now now);
   bool HostsFail(const Lane& lane, Now now) const;

@@ -130,9 +130,7 @@ bool Dispatcher::StartOn(Lane& lane, Connection& connection, Now now) {
     Leave(connection, now);
     return true;
   }
-  const policy::Permit permit = destination.budget.MayStart(
-      destination.controls, connection.scope, connection.session.transactions(),
-      Attempt::Untried(*lane.queue.Front()), now.instant);
+  const policy::Permit permit = PermitFor(connection, *lane.queue.Front(), now);
   if (permit) {
     Start(connection, *Dequeue(lane), permit.recipients, now);
     return true;

@@ -81,9 +81,7 @@ void Dispatcher::OnBodyEnds(Connection& connection, Now now) {
   Parcel* next = MayGoOn(lane, connection, now) ? lane.queue.Front() : nullptr;
   policy::Permit permit;
   if (next != nullptr) {
-    permit = destination.budget.MayStart(destination.controls, connection.scope,
-                                         connection.session.transactions(), Attempt::Untried(*next),
-                                         now.instant);
+    permit = PermitFor(connection, *next, now);
     if (!permit) next = nullptr;
   }
   if (next != nullptr) TagSender(*next, destination, now);
@@ -110,6 +108,14 @@ bool Dispatcher::MayGoOn(const Lane& lane, Connection& connection, Now now) {
       suspensions_ != nullptr && suspensions_->Find(destination.domain, now.wall) != nullptr;
   return !suspended && !destination.budget.Excess(destination.controls, connection.scope) &&
          StillServes(destination, connection, now);
+}
+
+// By the budget, for the next transaction of the connection.
+policy::Permit Dispatcher::PermitFor(const Connection& connection, const Parcel& parcel, Now now) {
+  Destination& destination = *LaneOf(connection).destination;
+  return destination.budget.MayStart(destination.controls, connection.scope,
+                                     connection.session.transactions(), Attempt::Untried(parcel),
+                                     now.instant);
 }
 
 // Out of the budget, for a transaction that starts.
