@@ -9,6 +9,7 @@ be refused, and the end by signal and by timeout.
 """
 
 import collections
+import contextlib
 import json
 import pathlib
 import re
@@ -367,26 +368,28 @@ def resumed_for_python(build):
 
 def comes_with(address, context, session):
     """Whether the session was resumed, and the one for the next time."""
-    host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as clear:
-        clear.recv(1000)
-        clear.sendall(b"STARTTLS\r\n")
-        clear.recv(1000)
-        with context.wrap_socket(clear, session=session) as secure:
-            secure.sendall(b"NOOP\r\n")
-            secure.recv(1000)  # A ticket of TLS 1.3 comes before the reply.
-            return secure.session_reused, secure.session
+    with secured(address, context, session=session) as secure:
+        secure.sendall(b"NOOP\r\n")
+        secure.recv(1000)  # A ticket of TLS 1.3 comes before the reply.
+        return secure.session_reused, secure.session
 
 
 def shown_to(address, context, name):
     """The certificate that a sink shows to a client who looks for `name`, in PEM."""
+    with secured(address, context, server_hostname=name) as secure:
+        return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+
+
+@contextlib.contextmanager
+def secured(address, context, **how):
+    """A session with the sink, under TLS after STARTTLS."""
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as clear:
         clear.recv(1000)
         clear.sendall(b"STARTTLS\r\n")
         clear.recv(1000)
-        with context.wrap_socket(clear, server_hostname=name) as secure:
-            return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+        with context.wrap_socket(clear, **how) as secure:
+            yield secure
 
 
 def own_of(chain):

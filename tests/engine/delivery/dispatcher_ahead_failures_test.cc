@@ -326,43 +326,21 @@ TEST_F(AheadHeld, ASendThatFailsBeforeAnyAnswer) {
 // -------------------------------------------------------------------------------------------------
 // TLS has something to say itself.
 
-// Speaks in clear. A peer's 0x18 makes it say the same: a request for new keys, and the answer.
-class Rekeyed : public tls::Stream {
+// A peer's 0x18 makes it say the same: a request for new keys, and the answer.
+class Rekeyed : public ClearStream {
  public:
-  void Feed(absl::string_view ciphertext) override { absl::StrAppend(&input_, ciphertext); }
-  tls::Step Handshake() override { return tls::Step::kEstablished; }
-  bool Seal(absl::string_view plaintext) override {
-    absl::StrAppend(&output_, plaintext);
-    return true;
-  }
   Opened Open(std::string& plaintext) override {
     for (const char byte : std::exchange(input_, {})) {
       (byte == '\x18' ? output_ : plaintext).push_back(byte);
     }
     return Opened::kNeedsInput;
   }
-  void Close() override {}
-  std::unique_ptr<tls::Session> TakeSession() override { return nullptr; }
-
- private:
-  std::string input_;
 };
 
 // The host asks for new keys right behind its 354, in a segment of its own.
 TEST_F(Ahead, NothingOfTheNextComesBeforeTheEndOfTheBody) {
-  Offers();
-  policy::ControlsEntry controls = At(policy::TlsLevel::kOn);
-  controls.connections_max = 1;
-  StartTls(controls);
-  SendAll(2);
-  ASSERT_THAT(handshaker_.jobs, SizeIs(1));
-  std::unique_ptr<tls::HandshakeJob> job = std::move(handshaker_.jobs.front());
-  handshaker_.jobs.pop_front();
-  job->stream = std::make_unique<Rekeyed>();
-  job->step = tls::Step::kEstablished;
   host().waits = true;
-  dispatcher_->OnHandshake(std::move(job), now_);
-  Turn();
+  EstablishesFor(2, std::make_unique<Rekeyed>());
   network_.AnswersAll(peer());  // EHLO.
   Turn();
   ASSERT_EQ(network_.Waiting(peer()), 3u);  // MAIL, RCPT, DATA.

@@ -465,39 +465,8 @@ TEST_F(AheadLanes, ThatIsNotPassedOver) {
 // -------------------------------------------------------------------------------------------------
 // Under TLS.
 
-// Speaks in clear.
-class ClearStream : public tls::Stream {
- public:
-  void Feed(absl::string_view ciphertext) override { absl::StrAppend(&input_, ciphertext); }
-  tls::Step Handshake() override { return tls::Step::kEstablished; }
-  bool Seal(absl::string_view plaintext) override {
-    absl::StrAppend(&output_, plaintext);
-    return true;
-  }
-  Opened Open(std::string& plaintext) override {
-    plaintext += std::exchange(input_, {});
-    return Opened::kNeedsInput;
-  }
-  void Close() override {}
-  std::unique_ptr<tls::Session> TakeSession() override { return nullptr; }
-
- private:
-  std::string input_;
-};
-
 TEST_F(Ahead, UnderTlsTheyAreSealedInTheirOrder) {
-  Offers();
-  policy::ControlsEntry controls = At(policy::TlsLevel::kOn);
-  controls.connections_max = 1;
-  StartTls(controls);
-  SendAll(3);
-  ASSERT_THAT(handshaker_.jobs, SizeIs(1));
-  std::unique_ptr<tls::HandshakeJob> job = std::move(handshaker_.jobs.front());
-  handshaker_.jobs.pop_front();
-  job->stream = std::make_unique<ClearStream>();
-  job->step = tls::Step::kEstablished;
-  dispatcher_->OnHandshake(std::move(job), now_);
-  Turn();
+  EstablishesFor(3, std::make_unique<ClearStream>());
   EXPECT_EQ(AllVerdicts(), "D D D");
   EXPECT_EQ(AheadOn(peer()), 2u);
   EXPECT_EQ(network_.AllHeard(peer()),

@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <iterator>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +19,26 @@
 namespace sluice::delivery {
 
 inline constexpr absl::string_view kEhlo = "EHLO mta.example.net\r\n";
+
+// A stream that speaks in clear.
+class ClearStream : public tls::Stream {
+ public:
+  void Feed(absl::string_view ciphertext) override { absl::StrAppend(&input_, ciphertext); }
+  tls::Step Handshake() override { return tls::Step::kEstablished; }
+  bool Seal(absl::string_view plaintext) override {
+    absl::StrAppend(&output_, plaintext);
+    return true;
+  }
+  Opened Open(std::string& plaintext) override {
+    plaintext += std::exchange(input_, {});
+    return Opened::kNeedsInput;
+  }
+  void Close() override {}
+  std::unique_ptr<tls::Session> TakeSession() override { return nullptr; }
+
+ protected:
+  std::string input_;
+};
 
 class Ahead : public DispatcherTlsTest {
  protected:
@@ -77,6 +99,21 @@ class Ahead : public DispatcherTlsTest {
     host().waits = false;
     network_.AnswersAll(peer());
     Turn();
+  }
+  // So many messages, and a session under TLS by this stream on the one connection.
+  void EstablishesFor(size_t messages, std::unique_ptr<tls::Stream> stream) {
+    Offers();
+    policy::ControlsEntry controls = At(policy::TlsLevel::kOn);
+    controls.connections_max = 1;
+    StartTls(controls);
+    const bool waits = std::exchange(host().waits, false);
+    SendAll(messages);
+    host().waits = waits;
+    ASSERT_THAT(handshaker_.jobs, testing::SizeIs(1));
+    std::unique_ptr<tls::HandshakeJob> job = TakeJob();
+    job->stream = std::move(stream);
+    job->step = tls::Step::kEstablished;
+    Return(std::move(job));
   }
   int peer() const { return network_.All().back(); }
   size_t AllDots() const { return network_.CountHeardByAll(".\r\n"); }

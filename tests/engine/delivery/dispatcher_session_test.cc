@@ -83,17 +83,6 @@ class SessionTest : public DispatcherTlsTest {
     return {.fault = tls::CertificateFault::kExpired,
             .valid_until = now_.wall + std::chrono::hours(1000)};
   }
-
- private:
-  std::unique_ptr<tls::HandshakeJob> TakeJob() {
-    auto job = std::move(handshaker_.jobs.front());
-    handshaker_.jobs.pop_front();
-    return job;
-  }
-  void Return(std::unique_ptr<tls::HandshakeJob> job) {
-    dispatcher_->OnHandshake(std::move(job), now_);
-    Turn();
-  }
 };
 
 TEST_F(SessionTest, IsKeptWhenItsTicketComes) {

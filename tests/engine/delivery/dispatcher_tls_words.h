@@ -52,6 +52,16 @@ class DispatcherTlsTest : public DispatcherTest {
     }
     Turn();
   }
+  // A flight is with the test, and comes back.
+  std::unique_ptr<tls::HandshakeJob> TakeJob() {
+    auto job = std::move(handshaker_.jobs.front());
+    handshaker_.jobs.pop_front();
+    return job;
+  }
+  void Return(std::unique_ptr<tls::HandshakeJob> job) {
+    dispatcher_->OnHandshake(std::move(job), now_);
+    Turn();
+  }
   void HostSays(absl::string_view bytes) {
     network_.Says(network_.To(kFirst).back(), bytes);
     Turn();
