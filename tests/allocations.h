@@ -1,6 +1,6 @@
 // Counts allocations, for tests of what must not allocate, and for benchmarks, which tell how often
-// a piece does. Of a program that links this, every operator new counts. (malloc does not: under a
-// sanitizer it must stay the sanitizer's.)
+// a piece does. Of a program that links this, every operator new counts; under a sanitizer, which
+// keeps operator new for itself, every malloc.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace sluice {
 
-// Of the thread that asks, since it began.
+// Of the thread that asks, since it first asked at the latest.
 uint64_t AllocationsOfThread();
 
 }  // namespace sluice
