@@ -139,8 +139,12 @@ std::optional<IpAddress> IpAddress::Parse(absl::string_view text) {
 
 std::string IpAddress::ToString() const {
   if (family == Family::kNone) return "";
+  // Each message has its addresses written, and inet_ntop goes through sprintf for them.
+  if (family == Family::kIpv4) {
+    return absl::StrCat(bytes[0], ".", bytes[1], ".", bytes[2], ".", bytes[3]);
+  }
   char text[INET6_ADDRSTRLEN];
-  CHECK(inet_ntop(family == Family::kIpv4 ? AF_INET : AF_INET6, bytes.data(), text, sizeof text));
+  CHECK(inet_ntop(AF_INET6, bytes.data(), text, sizeof text));
   return text;
 }
 

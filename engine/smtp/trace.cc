@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -76,15 +75,15 @@ std::string MailDate(WallTime time) {
   const std::chrono::sys_days day{std::chrono::floor<std::chrono::days>(since_epoch)};
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{since_epoch - day.time_since_epoch()};
-  char text[64];
-  const int length = std::snprintf(
-      text, sizeof(text), "%s, %02u %s %04d %02d:%02d:%02d +0000",
-      kDays[std::chrono::weekday{day}.c_encoding()], static_cast<unsigned>(date.day()),
-      kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
-      static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-      static_cast<int>(clock.seconds().count()));
-  CHECK(length > 0);
-  return std::string(text, static_cast<size_t>(length));
+  const auto padded = [](auto number) {
+    return absl::Dec(static_cast<unsigned>(number), absl::kZeroPad2);
+  };
+  return absl::StrCat(kDays[std::chrono::weekday{day}.c_encoding()], ", ",
+                      padded(static_cast<unsigned>(date.day())), " ",
+                      kMonths[static_cast<unsigned>(date.month()) - 1], " ",
+                      absl::Dec(static_cast<int>(date.year()), absl::kZeroPad4), " ",
+                      padded(clock.hours().count()), ":", padded(clock.minutes().count()), ":",
+                      padded(clock.seconds().count()), " +0000");
 }
 
 }  // namespace sluice::smtp
