@@ -78,7 +78,7 @@ void BodyStream::Judge(std::span<const std::byte> bytes) {
 
 // Whether a receiver would take what ends in these bytes for the end of the data.
 bool BodyStream::EndsIn(std::span<const std::byte> bytes) {
-  const absl::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const absl::string_view text = io::TextOf(bytes);
   // Over the border to what was read before: all but one of the end's bytes on either side.
   std::string border(before_, sizeof(before_));
   border.append(text.data(), std::min(text.size(), sizeof(before_)));

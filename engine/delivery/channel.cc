@@ -88,7 +88,7 @@ bool Channel::Seal(absl::string_view plaintext) {
 }
 
 bool Channel::Seal(io::Bytes plaintext) {
-  return Seal(absl::string_view(reinterpret_cast<const char*>(plaintext.data()), plaintext.size()));
+  return Seal(io::TextOf(plaintext));
 }
 
 tls::Stream::Opened Channel::Open(absl::string_view ciphertext, absl::string_view& plaintext) {

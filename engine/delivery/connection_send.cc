@@ -20,10 +20,6 @@ static_assert(kBodyPieceParts < io::kSendPartsMax);
 // How long the other end may take to let our last bytes in.
 constexpr Duration kEndTakenTimeout = std::chrono::seconds(1);
 
-io::Bytes AsBytes(const std::string& text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 void Connections::SendOutput(Connection& connection) {
@@ -48,7 +44,7 @@ void Connections::BreakSend(Connection& connection) {
 }
 
 void Connections::SendBuffer(Connection& connection) {
-  const io::Bytes part = AsBytes(connection.send_buffer);
+  const io::Bytes part = io::BytesOf(connection.send_buffer);
   Send(connection, std::span(&part, 1));
 }
 
@@ -101,7 +97,7 @@ void Connections::SendParts(Connection& connection, std::span<const io::Bytes> b
     std::array<io::Bytes, kBodyPieceParts + 1> parts;
     std::copy(body.begin(), body.end(), parts.begin());
     connection.send_buffer.assign(output.data(), output.size());
-    parts[body.size()] = AsBytes(connection.send_buffer);
+    parts[body.size()] = io::BytesOf(connection.send_buffer);
     Send(connection, std::span(parts).first(body.size() + (output.empty() ? 0 : 1)));
   } else {
     for (const io::Bytes& part : body) {

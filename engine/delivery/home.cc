@@ -33,10 +33,6 @@ void SortByDestination(std::vector<EnvelopeRecipient>& recipients) {
   std::stable_sort(recipients.begin(), recipients.end(), before);
 }
 
-io::Bytes AsBytes(absl::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 Home::Home(const Options& options, io::Io& io, spool::Log& log, TimerWheel& timers, Random& random,
@@ -93,7 +89,7 @@ Incoming* Home::Begin(Origin origin, Now now) {
 void Home::Append(Incoming& incoming, absl::string_view bytes, Now now) {
   if (incoming.failed) return;
   XXH3_64bits_update(&incoming.checksum, bytes.data(), bytes.size());
-  if (!incoming.body.Append(AsBytes(bytes), pool_)) {
+  if (!incoming.body.Append(io::BytesOf(bytes), pool_)) {
     Fail(incoming);
     return;
   }

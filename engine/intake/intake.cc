@@ -26,14 +26,6 @@ io::OpId AcceptOp(uint32_t listener) {
   return io::MakeOpId(static_cast<uint8_t>(Tag::kIntakeAccept), {listener, 1});
 }
 
-absl::string_view AsText(io::Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-io::Bytes AsBytes(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 // A descriptor or an argument was wrong: no peer can cause that, and going on would use somebody
 // else's descriptor.
 bool OurFault(int error) {
@@ -233,7 +225,7 @@ void Intake::OnReceived(Session& session, const io::Completion& completion, Now 
   }
   if (session.phase == Phase::kFarewell) return;  // What comes after the last reply is not read.
   session.window_bytes += completion.received.size();
-  OnBytes(session, AsText(completion.received), now);
+  OnBytes(session, io::TextOf(completion.received), now);
 }
 
 void Intake::OnSent(Session& session, int32_t result, Now now) {
@@ -469,7 +461,7 @@ void Intake::SendOutput(Session& session) {
     return;
   }
   session.sending = true;
-  const io::Bytes parts[] = {AsBytes(session.sent_bytes)};
+  const io::Bytes parts[] = {io::BytesOf(session.sent_bytes)};
   io_.Send(Op(Tag::kIntakeSend, session), session.socket, parts);
 }
 

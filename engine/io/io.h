@@ -25,6 +25,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "engine/base/ip_address.h"
 #include "engine/base/slab.h"
 #include "engine/base/time.h"
@@ -32,6 +33,14 @@
 namespace sluice::io {
 
 using Bytes = std::span<const std::byte>;
+
+// Lent, not copied.
+inline Bytes BytesOf(absl::string_view text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+inline absl::string_view TextOf(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 struct OpId {
   uint32_t slot = 0;

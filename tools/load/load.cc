@@ -30,14 +30,6 @@ constexpr Duration kHandshakeTimeout = seconds(30);
 // Before a server that took no message on the last connection, or none at all, is tried again.
 constexpr Duration kReopenAfter = milliseconds(200);
 
-absl::string_view TextOf(io::Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-io::Bytes BytesOf(absl::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 // Another one for each run on any machine, as far as the clock tells them apart.
 uint32_t RunNumber(WallTime now) {
   const int64_t at = now.time_since_epoch().count();
@@ -232,9 +224,9 @@ void Load::OnReceive(Connection& connection, const io::Completion& completion) {
   if (!completion.more) connection.receive_in_flight = false;
   if (connection.phase == Phase::kClosing) return FinishClose(connection);
   if (completion.result > 0 && connection.secure.state() != SecureBytes::State::kClear) {
-    TakeSecure(connection, TextOf(completion.received));
+    TakeSecure(connection, io::TextOf(completion.received));
   } else if (completion.result > 0) {
-    connection.session.OnBytes(TextOf(completion.received), now_);
+    connection.session.OnBytes(io::TextOf(completion.received), now_);
   } else {
     if (completion.result < 0) CheckConnectionError(completion.result);
     if (connection.secure.state() == SecureBytes::State::kSecuring) {
@@ -379,12 +371,12 @@ void Load::SendClear(Connection& connection) {
   if (output.empty() && !with_body) return;
   connection.sending.assign(output.data(), output.size());
   connection.session.ClearOutput();
-  std::array<io::Bytes, 4> parts = {BytesOf(connection.sending)};
+  std::array<io::Bytes, 4> parts = {io::BytesOf(connection.sending)};
   size_t parts_count = 1;
   if (with_body) {
     const MadeMessage& message = connection.current().message;
-    parts = {BytesOf(message.header), BytesOf(message.body), BytesOf(message.end),
-             BytesOf(connection.sending)};
+    parts = {io::BytesOf(message.header), io::BytesOf(message.body), io::BytesOf(message.end),
+             io::BytesOf(connection.sending)};
     parts_count = connection.sending.empty() ? 3 : 4;
   }
   connection.send_in_flight = true;
@@ -410,7 +402,7 @@ void Load::SendSecure(Connection& connection) {
   connection.sending.clear();
   connection.secure.TakeOutput(connection.sending);
   if (connection.sending.empty()) return;
-  const io::Bytes part = BytesOf(connection.sending);
+  const io::Bytes part = io::BytesOf(connection.sending);
   connection.send_in_flight = true;
   io_.Send(OpOf(connection, Tag::kSend), connection.socket, {&part, 1});
 }

@@ -29,14 +29,6 @@ constexpr Duration kStopGrace = seconds(2);  // For the clients' QUITs, and agai
 // Replies that a client leaves unread; it is closed beyond. A group of 1,000 recipients has 20 KB.
 constexpr size_t kUnsentBytesMax = 256 << 10;
 
-absl::string_view TextOf(io::Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-io::Bytes BytesOf(absl::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 std::vector<std::string> RowNames(const SinkOptions& options) {
   std::vector<std::string> names;
   for (const SocketAddress& address : options.listen) names.push_back(address.ToString());
@@ -224,7 +216,7 @@ void Sink::OnReceive(Connection& connection, const io::Completion& completion) {
   if (completion.result > 0 && connection.phase == Phase::kOpen) {
     connection.heard_at = now_.instant;
     ReadSlowly(connection, completion.received.size());
-    connection.dialogue.Take(TextOf(completion.received), now_.instant);
+    connection.dialogue.Take(io::TextOf(completion.received), now_.instant);
   } else if (completion.result == 0) {
     Close(connection);
     return;
@@ -300,7 +292,7 @@ void Sink::SendOutput(Connection& connection) {
   if (!may_send || connection.send_in_flight || output.empty()) return;
   connection.sending.clear();
   connection.sending.swap(output);
-  const io::Bytes part = BytesOf(connection.sending);
+  const io::Bytes part = io::BytesOf(connection.sending);
   connection.send_in_flight = true;
   io_.Send(io::MakeOpId(static_cast<uint8_t>(Tag::kSend), connection.handle), connection.socket,
            {&part, 1});

@@ -14,10 +14,6 @@ namespace {
 
 constexpr size_t kBlock = limits::kBodyBlockBytes;
 
-io::Bytes AsBytes(const std::string& text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 std::string Gathered(const Body& body, uint64_t offset, uint64_t bytes) {
   std::array<io::Bytes, 16> parts;
   std::string text;
@@ -42,7 +38,7 @@ TEST(Body, GivesBackWhatItTook) {
     const std::string text = Drawn(random, bytes);
     for (size_t at = 0; at < bytes;) {
       const size_t piece = std::min<size_t>(bytes - at, 1 + random.Below(5000));
-      ASSERT_TRUE(body.Append(AsBytes(text.substr(at, piece)), pool));
+      ASSERT_TRUE(body.Append(io::BytesOf(text.substr(at, piece)), pool));
       at += piece;
     }
     EXPECT_EQ(body.bytes(), bytes);
@@ -58,11 +54,11 @@ TEST(Body, GivesBackWhatItTook) {
 TEST(Body, StopsWhenThePoolIsEmpty) {
   BlockPool pool(2);
   Body body;
-  EXPECT_TRUE(body.Append(AsBytes(std::string(2 * kBlock, 'x')), pool));
-  EXPECT_FALSE(body.Append(AsBytes("y"), pool));
+  EXPECT_TRUE(body.Append(io::BytesOf(std::string(2 * kBlock, 'x')), pool));
+  EXPECT_FALSE(body.Append(io::BytesOf("y"), pool));
   EXPECT_EQ(pool.Take(), nullptr);
   body.Release(pool);
-  EXPECT_TRUE(body.Append(AsBytes("y"), pool));
+  EXPECT_TRUE(body.Append(io::BytesOf("y"), pool));
   body.Release(pool);
 }
 
@@ -81,7 +77,7 @@ TEST(Body, ReservesAllOrNothing) {
 TEST(Body, GathersNoMorePiecesThanThereIsRoomFor) {
   BlockPool pool(4);
   Body body;
-  ASSERT_TRUE(body.Append(AsBytes(std::string(4 * kBlock, 'x')), pool));
+  ASSERT_TRUE(body.Append(io::BytesOf(std::string(4 * kBlock, 'x')), pool));
   std::array<io::Bytes, 2> parts;
   EXPECT_EQ(body.Gather(100, 4 * kBlock - 100, parts), 2u);
   EXPECT_EQ(parts[0].size(), kBlock - 100);

@@ -21,10 +21,6 @@
 
 namespace sluice::io {
 
-inline Bytes BytesOf(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
 // Text in which every stretch tells where it stands: 251 is no divisor of any buffer size.
 inline std::string Pattern(size_t bytes) {
   std::string text(bytes, '\0');
