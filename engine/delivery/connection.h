@@ -242,6 +242,7 @@ class Connections {
   static bool AwaitsLog(const Connection& connection);
   void LetBodyGo(Connection& connection);
   void OnConnected(Connection& connection, int32_t result, Now now);
+  void OnConnectTimeout(Connection& connection, Now now);
   void OnReceived(Connection& connection, const io::Completion& completion, Now now);
   void OnSent(Connection& connection, int32_t result, Now now);
   void OnStreamRead(Connection& connection, int32_t result, Now now);

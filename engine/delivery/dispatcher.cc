@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
-#include "engine/base/limits.h"
 #include "engine/delivery/route_reply.h"
 #include "engine/delivery/tags.h"
-#include "engine/delivery/window_record.h"
 
 namespace sluice::delivery {
 namespace {
@@ -15,16 +12,13 @@ namespace {
 // Lanes looked at in one turn.
 constexpr int kLooksPerTurnMax = 256;
 
-// Destinations that take up a new table, or are told to deliver now, in one turn.
+// Destinations that take up a new table in one turn.
 constexpr uint32_t kRefreshedPerTurnMax = 1024;
 
 constexpr Duration kStaleRouteServes = std::chrono::seconds(60);
 
 // How often an empty destination is asked whether its counted recipients have left the window.
 constexpr Duration kIdleLook = std::chrono::seconds(60);
-
-// Scopes of one destination that operators are told of.
-constexpr size_t kScopesToldMax = 64;
 
 const policy::Sources& SystemsChoice() {
   static const policy::Sources sources;
@@ -178,61 +172,6 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
 }
 
 // -------------------------------------------------------------------------------------------------
-// Windows of recipient limits, in the log.
-
-// What was counted before the start.
-void Dispatcher::RestoreWindows(Destination& destination, Now now) {
-  if (options_.windows == nullptr) return;
-  for (const spool::WindowRecord& record :
-       options_.windows->TakeRestored(destination.domain, now)) {
-    const std::optional<uint32_t> source = sources_.FindSource(record.key.source);
-    destination.budget.Restore(destination.controls, StateOf(record, source, now), now.instant);
-  }
-}
-
-// Its budget has been asked all that there was to ask: what it wants written is written.
-void Dispatcher::KeepWindows(Destination& destination, Now now) {
-  if (options_.windows == nullptr) return;
-  window_states_.clear();
-  destination.budget.TakeStates(destination.controls, draining_, now.instant, window_states_);
-  for (const policy::WindowState& state : window_states_) {
-    const std::string& source = sources_.source(state.key.source).name;
-    const uint64_t number =
-        options_.windows->Keep(RecordOf(destination.domain, state, source, now), now);
-    if (number != 0) {
-      destination.budget.Asked(state, number);
-      continue;
-    }
-    const Instant again = now.instant + WindowKeeper::kLookAgainAfter;
-    destination.budget.Refused(state, again);
-    for (Lane& lane : destination.lanes) {
-      LookAgainAt(lane, again);
-    }
-  }
-}
-
-void Dispatcher::TakeKeptWindows(Now now) {
-  if (options_.windows == nullptr) return;
-  options_.windows->TakeKept(kept_windows_);
-  for (const KeptWindow& kept : kept_windows_) {
-    Destination* destination = FindDestination(kept.destination);
-    if (destination == nullptr || !destination->budget.Kept(kept.number)) continue;
-    if (destination->lanes.empty()) {
-      ForgetIfIdle(*destination, now);
-    } else {
-      LookAt(*destination);
-    }
-  }
-  kept_windows_.clear();
-}
-
-// At the end it is waited for until its records tell of what there was.
-bool Dispatcher::Unwritten(const Destination& destination) const {
-  return options_.windows != nullptr && !options_.windows->failed() &&
-         destination.budget.Unsettled();
-}
-
-// -------------------------------------------------------------------------------------------------
 // Controls.
 
 void Dispatcher::UseTables(Tables tables) {
@@ -244,34 +183,6 @@ void Dispatcher::UseTables(Tables tables) {
 void Dispatcher::UseSuspensions(std::shared_ptr<const policy::Suspensions> suspensions) {
   suspensions_ = std::move(suspensions);
   refresh_next_ = 0;
-}
-
-void Dispatcher::DeliverNow(absl::string_view domain, bool resets_limits, Now now) {
-  if (!domain.empty()) {
-    if (Destination* one = FindDestination(domain)) DeliverNow(*one, resets_limits, now);
-    return;
-  }
-  const bool under_way = deliver_next_ != Slab<Destination>::kNoSlot;
-  deliver_resets_limits_ = resets_limits || (under_way && deliver_resets_limits_);
-  deliver_next_ = 0;
-}
-
-void Dispatcher::DeliverSome(Now now) {
-  if (deliver_next_ == Slab<Destination>::kNoSlot) return;
-  deliver_next_ = destinations_.VisitSome(
-      deliver_next_, kRefreshedPerTurnMax,
-      [&](Destination& one) { DeliverNow(one, deliver_resets_limits_, now); });
-}
-
-void Dispatcher::DeliverNow(Destination& destination, bool resets_limits, Now now) {
-  RefreshControls(destination, now);
-  destination.health.Clear();
-  if (resets_limits) destination.budget.ForgetSeen();
-  for (Lane& lane : destination.lanes) {
-    lane.not_before = now.instant;
-    lane.failures = 0;
-  }
-  LookAt(destination);
 }
 
 void Dispatcher::RefreshControls(Destination& destination, Now now) {
@@ -494,57 +405,6 @@ void Dispatcher::OnTimer(Timer& timer, Now now) {
 void Dispatcher::TakeAlerts(std::vector<TlsAlert>& alerts) {
   alerts.insert(alerts.end(), alerts_.begin(), alerts_.end());
   alerts_.clear();
-}
-
-std::optional<DestinationStatus> Dispatcher::Describe(absl::string_view domain, Now now) {
-  Destination* destination = FindDestination(domain);
-  if (destination == nullptr) return std::nullopt;
-  RefreshControls(*destination, now);
-  DestinationStatus status = {.controls = destination->controls,
-                              .table_version = destination->table_version,
-                              .route = destination->route};
-  for (Lane& lane : destination->lanes) {
-    status.lanes.push_back(StatusOf(lane, now));
-  }
-  policy::DestinationBudget::Report report =
-      destination->budget.Describe(destination->controls, kScopesToldMax, now.instant);
-  status.system = report.system;
-  status.scopes_in_all = report.scopes_in_all;
-  for (policy::DestinationBudget::ScopeReport& scope : report.scopes) {
-    status.scopes.push_back({scope, sources_.source(scope.key.source).name});
-  }
-  return status;
-}
-
-LaneStatus Dispatcher::StatusOf(const Lane& lane, Now now) const {
-  LaneStatus status = {.pool = sources_.pool(lane.pool).name,
-                       .waiting = lane.queue.size(),
-                       .connections = static_cast<uint32_t>(lane.connections.size()),
-                       .opening = lane.opening,
-                       .idle = static_cast<uint32_t>(lane.ready.size()),
-                       .binding = lane.binding,
-                       .binding_since = lane.binding_since,
-                       .look_again = lane.timer.armed() ? lane.timer.due : kNever,
-                       .not_before = std::max(lane.not_before, now.instant),
-                       .failures = lane.failures};
-  if (lane.failure.code == 0) return status;
-  status.last_reply = lane.failure.ToString();
-  status.last_tls = policy::TlsReasonWord(lane.failure_tls.decision.reason);
-  return status;
-}
-
-uint32_t Dispatcher::CopyGauges(uint32_t first, uint32_t count,
-                                std::vector<DestinationGauges>& copies) {
-  const uint32_t next = destinations_.VisitSome(first, count, [&](Destination& destination) {
-    DestinationGauges gauges = {.domain = {}, .connections = destination.budget.connections()};
-    for (Lane& lane : destination.lanes) {
-      gauges.down |= lane.failures > 0 && lane.want == Want::kNothing;
-    }
-    if (gauges.connections == 0 && !gauges.down) return;
-    gauges.domain = destination.domain;
-    copies.push_back(std::move(gauges));
-  });
-  return next == Slab<Destination>::kNoSlot ? 0 : next;
 }
 
 void Dispatcher::BeginDrain(Now now) {
