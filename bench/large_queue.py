@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a large queue costs: the start with it, the memory for it, draining it.
 
-    queue.py BUILD_DIR [--messages N] [--size BYTES] [--destinations D] [--shards S]
-                       [--deferred K] [--folder PATH] [--cold] [--drain]
+    large_queue.py BUILD_DIR [--messages N] [--size BYTES] [--destinations D] [--shards S]
+                             [--deferred K] [--folder PATH] [--cold] [--drain]
 
 Fills a spool with N messages, starts the engine on it, and says: seconds from the start of the
 process to the first message at the sink (which is up before), until all are known, and resident
