@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kReplyLineBytesMax = 512;  // RFC 5321 4.5.3.1.5, with CRLF.
 
-constexpr absl::string_view kOutOfOrder = "503 5.5.1 Bad sequence of commands";
-constexpr absl::string_view kBadArgument = "501 5.5.4 Syntax error in the argument";
-constexpr absl::string_view kNotImplemented = "502 5.5.1 Command not implemented";
-constexpr absl::string_view kReadyForTls = "220 2.0.0 Ready to start TLS";
 constexpr absl::string_view kTooLarge = "552 5.3.4 Message size exceeds the limit";
 
 bool IsRefusal(absl::string_view reply) {
@@ -192,31 +188,6 @@ ServerEvent ServerSession::ObeyData(absl::string_view argument) {
   return ServerEvent::kNeedInput;
 }
 
-// RFC 3207 4. A transaction that is on is given up: it would not outlive the handshake (4.2).
-ServerEvent ServerSession::ObeyStartTls(absl::string_view argument) {
-  if (!argument.empty()) {
-    SayBad(kBadArgument);  // C37
-  } else if (tls_) {
-    SayBad("503 5.5.1 TLS is already active");
-  } else if (!options_.offer_starttls) {
-    SayBad(kNotImplemented);
-  } else if (!tls_available_) {
-    Say("454 4.7.0 TLS not available");
-  } else if (options_.ask_starttls) {
-    return Ask(Verdict::kStartTls, ServerEvent::kStartTls);
-  } else {
-    BeginHandshake();
-    return ServerEvent::kStartTls;
-  }
-  return ServerEvent::kNeedInput;
-}
-
-void ServerSession::BeginHandshake() {
-  EndTransaction();
-  phase_ = Phase::kHandshake;
-  Say(kReadyForTls);
-}
-
 ServerEvent ServerSession::ObeySimple(Verb verb, absl::string_view argument) {
   const bool takes_none = verb == Verb::kRset || verb == Verb::kQuit;
   if (takes_none && !argument.empty()) {
@@ -274,38 +245,6 @@ Offered ServerSession::offered() const {
   return {.size = esmtp_ && options_.offer_size,
           .eight_bit_mime = esmtp_ && options_.offer_8bitmime,
           .dsn = esmtp_ && options_.offer_dsn};
-}
-
-// A client waits for the 220 before it sends more. What is here already was put behind STARTTLS by
-// somebody who wants it read as if TLS had carried it (F03).
-ServerEvent ServerSession::NextOfHandshake(absl::string_view input) {
-  if (input.empty()) return ServerEvent::kWaiting;
-  Close("554 5.5.0 Input behind STARTTLS");
-  return ServerEvent::kClose;
-}
-
-// False: it has left.
-bool ServerSession::TakeBackReady() {
-  if (output_.empty()) return false;
-  const std::string line = absl::StrCat(kReadyForTls, "\r\n");
-  CHECK(absl::EndsWith(output_, line));
-  output_.resize(output_.size() - line.size());
-  return true;
-}
-
-// The state is that after the greeting (RFC 3207 4.2), and what was done in clear, by whomever, is
-// not held against the client.
-void ServerSession::OnTlsEstablished() {
-  if (phase_ == Phase::kClosed) return;
-  CHECK(phase_ == Phase::kHandshake);
-  CHECK(output_.empty());  // What was meant for the clear does not leave within TLS.
-  CHECK(line_.empty() || line_used_);
-  CHECK(!line_too_long_);
-  tls_ = true;
-  phase_ = Phase::kUnknownClient;
-  helo_.clear();
-  esmtp_ = false;
-  bad_commands_ = 0;
 }
 
 ServerEvent ServerSession::NextOfBody(absl::string_view& input) {

@@ -141,6 +141,11 @@ class ServerSession {
   enum class Verdict : uint8_t { kNone, kMail, kRecipient, kData, kMessage, kStartTls };
   enum class LineStatus : uint8_t { kPartial, kWhole, kTooLong };
 
+  // Said in more than one place.
+  static constexpr absl::string_view kOutOfOrder = "503 5.5.1 Bad sequence of commands";
+  static constexpr absl::string_view kBadArgument = "501 5.5.4 Syntax error in the argument";
+  static constexpr absl::string_view kNotImplemented = "502 5.5.1 Command not implemented";
+
   LineStatus TakeLine(absl::string_view& input, absl::string_view& line);
   void KeepPartialLine(absl::string_view piece);
 
