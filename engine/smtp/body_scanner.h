@@ -32,7 +32,8 @@ class BodyScanner {
   uint64_t message_bytes() const { return body_bytes_ - stuffed_dots_; }
   uint64_t stuffed_dots() const { return stuffed_dots_; }
   uint64_t longest_line_bytes() const;  // Without CRLF; the unfinished line counts.
-  uint32_t received_lines() const { return received_lines_; }  // In the header section.
+  uint32_t received_lines() const { return received_lines_; }   // In the header section.
+  bool at_line_start() const { return at_ == At::kLineStart; }  // Nothing is held.
   bool eight_bit() const { return (all_bits_ & 0x80) != 0; }
   bool bare_cr() const { return bare_cr_; }
   bool bare_lf() const { return bare_lf_; }

@@ -1,5 +1,6 @@
 #include "engine/smtp/command.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -110,12 +111,16 @@ bool Is(const Parameter& parameter, absl::string_view keyword) {
   return absl::EqualsIgnoreCase(parameter.keyword, keyword);
 }
 
-// RFC 1870 4: 1 to 20 digits.
-bool ParseSize(absl::string_view value, uint64_t& bytes) {
-  if (value.empty() || value.size() > 20) return false;
-  for (const char c : value) {
+bool IsDigits(absl::string_view text) {
+  for (const char c : text) {
     if (!absl::ascii_isdigit(static_cast<unsigned char>(c))) return false;
   }
+  return !text.empty();
+}
+
+// RFC 1870 4: 1 to 20 digits.
+bool ParseSize(absl::string_view value, uint64_t& bytes) {
+  if (value.size() > 20 || !IsDigits(value)) return false;
   if (!absl::SimpleAtoi(value, &bytes)) bytes = std::numeric_limits<uint64_t>::max();
   return true;
 }
@@ -286,6 +291,17 @@ RcptCommand ParseRcpt(absl::string_view argument, const Offered& offered,
     return ReadRcptParameter(parameter, offered, rcpt.recipient);
   });
   return rcpt;
+}
+
+// Spaces between the two are borne in any number, as at the end of the line.
+std::optional<BdatCommand> ParseBdat(absl::string_view argument) {
+  const size_t space = std::min(argument.find(' '), argument.size());
+  const absl::string_view size = argument.substr(0, space);
+  const absl::string_view rest = absl::StripLeadingAsciiWhitespace(argument.substr(space));
+  BdatCommand bdat = {.last = absl::EqualsIgnoreCase(rest, "LAST")};
+  if (!rest.empty() && !bdat.last) return std::nullopt;
+  if (!IsDigits(size) || !absl::SimpleAtoi(size, &bdat.octets)) return std::nullopt;
+  return bdat;
 }
 
 bool IsBearableHelo(absl::string_view argument) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -39,8 +40,8 @@ enum class Verb : uint8_t {
   kHelp,
   kQuit,
   kStartTls,
-  kAuth,
-  kBdat,     // Known, since their refusal differs; never offered.
+  kAuth,  // Known, since its refusal differs; never offered.
+  kBdat,
   kUnknown,  // Another word.
   kGarbage,  // Controls, or text that is not UTF-8 (case K16).
 };
@@ -84,10 +85,18 @@ struct RcptCommand {
   EnvelopeRecipient recipient;
 };
 
+struct BdatCommand {
+  uint64_t octets = 0;  // That follow the line.
+  bool last = false;
+};
+
 MailCommand ParseMail(absl::string_view argument, const Offered& offered);
 // `local_domain`: what <postmaster> alone belongs to (RFC 5321 4.5.1).
 RcptCommand ParseRcpt(absl::string_view argument, const Offered& offered,
                       absl::string_view local_domain);
+
+// RFC 3030 2. Nothing: how many octets follow cannot be known.
+std::optional<BdatCommand> ParseBdat(absl::string_view argument);
 
 // A client's name in HELO or EHLO is borne in almost any form, as no mail hangs on it: printable
 // ASCII, not empty, not over kHeloBytesMax.

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kReplyLineBytesMax = 512;  // RFC 5321 4.5.3.1.5, with CRLF.
 
+constexpr absl::string_view kLineTooLong = "500 5.5.6 Line too long";
 constexpr absl::string_view kTooLarge = "552 5.3.4 Message size exceeds the limit";
 
 bool IsRefusal(absl::string_view reply) {
@@ -39,16 +40,25 @@ ServerEvent ServerSession::Next(absl::string_view& input) {
   while (phase_ != Phase::kClosed) {
     if (phase_ == Phase::kBody) return NextOfBody(input);
     if (phase_ == Phase::kHandshake) return NextOfHandshake(input);
+    if (in_data()) {
+      const bool refused = phase_ == Phase::kRefusedChunk;
+      const ServerEvent event = refused ? NextOfRefusedChunk(input) : NextOfChunk(input);
+      if (event != ServerEvent::kNeedInput || in_data()) return event;
+      continue;
+    }
+    const bool between_chunks = phase_ == Phase::kBetweenChunks;
     absl::string_view line;
     switch (TakeLine(input, line)) {
       case LineStatus::kPartial:
         return ServerEvent::kNeedInput;
       case LineStatus::kTooLong:
-        SayBad("500 5.5.6 Line too long");
+        // Where octets may follow the line nobody knows how many.
+        options_.offer_chunking ? Close(kLineTooLong) : SayBad(kLineTooLong);
         break;
       case LineStatus::kWhole:
         const ServerEvent event = Obey(line);
         if (phase_ == Phase::kHandshake && !input.empty()) break;  // Judged right here.
+        if (between_chunks && phase_ == Phase::kIdle) return ServerEvent::kMessageDropped;
         if (event != ServerEvent::kNeedInput) return event;
         break;
     }
@@ -98,6 +108,8 @@ ServerEvent ServerSession::Obey(absl::string_view line) {
       return ObeyRcpt(command.argument);
     case Verb::kData:
       return ObeyData(command.argument);
+    case Verb::kBdat:
+      return ObeyBdat(command.argument);
     case Verb::kStartTls:
       return ObeyStartTls(command.argument);
     case Verb::kHelo:
@@ -111,12 +123,15 @@ ServerEvent ServerSession::Obey(absl::string_view line) {
     case Verb::kHelp:
     case Verb::kQuit:
     case Verb::kAuth:
-    case Verb::kBdat:
       return ObeySimple(command.verb, command.argument);
     case Verb::kUnknown:
       SayBad("500 5.5.2 Command not recognized");
       return ServerEvent::kNeedInput;
     case Verb::kGarbage:
+      if (options_.offer_chunking && absl::StartsWithIgnoreCase(line, "BDAT")) {
+        Close(kBadArgument);  // As BDAT does with one.
+        return ServerEvent::kNeedInput;
+      }
       SayBad("500 5.5.2 Syntax error: control character or invalid UTF-8");
       return ServerEvent::kNeedInput;
   }
@@ -181,7 +196,7 @@ ServerEvent ServerSession::ObeyData(absl::string_view argument) {
     SayBad(kBadArgument);
   } else if (envelope_.recipients.empty()) {
     // RFC 5321 3.3. Under pipelining this follows from the refusals: no bad command of its own.
-    Say("554 5.5.1 No valid recipients");
+    Say(kNoRecipients);
   } else {
     return Ask(Verdict::kData, ServerEvent::kData);
   }
@@ -237,6 +252,7 @@ void ServerSession::SayOffers() {
   if (options_.offer_8bitmime) Say("250-8BITMIME");
   Say("250-ENHANCEDSTATUSCODES");
   if (options_.offer_dsn) Say("250-DSN");
+  if (options_.offer_chunking) Say("250-CHUNKING");
   if (options_.offer_starttls && !tls_) Say("250-STARTTLS");
   Say("250 HELP");
 }
@@ -245,6 +261,12 @@ Offered ServerSession::offered() const {
   return {.size = esmtp_ && options_.offer_size,
           .eight_bit_mime = esmtp_ && options_.offer_8bitmime,
           .dsn = esmtp_ && options_.offer_dsn};
+}
+
+void ServerSession::BeginBody(Phase phase) {
+  phase_ = phase;
+  scanner_ = BodyScanner();
+  body_ended_ = false;
 }
 
 ServerEvent ServerSession::NextOfBody(absl::string_view& input) {
@@ -286,6 +308,30 @@ absl::string_view ServerSession::ContentRefusal() const {
   return {};
 }
 
+bool ServerSession::in_transaction() const {
+  switch (phase_) {
+    case Phase::kEnvelope:
+    case Phase::kBody:
+    case Phase::kChunk:
+    case Phase::kBetweenChunks:
+    case Phase::kFailed:
+      return true;
+    case Phase::kRefusedChunk:
+      return phase_after_chunk_ == Phase::kFailed;
+    case Phase::kUnknownClient:
+    case Phase::kIdle:
+    case Phase::kHandshake:
+    case Phase::kClosed:
+      return false;
+  }
+  CHECK(false);
+  return false;
+}
+
+bool ServerSession::in_data() const {
+  return phase_ == Phase::kBody || phase_ == Phase::kChunk || phase_ == Phase::kRefusedChunk;
+}
+
 ServerEvent ServerSession::Ask(Verdict verdict, ServerEvent event) {
   CHECK(owed_ == Verdict::kNone);
   owed_ = verdict;
@@ -302,10 +348,11 @@ void ServerSession::Accept() {
       Say("250 2.1.5 Ok");
       return;
     case Verdict::kData:
-      phase_ = Phase::kBody;
-      scanner_ = BodyScanner();
-      body_ended_ = false;
+      BeginBody(Phase::kBody);
       Say("354 End data with <CR><LF>.<CR><LF>");
+      return;
+    case Verdict::kFirstChunk:
+      BeginBody(Phase::kChunk);
       return;
     case Verdict::kStartTls:
       BeginHandshake();
@@ -336,6 +383,9 @@ void ServerSession::Refuse(absl::string_view reply_line) {
       break;
     case Verdict::kData:
       break;  // The transaction stands until RSET (RFC 5321 4.1.1.4 clears it at the end of data).
+    case Verdict::kFirstChunk:
+      if (absl::StartsWith(reply_line, "421")) break;
+      return RefuseChunk(reply_line);
     case Verdict::kStartTls:
       break;  // What was said in clear stands.
     case Verdict::kMessage:
@@ -362,7 +412,7 @@ void ServerSession::ShutDown() {
 
 void ServerSession::EndTransaction() {
   envelope_ = {};
-  if (phase_ == Phase::kEnvelope || phase_ == Phase::kBody) phase_ = Phase::kIdle;
+  if (in_transaction()) phase_ = Phase::kIdle;
 }
 
 void ServerSession::Close(absl::string_view reply) {

@@ -16,9 +16,14 @@
 // the body. Once it knows that it will refuse, it hands out no more of it, so that a body of any
 // length costs the owner no more than message_bytes_max and its stuffing (F23).
 //
+// BDAT (RFC 3030), where it is offered, differs from DATA for the client only: the octets of its
+// chunks are handed out as DATA would carry them, with the stuffing put in and the last line ended.
+// However a chunk is refused, its octets are swallowed before the refusal is said; where their
+// number cannot be known, the session ends. RSET and EHLO drop what the chunks before them brought.
+//
 // STARTTLS (RFC 3207) is answered here and carried out by the owner. It may come at any time
-// outside DATA, also before EHLO and in a transaction, since all that the client said before it is
-// forgotten under TLS. What comes behind it in clear ends the session, and is read by nobody.
+// outside the data, also before EHLO and in a transaction, since all that the client said before it
+// is forgotten under TLS. What comes behind it in clear ends the session, and is read by nobody.
 //
 // Only CRLF ends a command line too (RFC 5321 2.3.8). A line over kCommandLineBytesMax is swallowed
 // to its end and answered once. Parameters are taken only from a client that saw them offered, that
@@ -45,10 +50,12 @@ enum class ServerEvent : uint8_t {
   kMail,       // MAIL was accepted by the grammar. Only if options.ask_mail: a verdict is needed.
   kRecipient,  // envelope().recipients.back() was accepted by the grammar. Only if
                // options.ask_recipients: a verdict is needed.
-  kData,       // DATA with at least one recipient: a verdict is needed (354, or a refusal).
+  kData,       // DATA or the first BDAT with at least one recipient: a verdict is needed (354,
+               // or nothing said to BDAT; or a refusal).
   kBody,       // body_bytes() is the next piece of the body; lent until the input is given up.
   kMessage,    // The data has ended and the message may be accepted: a verdict is needed.
-  kMessageDropped,  // The data has ended and the session has refused it by itself: drop the body.
+  kMessageDropped,  // The data has ended and the session has refused it by itself, or the client
+                    // has given it up between chunks: drop the body.
   kWaiting,         // A verdict or the handshake is owed; input is not consumed until then.
   // 220 was said to STARTTLS: send output(), make the handshake, then call OnTlsEstablished. What
   // the client sends once the 220 has left is the handshake's; what the owner has received before
@@ -75,6 +82,7 @@ class ServerSession {
     bool offer_8bitmime = true;
     bool offer_size = true;
     bool offer_dsn = true;
+    bool offer_chunking = false;
     bool offer_starttls = false;
     bool ask_mail = false;  // For sinks with faults.
     bool ask_recipients = false;
@@ -89,10 +97,11 @@ class ServerSession {
   ServerEvent Next(absl::string_view& input);
 
   // --- Verdicts: one for each event that needs one. A refusal is a whole reply line without CRLF.
-  void Accept();                             // kMail 250, kRecipient 250, kData 354, kStartTls 220.
-  void AcceptMessage(absl::string_view id);  // 250 2.0.0 Ok: queued as ID
+  void Accept();  // kMail 250, kRecipient 250, kData 354 or for BDAT nothing, kStartTls 220.
+  void AcceptMessage(absl::string_view id);   // 250 2.0.0 Ok: queued as ID
   void Refuse(absl::string_view reply_line);  // "452 4.3.1 Insufficient system storage"; 421
-                                              // closes. Controls and 8-bit bytes leave as '?'.
+                                              // closes. Controls and 8-bit bytes leave as '?'. To
+                                              // BDAT it is said behind the chunk's octets.
 
   // While false, STARTTLS is offered and refused: 454 4.7.0. For an owner that has no room for
   // another handshake now.
@@ -117,13 +126,15 @@ class ServerSession {
   // The bytes handed out are the message's and these.
   uint64_t stuffed_dots() const { return scanner_.stuffed_dots(); }
   bool eight_bit() const { return scanner_.eight_bit(); }  // A byte over 127 was seen.
-  // In DATA: what has come so far will be refused at its end. No more of the body is handed out.
+  // In the data: what has come so far will be refused at its end. No more of the body is handed
+  // out.
   bool refuses_content() const { return !ContentRefusal().empty(); }
   absl::string_view helo() const { return helo_; }
   bool esmtp() const { return esmtp_; }
   bool tls() const { return tls_; }  // It is up.
-  bool in_transaction() const { return phase_ == Phase::kEnvelope || phase_ == Phase::kBody; }
-  bool in_data() const { return phase_ == Phase::kBody; }
+  bool in_transaction() const;
+  bool in_data() const;  // Octets that are no commands are awaited, or the verdict on them.
+  bool chunked() const { return phase_ == Phase::kChunk; }  // At kMessage: it came by BDAT.
 
   absl::string_view output() const { return output_; }
   void ClearOutput() { output_.clear(); }
@@ -135,15 +146,28 @@ class ServerSession {
     kIdle,           // MAIL may come.
     kEnvelope,       // MAIL was accepted: RCPT or DATA.
     kBody,           // 354 was said, up to the verdict on the message.
+    kChunk,          // A chunk is taken; the last one, up to the verdict on the message.
+    kBetweenChunks,  // One was taken: the next, or RSET.
+    kRefusedChunk,   // A chunk is swallowed, then phase_after_chunk_ comes.
+    kFailed,         // A chunk was refused: RSET.
     kHandshake,      // 220 was said to STARTTLS.
     kClosed,
   };
-  enum class Verdict : uint8_t { kNone, kMail, kRecipient, kData, kMessage, kStartTls };
+  enum class Verdict : uint8_t {
+    kNone,
+    kMail,
+    kRecipient,
+    kData,
+    kFirstChunk,
+    kMessage,
+    kStartTls
+  };
   enum class LineStatus : uint8_t { kPartial, kWhole, kTooLong };
 
   // Said in more than one place.
   static constexpr absl::string_view kOutOfOrder = "503 5.5.1 Bad sequence of commands";
   static constexpr absl::string_view kBadArgument = "501 5.5.4 Syntax error in the argument";
+  static constexpr absl::string_view kNoRecipients = "554 5.5.1 No valid recipients";
   static constexpr absl::string_view kNotImplemented = "502 5.5.1 Command not implemented";
 
   LineStatus TakeLine(absl::string_view& input, absl::string_view& line);
@@ -155,6 +179,7 @@ class ServerSession {
   ServerEvent ObeyMail(absl::string_view argument);
   ServerEvent ObeyRcpt(absl::string_view argument);
   ServerEvent ObeyData(absl::string_view argument);
+  ServerEvent ObeyBdat(absl::string_view argument);
   ServerEvent ObeyStartTls(absl::string_view argument);
   ServerEvent ObeySimple(Verb verb, absl::string_view argument);
   void ObeyHelo(Verb verb, absl::string_view argument);
@@ -163,6 +188,15 @@ class ServerSession {
   ServerEvent NextOfHandshake(absl::string_view input);
   bool TakeBackReady();
 
+  ServerEvent BeginChunk();
+  ServerEvent NextOfChunk(absl::string_view& input);
+  ServerEvent NextOfRefusedChunk(absl::string_view& input);
+  BodyScanner::Piece TakeOctets(absl::string_view& input);
+  BodyScanner::Piece TakeEndOfChunks();
+  ServerEvent EndChunk();
+  void RefuseChunk(absl::string_view reply);
+
+  void BeginBody(Phase phase);
   ServerEvent NextOfBody(absl::string_view& input);
   ServerEvent EndBody();
   absl::string_view ContentRefusal() const;
@@ -192,6 +226,11 @@ class ServerSession {
   BodyScanner scanner_;
   bool body_ended_ = false;
   absl::string_view body_bytes_;
+
+  BdatCommand chunk_;
+  uint64_t octets_left_ = 0;   // Of chunk_.
+  std::string chunk_refusal_;  // Said when they have been swallowed.
+  Phase phase_after_chunk_ = Phase::kClosed;
 
   std::string output_;
   std::string closing_reply_;  // Said once the owed verdict has come. Empty: none.

@@ -21,6 +21,8 @@ ServerEvent ServerSession::ObeyStartTls(absl::string_view argument) {
     SayBad("503 5.5.1 TLS is already active");
   } else if (!options_.offer_starttls) {
     SayBad(kNotImplemented);
+  } else if (phase_ == Phase::kBetweenChunks) {
+    SayBad(kOutOfOrder);
   } else if (!tls_available_) {
     Say("454 4.7.0 TLS not available");
   } else if (options_.ask_starttls) {

@@ -1,7 +1,8 @@
 // A ServerSession on any bytes, whole and in pieces whose sizes the input's first byte chooses; the
 // second byte chooses the verdicts. Both must say the same, take the same messages, and keep every
 // bound; a reply is always a line of its own, with a code. If TLS is offered, a byte 1 parts what
-// comes in clear from what comes within TLS: what is behind STARTTLS in clear is never obeyed.
+// comes in clear from what comes within TLS: what is behind STARTTLS in clear is never obeyed. If
+// CHUNKING is offered, what BDAT brings keeps every bound that DATA's does.
 
 #include <algorithm>
 #include <cstddef>
@@ -37,6 +38,7 @@ ServerSession::Options Options(uint8_t choice) {
   options.ask_recipients = (choice & 2) != 0;
   options.offer_starttls = (choice & 16) != 0;
   options.ask_starttls = (choice & 64) != 0;
+  options.offer_chunking = (choice & 128) != 0;
   return options;
 }
 

@@ -3,7 +3,7 @@
 
 A thousand messages go through the engine to each receiver; what arrives is what was sent, below the
 header lines that are added on top and up to the receiver's own line ends. Then injectors of others
-send through the engine to a receiver of ours.
+send through the engine to a receiver of ours. Last, Exim relays to our sink, which it does by BDAT.
 
 Usage: interop_test.py BUILD_DIR
 """
@@ -12,10 +12,12 @@ import collections
 import random
 import re
 
-from engine_run import Run, build_folder, expect, expect_equal, route, run_scenarios, wait_until
+from certificates import Workshop
+from engine_run import (Run, build_folder, expect, expect_equal, expect_once_and_intact, route,
+                        run_scenarios, wait_until)
 from mail_catcher import Catcher
 from mail_peers import Packages, Server, free_port, run_to_end
-from mail_servers import NOBODY, Exim, OpenSmtpd, Port, Postfix, own
+from mail_servers import NOBODY, Exim, OpenSmtpd, Port, Postfix, Relay, own
 from numbered_mail import (CONNECTIONS, SENDER, difference, expect_same, make_mails, mixed_lines,
                            recipients_in_all, send, split_at_number)
 
@@ -134,6 +136,34 @@ def from_swaks(build):
     return f"{len(mails)} messages"
 
 
+# --- CHUNKING (RFC 3030).
+
+CHUNKED = 200
+CHUNKED_DOMAIN = "dest-0000.example"  # sluice-load's.
+SINK_HOST = "sink.example"
+
+
+def exim_to_sink_by_bdat(build):
+    """From our load, whose bodies have lines that begin with dots, to our sink."""
+    with Run(build) as run:
+        root = Workshop(run.folder / "certificates").authority("the root")
+        certificate = root.issue([SINK_HOST])
+        sink = run.sink("--certificate", certificate.chain, "--key", certificate.key, "--expect",
+                        CHUNKED)
+        relay = Relay(SINK_HOST, "127.0.0.1", sink.ports[0])
+        peer = Exim(build, run, [Port(free_port())], relays={CHUNKED_DOMAIN: relay},
+                    ca_file=root.file)
+        with peer.start() as server:
+            load = run.load(f"127.0.0.1:{server.port}", "--messages", CHUNKED, "--connections",
+                            CONNECTIONS, "--domain-count", 1, "--sizes", "512:1,10k:2,300k:1")
+            load.end()
+            sink.expected()
+        expect_once_and_intact(load, sink)
+        expect_equal(sink.totals["messages"], CHUNKED, "messages")
+        expect_equal(sink.totals["chunked"], CHUNKED, "messages by BDAT")
+    return f"{CHUNKED} messages"
+
+
 if __name__ == "__main__":
     run_scenarios(build_folder(__doc__), to_smtp_sink, from_smtp_source, from_swaks, to_postfix,
-                  to_exim, to_opensmtpd)
+                  to_exim, to_opensmtpd, exim_to_sink_by_bdat)

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
 namespace sluice::tools {
@@ -197,6 +198,107 @@ TEST_F(SinkDialogue, GoesDownSilentlyBeforeItsGreeting) {
   EXPECT_EQ(Heard(), "");
   EXPECT_EQ(dialogue_.wish(), Wish::kDrop);
 }
+
+// --- BDAT.
+
+class SinkChunks : public SinkDialogue {
+ protected:
+  void Greet(std::initializer_list<const char*> fault_texts) {
+    Connect(fault_texts);
+    Heard();
+    Say("EHLO c.example\r\n");
+  }
+  std::string Envelope() { return Say("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n"); }
+};
+
+TEST_F(SinkChunks, AreOfferedUnlessTheOptionsSayOtherwise) {
+  Connect({});
+  EXPECT_THAT(Say("EHLO c.example\r\n"), ::testing::HasSubstr("250-CHUNKING\r\n"));
+  dialogue_.Lost();
+
+  const char* const words[] = {"sluice-sink", "--listen", "127.0.0.1:25", "--no-chunking"};
+  EXPECT_TRUE((*ParseSinkOptions(3, words))->chunking);
+  options_.chunking = (*ParseSinkOptions(4, words))->chunking;
+  Connect({});
+  EXPECT_THAT(Say("EHLO c.example\r\n"), ::testing::Not(::testing::HasSubstr("CHUNKING")));
+  EXPECT_THAT(Say("BDAT 6 LAST\r\n"), ::testing::StartsWith("502 "));
+  dialogue_.Lost();
+}
+
+TEST_F(SinkChunks, AreReadAsDataIsAndCounted) {
+  Greet({});
+  SendMail();
+  EXPECT_EQ(tally_.total().messages, 1u);
+  EXPECT_EQ(tally_.total().chunked, 0u);
+  constexpr absl::string_view kBody = ".a\r\n.\r\n..\r\n";
+  const Probe probe = {.id = {.run = 1, .number = 2},
+                       .body_bytes = kBody.size(),
+                       .body_hash = XXH3_64bits(kBody.data(), kBody.size())};
+  const std::string message = absl::StrCat(probe.ToHeaderLine(), "\r\n", kBody);
+  for (size_t cut = 0; cut <= message.size(); ++cut) {
+    Envelope();
+    EXPECT_THAT(Say(absl::StrCat("BDAT ", cut, "\r\n", message.substr(0, cut))),
+                ::testing::StartsWith("250 "));
+    EXPECT_EQ(Say(absl::StrCat("BDAT ", message.size() - cut, " LAST\r\n", message.substr(cut))),
+              absl::StrCat("250 2.0.0 Ok: queued as ", probe.id.ToString(), "\r\n"));
+  }
+  for (const Counts* row : {&tally_.total(), &tally_.ports()[0], &tally_.domains()[0]}) {
+    EXPECT_EQ(row->chunked, message.size() + 1);
+    EXPECT_EQ(row->messages, message.size() + 2);
+  }
+  EXPECT_EQ(tally_.total().damaged, 0u);
+  EXPECT_EQ(tally_.total().without_probe, 1u);  // The one by DATA.
+  dialogue_.Lost();
+}
+
+TEST_F(SinkChunks, HaveTheFaultsOfDataAndDot) {
+  Greet({"stage=data,reply=451 4.3.0 d,times=1", "stage=dot,reply=554 5.6.0 e,times=1",
+         "stage=dot,action=accept_drop"});
+  Envelope();
+  EXPECT_EQ(Say("BDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\nRSET\r\n"),
+            "451 4.3.0 d\r\n503 5.5.1 Bad sequence of commands\r\n250 2.0.0 Ok\r\n");
+  Envelope();
+  EXPECT_EQ(Say("BDAT 2 LAST\r\nab"), "554 5.6.0 e\r\n");
+  EXPECT_EQ(tally_.total().messages, 0u);
+  Envelope();
+  EXPECT_EQ(Say("BDAT 2 LAST\r\nab"), "");
+  EXPECT_EQ(dialogue_.wish(), Wish::kDrop);
+  EXPECT_EQ(tally_.total().chunked, 1u);
+}
+
+TEST_F(SinkChunks, AreHeldDuringADelay) {
+  Greet({"stage=data,action=delay,delay_ms=5"});
+  Envelope();
+  EXPECT_EQ(Say("BDAT 6\r\nQUIT"), "");
+  EXPECT_EQ(dialogue_.wish(), Wish::kPause);
+  EXPECT_EQ(Say("\r\nBDAT 0 LAST\r\n"), "");
+  dialogue_.Resume(Instant());
+  EXPECT_EQ(Heard(), "250 2.0.0 6 octets received\r\n250 2.0.0 Ok: queued as unknown\r\n");
+  dialogue_.Lost();
+}
+
+TEST_F(SinkChunks, CountAsRefusedBySessionForTheirContentOnly) {
+  Greet({});
+  Envelope();
+  Say("BDAT 2\r\nabRSET\r\n");
+  EXPECT_EQ(sinking_->refused_by_session, 0u);
+  Envelope();
+  Say("BDAT 2\r\na\nRSET\r\n");
+  EXPECT_EQ(sinking_->refused_by_session, 1u);
+  dialogue_.Lost();
+}
+
+// Octets that nobody asked for may look like the command that a fault waits for.
+TEST_F(SinkChunks, AreNoEhloBeforeTheFirst) {
+  Connect({"stage=helo,reply=451 4.3.0 later,times=1"});
+  Heard();
+  EXPECT_EQ(Say("BDAT 8\r\n"), "");
+  EXPECT_EQ(Say("EHLO x\r\n"), "503 5.5.1 Send EHLO first\r\n");
+  EXPECT_EQ(Say("EHLO c.example\r\n"), "451 4.3.0 later\r\n");
+  dialogue_.Lost();
+}
+
+// --- Pace.
 
 TEST_F(SinkDialogue, ReadsSlowlyFromItsStageOn) {
   Connect({"stage=data,action=slow,bytes_per_s=100"});

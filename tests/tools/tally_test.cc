@@ -165,6 +165,20 @@ TEST_F(TallyTest, CountsDamageAndMissingProbes) {
   EXPECT_EQ(tally.total().duplicates, 0u);
 }
 
+TEST_F(TallyTest, CountsMessagesByBdatInEachRow) {
+  Tally tally(options_);
+  Tally::Connection connection;
+  tally.Connected(connection, 0);
+  const std::vector<smtp::EnvelopeRecipient> recipients{To("a", "x.example"), To("b", "x.example")};
+  tally.MessageTaken(connection, {.recipients = recipients, .probe = {}, .chunked = true});
+  tally.MessageTaken(connection, {.recipients = recipients, .probe = {}});
+  for (const Counts* row : {&tally.total(), &tally.ports()[0], &tally.domains()[0]}) {
+    EXPECT_EQ(row->messages, 2u);
+    EXPECT_EQ(row->chunked, 1u);
+  }
+  EXPECT_EQ(tally.ports()[1].chunked, 0u);
+}
+
 TEST_F(TallyTest, AtItsBoundsGoesOnAndSaysSo) {
   options_.domains_max = 1;
   options_.remembered_max = 1;

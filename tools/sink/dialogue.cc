@@ -22,6 +22,7 @@ void Dialogue::Begin(Sinking& sinking, const Start& start) {
   session_options_.recipients_max = options.recipients_max;
   session_options_.offer_pipelining = options.pipelining;
   session_options_.offer_8bitmime = options.eight_bit_mime;
+  session_options_.offer_chunking = options.chunking;
   session_options_.offer_starttls = options.tls != nullptr;
   session_options_.ask_mail = true;
   session_options_.ask_recipients = true;
@@ -129,7 +130,7 @@ void Dialogue::StartTls() {
 
 // False: nothing more for now.
 bool Dialogue::Step(absl::string_view& input, Instant now) {
-  if (!helo_passed_ && HeloIsNext(input)) {
+  if (!helo_passed_ && !session_.in_data() && HeloIsNext(input)) {
     const size_t line_end = input.find('\n');
     // The session takes partial lines too, so the whole one is waited for in front of it.
     if (line_end == absl::string_view::npos) return input.size() > limits::kPausedInputBytesMax;
@@ -163,7 +164,7 @@ bool Dialogue::Step(absl::string_view& input, Instant now) {
       Reach(FaultStage::kDot, MessageDomain(), now);
       return true;
     case smtp::ServerEvent::kMessageDropped:
-      ++sinking_->refused_by_session;
+      sinking_->refused_by_session += session_.refuses_content();  // Not what RSET has dropped.
       return true;
     case smtp::ServerEvent::kStartTls:
       Reach(FaultStage::kStartTls, "", now);
@@ -258,6 +259,7 @@ void Dialogue::TakeMessage(bool answered) {
                                           .bytes = session_.message_bytes(),
                                           .verdict = verdict,
                                           .probe = probe_.probe(),
+                                          .chunked = session_.chunked(),
                                           .answered = answered});
   if (!sinking_->received.open()) return;
   const std::string id = probe_.probe() ? probe_.probe()->id.ToString() : "-";

@@ -29,6 +29,7 @@ struct Words {
   bool demo_certificate = false;
   bool no_pipelining = false;
   bool no_8bitmime = false;
+  bool no_chunking = false;
 };
 
 void Bind(CLI::App& app, SinkOptions& options, Words& words) {
@@ -51,6 +52,7 @@ void Bind(CLI::App& app, SinkOptions& options, Words& words) {
   app.add_flag("--progress", options.progress, "A line a second on standard error");
   app.add_flag("--no-pipelining", words.no_pipelining, "Do not offer PIPELINING");
   app.add_flag("--no-8bitmime", words.no_8bitmime, "Do not offer 8BITMIME");
+  app.add_flag("--no-chunking", words.no_chunking, "Do not offer CHUNKING");
   app.add_option("--certificate", words.certificate,
                  "PEM file of a certificate and its chain: offer STARTTLS on all ports");
   app.add_option("--key", words.key, "PEM file of its key");
@@ -161,6 +163,7 @@ absl::Status Validate(const Words& words, SinkOptions& options) {
   if (options.remembered_max > kRememberedMax) return Wrong("--remember", "at most 1000000000");
   options.pipelining = !words.no_pipelining;
   options.eight_bit_mime = !words.no_8bitmime;
+  options.chunking = !words.no_chunking;
   return TakeCertificate(words, options);
 }
 

@@ -26,6 +26,7 @@ struct SinkOptions {
   bool progress = false;
   bool pipelining = true;
   bool eight_bit_mime = true;
+  bool chunking = true;
   uint64_t size_max_bytes = 0;  // 0: no limit.
   uint32_t recipients_max = 1000;
   std::shared_ptr<const tls::Context> tls;  // Null: STARTTLS is not offered.

@@ -28,6 +28,7 @@ Json RowOf(const Counts& row) {
           {"messages", row.messages},
           {"messages_under_tls", row.messages_under_tls},
           {"messages_in_clear", row.messages - row.messages_under_tls},
+          {"chunked", row.chunked},
           {"messages_on_connection_max", row.messages_on_connection_max},
           {"recipients", row.recipients},
           {"recipients_taken", row.recipients_taken},

@@ -37,6 +37,7 @@ void CountRecipient(Counts& row, Instant now) {
 void CountMessage(Counts& row, const Tally::Arrival& arrival, bool tls) {
   ++row.messages;
   row.messages_under_tls += tls;
+  row.chunked += arrival.chunked;
   row.bytes += arrival.bytes;
   switch (arrival.verdict) {
     case ProbeReader::Verdict::kIntact:

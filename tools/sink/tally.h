@@ -39,6 +39,7 @@ struct Counts {
   uint64_t handshakes_failed = 0;
   uint64_t messages = 0;                    // Taken.
   uint64_t messages_under_tls = 0;          // Of these.
+  uint64_t chunked = 0;                     // Of these, by BDAT.
   uint64_t messages_on_connection_max = 0;  // MAIL commands.
   uint64_t recipients = 0;                  // RCPT commands.
   uint64_t recipients_taken = 0;            // Of the messages taken.
@@ -95,6 +96,7 @@ class Tally {
     uint64_t bytes = 0;
     ProbeReader::Verdict verdict = ProbeReader::Verdict::kNoProbe;
     std::optional<Probe> probe;
+    bool chunked = false;
     bool answered = true;
   };
 

@@ -2,12 +2,13 @@
 // was said and which messages were taken come out.
 //
 // Every dialogue is held three times, with the text in one piece, in pieces of seven bytes and byte
-// by byte, and must come out the same.
+// by byte, and must come out the same; if asked for, in pieces of every other size, too.
 
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
@@ -54,9 +55,15 @@ class ServerDialogue {
     return *this;
   }
 
+  ServerDialogue& InPiecesOfEverySize() {
+    every_size_ = true;
+    return *this;
+  }
+
   Transcript Talk(absl::string_view sent) {
     const Transcript whole = TalkInPieces(sent, sent.size() + 1);
-    for (const size_t piece_bytes : {size_t{7}, size_t{1}}) {
+    for (size_t piece_bytes = 1; piece_bytes <= std::max(size_t{7}, sent.size()); ++piece_bytes) {
+      if (!every_size_ && piece_bytes != 7 && piece_bytes != 1) continue;
       const Transcript pieces = TalkInPieces(sent, piece_bytes);
       EXPECT_EQ(pieces.said, whole.said) << "in pieces of " << piece_bytes;
       EXPECT_EQ(pieces.closed, whole.closed);
@@ -67,6 +74,7 @@ class ServerDialogue {
         EXPECT_EQ(pieces.accepted[i].stuffed_dots, whole.accepted[i].stuffed_dots);
       }
       EXPECT_EQ(pieces.dropped_bodies.size(), whole.dropped_bodies.size());
+      EXPECT_EQ(pieces.unread, whole.unread);
     }
     return whole;
   }
@@ -153,6 +161,7 @@ class ServerDialogue {
 
   ServerSession::Options options_;
   Verdict verdict_;
+  bool every_size_ = false;
 };
 
 }  // namespace sluice::smtp
