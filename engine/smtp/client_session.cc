@@ -45,6 +45,9 @@ void ClientSession::Begin(const Options& options, Now now) {
   open_ = ahead_ = was_ahead_ = behind_refusal_ = mail_refused_ = false;
   takes_ahead_ = true;
   refuses_ahead_ = false;
+  proven_ = refuses_chunks_ = lost_chunk_ = false;
+  chunk_ = Chunk::kNone;
+  chunks_taken_ = 0;
   transactions_ = 0;
   recipient_pending_ = false;
   moved_next_ = moved_end_ = 0;
@@ -61,7 +64,7 @@ void ClientSession::OnBytes(absl::string_view bytes, Now now) {
   now_ = now;
   if (awaiting_ == kTlsHandshake && !bytes.empty()) return EndInjected();
   input_ = bytes;
-  owed_ = unanswered_;
+  owed_ = chunk_waits() ? 0 : unanswered_;
 }
 
 void ClientSession::Offer(const Transaction& transaction, Now now) {
@@ -75,11 +78,20 @@ void ClientSession::Offer(const Transaction& transaction, Now now) {
   TakeUp(transaction);
   open_ = true;
   was_ahead_ = behind_refusal_ = false;
+  chunk_ = Chunk::kNone;
   if (MakeUnsendable()) {
     turn_ = ClientAction::kReady;
     return;
   }
+  if (MayChunk(transaction)) chunk_ = Chunk::kWaits;
   Enter(kMail);
+  if (!chunk_waits()) return;
+  send_pending_ = false;
+  body_pending_ = true;
+}
+
+bool ClientSession::MayChunk(const Transaction& transaction) const {
+  return transaction.at_once && pipelining_ && extensions_.chunking && proven_ && !refuses_chunks_;
 }
 
 bool ClientSession::MayOfferAhead(const Transaction& transaction) const {
@@ -123,8 +135,13 @@ void ClientSession::OnBodyProgress(Now now) {
 void ClientSession::OnBodyEnding(Now now) {
   if (closed()) return;
   CHECK(!actions_pending());
-  CHECK(awaiting_ == kBody);
   now_ = now;
+  if (chunk_waits()) {
+    chunk_ = Chunk::kLeft;
+    deadline_ = now.instant + SpecOf(awaiting_).timeout;
+    return;
+  }
+  CHECK(awaiting_ == kBody);
   ++unanswered_;
   Enter(kDot);
 }
@@ -134,6 +151,7 @@ void ClientSession::OnDeadline(Now now) {
   if (closed() || now.instant < deadline_) return;
   now_ = now;
   refuses_ahead_ |= awaiting_ == kMail && open_ && was_ahead_ && !behind_refusal_;
+  refuses_chunks_ |= open_ && chunk_ == Chunk::kLeft;
   LoseMessage();
   if (owner_moves()) return End("sent half a line unasked", TlsAnswer::kGarbage);
   End("no answer in time", TlsAnswer::kSilence);
@@ -210,6 +228,7 @@ void ClientSession::Enter(ClientState state) {
   if (state == kIdle) {
     CHECK(unanswered_ == 0);
     CHECK(!open_);
+    chunk_ = Chunk::kNone;
     const bool used_up = extensions_.mail_max > 0 && transactions_ >= extensions_.mail_max;
     if (used_up) return Enter(kQuit);  // RFC 9422: no further MAIL (R16).
     deadline_ = kNever;

@@ -23,13 +23,18 @@
 //  - The session lost between the end of the data and its reply is `possibly delivered` (kInDoubt).
 //    The data has ended for this purpose when its last piece is handed to the kernel, since from
 //    then on the server may have all of it, whether or not our send completes.
-//  - Nothing is pipelined unless this EHLO offered it; no data before 354.
+//  - Nothing is pipelined unless this EHLO offered it; no data before 354, but by BDAT.
+//  - By BDAT (RFC 3030) a whole message leaves behind its commands, without a round trip amid it:
+//    one that is small enough for the owner to send it at once, where the server offers that beside
+//    PIPELINING. A session lost under it is in doubt from its first command on, so that it is not
+//    for the first message of a session, nor behind one that was not accepted: a server that is
+//    about to end the session does so there. What is offered ahead goes by DATA: a server that does
+//    not take that would read the message as commands.
 //  - After a transaction that did not end with a 2xx to its dot, RSET is sent and answered before
 //    the next MAIL (cases K21, X7); never before the first (K22). A server that refuses RSET, or is
 //    slow with it, loses the session, and no message (H3, P5).
 //  - A MAIL that left ahead of the reply to a dot and is refused, or never answered, says nothing
-//  of
-//    its message, which is kUntried: RSET may have been wanted, and Haraka says 503 to all that
+//    of its message, which is kUntried: RSET may have been wanted, and Haraka says 503 to all that
 //    comes before it has answered the dot. Offered again in its turn, it hears what is meant for
 //    it.
 //  - A 421 closes the session, wherever it comes.
@@ -60,6 +65,7 @@ struct Transaction {
   // 1 to limits::kRecipientsPerTransactionMax.
   std::span<const EnvelopeRecipient* const> recipients;
   uint64_t body_bytes = 0;  // For SIZE: octets with CRLF, without stuffing and dot (C49).
+  bool at_once = false;     // The owner can send all of it at once, and unstuffed.
   BodyType body_type = BodyType::kSevenBit;
   // RFC 3461, with NOTIFY and ORCPT of the recipients: passed on unchanged when this EHLO offers
   // DSN, and left out when it does not (C58).
@@ -72,10 +78,11 @@ enum class Reach : uint8_t { kRecipient, kMessage, kHost };
 
 // What became of the recipients that had neither kRecipientDone nor kRecipientMoved.
 enum class MessageResult : uint8_t {
-  // 2xx to the dot: delivered to all of them.
+  // 2xx to the dot, or to BDAT: delivered to all of them.
   kAccepted,
-  // A reply refused the message as a whole (MAIL, DATA, the dot, or a 4xx or 5xx amid the body):
-  // reach kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so that
+  // A reply refused the message as a whole (MAIL, DATA, the dot, BDAT, or a 4xx or 5xx amid the
+  // body): reach kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so
+  // that
   // none is left: reach kRecipient, `reply` is the last one.
   kRefused,
   // Not sent, since the server does not take it (8BITMIME, SIZE): `reply` is made by us, nothing
@@ -85,7 +92,8 @@ enum class MessageResult : uint8_t {
   // which a reused session ended at MAIL, RCPT or DATA: the message goes to a fresh one at once
   // (X2).
   kSessionLost,
-  // Lost between the end of the data and its reply: possibly delivered. `reply` is empty.
+  // Lost between the end of the data and its reply, or at any time once all of it had left by BDAT:
+  // possibly delivered. `reply` is empty.
   kInDoubt,
   // Offered ahead of the reply to a dot, and nothing was said of it: MAIL was refused for what may
   // be the other's sake, or the session ended before its reply. Nothing was delivered; offer it
@@ -114,7 +122,8 @@ enum class ClientAction : uint8_t {
   // look at output() when that has completed.
   kSend,
   // 354 came: send the whole body in wire form (stuffed, ".\r\n" at its end), and call OnBodyEnding
-  // before its last piece. Any kSend comes before.
+  // before its last piece. Any kSend comes before. If chunked(), no 354 came: send output(), which
+  // ends in BDAT, and behind it body_bytes octets of the body, in one send; OnBodyEnding before it.
   kSendBody,
   // Idle: offer a transaction, or Quit.
   kReady,
@@ -175,14 +184,24 @@ class ClientSession {
   bool TakesAhead() const;
   // It was seen not to: it answered the MAIL that came so with 503, or not at all in its time.
   bool refuses_ahead() const { return refuses_ahead_; }
+  // The message that is on goes by BDAT;
+  bool chunked() const { return chunk_ != Chunk::kNone; }
+  // and output() is its commands, which leave with it only.
+  bool chunk_waits() const { return chunk_ == Chunk::kWaits; }
+  // Messages that this server took by BDAT.
+  uint32_t chunks_taken() const { return chunks_taken_; }
+  // It did not understand BDAT, though it offers CHUNKING, or was silent at it (X4).
+  bool refuses_chunks() const { return refuses_chunks_; }
+  // The session was lost under one.
+  bool lost_chunk() const { return lost_chunk_; }
   // After MayOfferAhead. Its commands are in output() at once: they may leave with the last piece
   // of the body, for which OnBodyEnding has been called. Its kMessageDone comes after that of the
   // one before it, also where the session ends.
   void OfferAhead(const Transaction& transaction, Now now);
   // The kernel took a piece of the body: the 3 minutes start anew.
   void OnBodyProgress(Now now);
-  // The last piece of the body, with the final dot, is about to be handed to the kernel. From here
-  // on a loss is kInDoubt. Only after kSendBody.
+  // The last piece of the body, with the final dot, or all of it is about to be handed to the
+  // kernel. From here on a loss is kInDoubt. Only after kSendBody.
   void OnBodyEnding(Now now);
   // deadline() has passed; before it nothing happens.
   void OnDeadline(Now now);
@@ -238,6 +257,15 @@ class ClientSession {
     return awaiting_ == ClientState::kIdle || awaiting_ == ClientState::kTlsDecision;
   }
 
+  // How the data of the message that is on leaves.
+  enum class Chunk : uint8_t {
+    kNone,   // By DATA.
+    kWaits,  // By BDAT: with the commands in output(), all of it;
+    kLeft,   // and it has.
+  };
+  bool MayChunk(const Transaction& transaction) const;
+  ClientState DataState() const { return chunked() ? ClientState::kBdat : ClientState::kData; }
+
   // The two cursors.
   void Enter(ClientState state);
   void SendFrom(ClientState state);
@@ -264,6 +292,7 @@ class ClientSession {
   void OnRecipientReply(const Reply& reply);
   void OnDataReply(const Reply& reply);
   void OnDotReply(const Reply& reply);
+  void OnBdatReply(const Reply& reply);
   void OnResetReply(const Reply& reply);
   void RefuseSession(const Reply& reply);
   void OutOfStep(const Reply& reply);
@@ -277,6 +306,7 @@ class ClientSession {
   Reply WhyUnsendable(const Transaction& transaction) const;
   bool MakeUnsendable();
   void TakeUp(const Transaction& transaction);
+  static void MakeTransient(Reply& reply, int code);
   void JudgeRecipient(const Reply& reply);
   void EndRecipients(const Reply& reply);
   void FinishMessage(MessageResult result, Reach reach, const Reply& reply);
@@ -315,7 +345,12 @@ class ClientSession {
   bool was_ahead_ = false;       // The one that is on was offered so.
   bool behind_refusal_ = false;  // And the one before it was refused.
   bool mail_refused_ = false;    // So was the MAIL of the one that is on.
-  size_t recipients_end_ = 0;    // Those before it are sent in this transaction.
+  bool proven_ = false;          // The last message was accepted.
+  Chunk chunk_ = Chunk::kNone;
+  bool refuses_chunks_ = false;
+  bool lost_chunk_ = false;
+  uint32_t chunks_taken_ = 0;
+  size_t recipients_end_ = 0;  // Those before it are sent in this transaction.
   size_t recipients_sent_ = 0;
   size_t recipients_answered_ = 0;
   size_t recipients_accepted_ = 0;

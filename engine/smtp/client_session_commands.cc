@@ -41,7 +41,11 @@ void ClientSession::WriteCommand() {
       sending_ = recipients_sent_ < recipients_end_ ? kRcpt : kData;
       return;
     case kData:
-      absl::StrAppend(&output_, "DATA\r\n");
+      if (chunk_waits()) {
+        absl::StrAppend(&output_, "BDAT ", transaction_.body_bytes, " LAST\r\n");
+      } else {
+        absl::StrAppend(&output_, "DATA\r\n");
+      }
       sending_ = kBody;
       return;
     case kDot:  // Alone: no body, since there is nobody to receive it (C41).
@@ -62,6 +66,7 @@ void ClientSession::WriteCommand() {
     case kTlsHandshake:
     case kIdle:
     case kBody:
+    case kBdat:
     case kClosed:
       break;
   }

@@ -55,10 +55,15 @@ void ClientSession::JudgeRecipient(const Reply& reply) {
     // Those not yet sent would hear the same.
     recipients_end_ = recipients_sent_;
   } else if (reply.code == 552) {
-    action_reply_.code = 452;
-    if (reply.enhanced) action_reply_.enhanced.status_class = 4;
-    action_reply_.text.insert(0, "(was 552) ");
+    MakeTransient(action_reply_, 452);
   }
+}
+
+// The words say what it was.
+void ClientSession::MakeTransient(Reply& reply, int code) {
+  reply.text.insert(0, absl::StrCat("(was ", reply.code, ") "));
+  reply.code = code;
+  if (reply.enhanced) reply.enhanced.status_class = 4;
 }
 
 // The last RCPT was answered.
@@ -76,6 +81,7 @@ void ClientSession::FinishMessage(MessageResult result, Reach reach, const Reply
   CHECK(!message_pending_);
   open_ = false;
   message_pending_ = true;
+  proven_ = result == MessageResult::kAccepted;
   result_ = result;
   reach_ = reach;
   failed_state_ = awaiting_;
@@ -87,7 +93,8 @@ void ClientSession::LoseMessage() {
   if (!open_) return;
   action_reply_.Reset();
   MessageResult result = MessageResult::kSessionLost;
-  if (awaiting_ == kDot) result = MessageResult::kInDoubt;
+  if (awaiting_ == kDot || chunk_ == Chunk::kLeft) result = MessageResult::kInDoubt;
+  lost_chunk_ = chunk_ == Chunk::kLeft;
   if (awaiting_ == kMail && was_ahead_) result = MessageResult::kUntried;
   FinishMessage(result, Reach::kHost, action_reply_);
 }

@@ -1,5 +1,6 @@
 // What the server says: each reply matched to its command, and what the session does next.
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/smtp/client_session.h"
@@ -59,6 +60,8 @@ void ClientSession::OnReply(const Reply& reply) {
       return OnDataReply(reply);
     case kDot:
       return OnDotReply(reply);
+    case kBdat:
+      return OnBdatReply(reply);
     case kReset:
       return OnResetReply(reply);
     case kQuit:
@@ -87,7 +90,7 @@ void ClientSession::OnUnaskedReply(const Reply& reply) {
 
 // 421: the server closes (RFC 5321 3.8), and may say so without being asked.
 void ClientSession::OnClosingReply(const Reply& reply) {
-  const bool before_body = awaiting_ != kBody && awaiting_ != kDot;
+  const bool before_body = awaiting_ != kBody && awaiting_ != kDot && awaiting_ != kBdat;
   if (open_ && was_ahead_ && awaiting_ == kMail) {
     FinishMessage(MessageResult::kUntried, Reach::kHost, reply);
   } else if (open_ && before_body && transactions_ > 1) {
@@ -133,7 +136,7 @@ void ClientSession::OnRecipientReply(const Reply& reply) {
   ++recipients_answered_;
   if (recipients_answered_ < recipients_end_) return Enter(kRcpt);
   if (open_) EndRecipients(reply);
-  Enter(open_ || unanswered_ > 0 ? kData : kReset);
+  Enter(open_ || unanswered_ > 0 ? DataState() : kReset);
 }
 
 void ClientSession::OnDataReply(const Reply& reply) {
@@ -157,6 +160,30 @@ void ClientSession::OnDotReply(const Reply& reply) {
   open_ = was_ahead_ = true;
   behind_refusal_ = !accepted;
   Enter(kMail);
+}
+
+// A reply too many, of before, would be taken for the one before it, up to here, where no 354 tells
+// (R11): then the true one is behind it, or this one speaks of a recipient (RFC 3463 3.2). A server
+// that offers CHUNKING and does not know BDAT says nothing of the message, which is for later, and
+// by DATA then; what it makes of the octets is not waited for.
+void ClientSession::OnBdatReply(const Reply& reply) {
+  if (!open_) return Enter(kReset);  // For nobody: whatever it is, it is about no message.
+  if (reply.positive()) {
+    const bool more = !input_.empty() && !absl::StartsWith(input_, "421");
+    if (more || (reply.enhanced && reply.enhanced.subject == 1)) return OutOfStep(reply);
+    ++chunks_taken_;
+    FinishMessage(MessageResult::kAccepted, Reach::kMessage, reply);
+    return Enter(kIdle);
+  }
+  action_reply_ = reply;
+  if (reply.code >= 500 && reply.code <= 504) {
+    refuses_chunks_ = true;
+    MakeTransient(action_reply_, 451);
+    FinishMessage(MessageResult::kRefused, Reach::kMessage, action_reply_);
+    return RefuseSession(reply);
+  }
+  FinishMessage(MessageResult::kRefused, Reach::kMessage, action_reply_);
+  Enter(kReset);
 }
 
 void ClientSession::OnResetReply(const Reply& reply) {

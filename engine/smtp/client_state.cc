@@ -23,9 +23,9 @@ constexpr uint16_t Any(States... states) {
 }
 
 // Of kIdle and kTlsDecision the timeout is for the rest of a line that came unasked; of kBody for
-// each piece that the kernel takes. STARTTLS and RSET are not in RFC 5321's list: the one is waited
-// for like DATA, and a server that is slow with the other is not worth waiting for (P5). QUIT's
-// answer changes nothing.
+// each piece that the kernel takes. STARTTLS, BDAT and RSET are not in RFC 5321's list: the first
+// is waited for like DATA, the second like the final dot, and a server that is slow with the last
+// is not worth waiting for (P5). QUIT's answer changes nothing.
 constexpr ClientStateSpec kStates[] = {
     {kGreeting, "the greeting", minutes(5), Any(kEhlo, kClosed)},
     {kEhlo, "EHLO", minutes(5), Any(kHelo, kStartTls, kTlsDecision, kIdle, kClosed)},
@@ -35,10 +35,11 @@ constexpr ClientStateSpec kStates[] = {
     {kTlsHandshake, "the TLS handshake", seconds(0), Any(kEhlo, kClosed)},
     {kIdle, "idle", seconds(30), Any(kMail, kQuit, kClosed)},
     {kMail, "MAIL FROM", minutes(5), Any(kRcpt, kReset, kClosed)},
-    {kRcpt, "RCPT TO", minutes(5), Any(kRcpt, kData, kReset, kClosed)},
+    {kRcpt, "RCPT TO", minutes(5), Any(kRcpt, kData, kBdat, kReset, kClosed)},
     {kData, "DATA", minutes(2), Any(kBody, kDot, kReset, kClosed)},
     {kBody, "the message body", minutes(3), Any(kDot, kClosed)},
     {kDot, "the final dot", minutes(10), Any(kIdle, kMail, kReset, kClosed)},
+    {kBdat, "BDAT", minutes(10), Any(kIdle, kReset, kClosed)},
     {kReset, "RSET", seconds(30), Any(kIdle, kClosed)},
     {kQuit, "QUIT", seconds(10), Any(kClosed)},
     {kClosed, "closed", seconds(0), 0},

@@ -23,6 +23,7 @@ enum class ClientState : uint8_t {
   kData,
   kBody,
   kDot,
+  kBdat,
   kReset,
   kQuit,
   kClosed,

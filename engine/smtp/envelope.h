@@ -25,10 +25,10 @@ struct EnvelopeRecipient {
 };
 
 struct Envelope {
-  std::string sender;              // Empty: <>.
+  std::string sender;  // Empty: <>.
   BodyType body_type = BodyType::kSevenBit;
   Return ret = Return::kUnset;
-  std::string envelope_id;         // ENVID as it came, in xtext.
+  std::string envelope_id;  // ENVID as it came, in xtext.
   std::vector<EnvelopeRecipient> recipients;
 };
 

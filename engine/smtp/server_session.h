@@ -133,7 +133,7 @@ class ServerSession {
   bool esmtp() const { return esmtp_; }
   bool tls() const { return tls_; }  // It is up.
   bool in_transaction() const;
-  bool in_data() const;  // Octets that are no commands are awaited, or the verdict on them.
+  bool in_data() const;  // Octets that are no commands are awaited, or the verdict on the message.
   bool chunked() const { return phase_ == Phase::kChunk; }  // At kMessage: it came by BDAT.
 
   absl::string_view output() const { return output_; }

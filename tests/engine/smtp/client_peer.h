@@ -26,6 +26,7 @@ struct Message {
   std::string sender = "a@x";
   uint64_t body_bytes = 1000;
   BodyType body_type = BodyType::kSevenBit;
+  bool at_once = false;
 };
 
 class ClientPeer {
@@ -81,23 +82,26 @@ class ClientPeer {
     session_.Offer({.sender = sender_,
                     .recipients = lent_,
                     .body_bytes = message.body_bytes,
+                    .at_once = message.at_once,
                     .body_type = message.body_type},
                    Time());
     Drain();
   }
   // With the end of the data, as SendsBody; false: it may not.
-  bool SendsBodyAndOffers(const std::string& recipient, uint64_t body_bytes = 1000) {
-    session_.OnBodyEnding(Time());
+  bool SendsBodyAndOffers(const std::string& recipient, uint64_t body_bytes = 1000,
+                          bool at_once = false) {
+    EndsBody();
     ahead_.address = recipient;
     const Transaction transaction = {
-        .sender = "n@x", .recipients = ahead_lent_, .body_bytes = body_bytes};
+        .sender = "n@x", .recipients = ahead_lent_, .body_bytes = body_bytes, .at_once = at_once};
     const bool may = session_.MayOfferAhead(transaction);
     if (may) session_.OfferAhead(transaction, Time());
     Drain();
     return may;
   }
+  // By BDAT its commands leave with it, and are Sent.
   void SendsBody() {
-    session_.OnBodyEnding(Time());
+    EndsBody();
     Drain();
   }
   void SendsPiece() {
@@ -146,6 +150,14 @@ class ClientPeer {
  private:
   Now Time() const { return {clock_, WallTime(std::chrono::seconds(1795577281))}; }
 
+  void EndsBody() {
+    const bool commands_first = session_.chunk_waits();
+    session_.OnBodyEnding(Time());
+    if (!commands_first) return;
+    absl::StrAppend(&sent_, session_.output());
+    session_.ClearOutput();
+  }
+
   void Drain() {
     for (ClientAction action = session_.Next(); action != ClientAction::kNone;
          action = session_.Next()) {
@@ -159,6 +171,7 @@ class ClientPeer {
         return;
       case ClientAction::kSend:
         EXPECT_NE(session_.output(), "");
+        EXPECT_FALSE(session_.chunk_waits());
         absl::StrAppend(&sent_, session_.output());
         session_.ClearOutput();
         return;
