@@ -67,6 +67,7 @@ void Attempt::OnRecipientMoved(size_t index) {
 }
 
 void Attempt::OnEnvelopeDone(Instant now) {
+  if (envelope_done_ != Instant{}) return;
   envelope_done_ = now;
   parcel_->stages.envelope = now - started_;
 }

@@ -4,7 +4,8 @@
 //   2xx to the dot                     delivered, all that were not refused by themselves
 //   5xx                                bounced: one recipient (RCPT), or all (MAIL, DATA, the dot)
 //   4xx, or the session lost           deferred
-//   lost between the dot and its reply deferred, possibly delivered (RFC 1047; case P27)
+//   lost between the dot and its reply,
+//   or once all had left by BDAT       deferred, possibly delivered (RFC 1047; case P27)
 //   moved (452 4.5.3)                  untried: they are the next transaction's
 //
 // Pure: no I/O, no clock.
@@ -36,7 +37,8 @@ class Attempt {
 
   void OnRecipientRefused(size_t index, const smtp::Reply& reply);
   void OnRecipientMoved(size_t index);
-  void OnEnvelopeDone(Instant now);  // 354 came.
+  // 354 came, or only the reply to BDAT is awaited. The first time counts.
+  void OnEnvelopeDone(Instant now);
 
   // The session's verdict on the rest. Writes everything into the parcel and lets it go.
   void Finish(smtp::MessageResult result, const smtp::Reply& reply, absl::string_view command,

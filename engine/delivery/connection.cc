@@ -65,7 +65,9 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   }
   connection.attempt.Begin(parcel, recipients_max, now.instant);
   BeginActive(connection, parcel);
-  connection.session.Offer(connection.attempt.transaction(), now);
+  smtp::Transaction transaction = connection.attempt.transaction();
+  transaction.at_once = connection.may_chunk && parcel.attempts == 0 && LeavesAtOnce(parcel);
+  connection.session.Offer(transaction, now);
   Drive(connection, now);
 }
 
@@ -231,6 +233,9 @@ void Connections::Drive(Connection& connection, Now now) {
   for (;;) {
     switch (connection.session.Next()) {
       case ClientAction::kNone:
+        if (connection.session.state() == smtp::ClientState::kBdat && connection.attempt.active()) {
+          connection.attempt.OnEnvelopeDone(now.instant);
+        }
         SendOutput(connection);
         SendBodyPiece(connection, now);
         return ArmDeadline(connection, now);
@@ -238,7 +243,7 @@ void Connections::Drive(Connection& connection, Now now) {
         SendOutput(connection);
         break;
       case ClientAction::kSendBody:
-        connection.attempt.OnEnvelopeDone(now.instant);
+        if (!connection.session.chunk_waits()) connection.attempt.OnEnvelopeDone(now.instant);
         connection.sending_body = true;
         connection.body_end = BodyEnd::kNotReached;
         connection.body_sent = 0;
@@ -304,10 +309,8 @@ void Connections::OnMessageDone(Connection& connection, Now now) {
     return TellOutcome(ConnectionEventKind::kReturned, connection, *parcel, now);
   }
   if (session.result() == smtp::MessageResult::kAccepted) ++connection.successes;
-  const absl::string_view command = session.result() == smtp::MessageResult::kAccepted
-                                        ? absl::string_view("the final dot")
-                                        : SpecOf(session.failed_state()).name;
-  connection.attempt.Finish(session.result(), session.reply(), command, now.instant);
+  connection.attempt.Finish(session.result(), session.reply(), SpecOf(session.failed_state()).name,
+                            now.instant);
   TellOutcome(ConnectionEventKind::kAttempted, connection, *parcel, now);
 }
 

@@ -149,6 +149,7 @@ struct Connection {
   uint32_t granted_ahead = 0;     // and for what was offered ahead.
   const Parcel* awaited = nullptr;  // Whose body it was granted for and waits for.
   bool tried = false;               // The server may have seen them.
+  bool may_chunk = true;            // Its host is not known to lose what comes by BDAT.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
 };
@@ -261,6 +262,10 @@ class Connections {
   void Send(Connection& connection, std::span<const io::Bytes> parts);
   void SendBuffer(Connection& connection);
   void SendEnd(Connection& connection, Now now);
+  // By BDAT (connection_chunk.cc).
+  static bool LeavesAtOnce(const Parcel& parcel);
+  void SendChunk(Connection& connection, Now now);
+  void SendWithCommands(Connection& connection, std::span<io::Bytes> parts, Now now);
   void BreakSend(Connection& connection);
   void ArmDeadline(Connection& connection, Now now);
   void BeginClose(Connection& connection, Now now);

@@ -25,6 +25,7 @@ constexpr Duration kEndTakenTimeout = std::chrono::seconds(1);
 void Connections::SendOutput(Connection& connection) {
   if (connection.send_in_flight || connection.send_broken) return;
   if (connection.state == ConnectionState::kClosing) return;
+  if (connection.session.chunk_waits()) return;  // With the body.
   const absl::string_view output = connection.session.output();
   if (connection.channel.state() == Channel::State::kClear) {
     if (output.empty()) return;
@@ -57,6 +58,7 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
   if (!connection.sending_body || connection.send_broken) return;
   ReadAhead(connection);
   if (connection.send_in_flight) return;
+  if (connection.session.chunk_waits()) return SendChunk(connection, now);
   const Message& message = *connection.attempt.parcel()->message;
   const uint64_t left = message.wire_bytes - connection.body_sent;
   if (left == 0) {

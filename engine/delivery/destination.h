@@ -22,6 +22,8 @@
 namespace sluice::delivery {
 
 inline constexpr uint32_t kAheadRefusedMax = 3;
+inline constexpr uint32_t kChunksLostMax = 3;
+inline constexpr Duration kDataOnlyFor = std::chrono::hours(1);
 
 enum class RouteState : uint8_t { kUnknown, kAsked, kKnown };
 
@@ -51,6 +53,10 @@ struct Destination {
   // Connections in a row that took nothing which was offered ahead of a reply to the dot; at most
   // kAheadRefusedMax, and then it is offered no more.
   uint32_t ahead_refused = 0;
+  // And that were lost under a message sent by BDAT; with kChunksLostMax all go by DATA for a
+  // while.
+  uint32_t chunks_lost = 0;
+  Instant data_only_until{};
 
   Timer timer;  // When it may be forgotten.
 };

@@ -83,6 +83,8 @@ Destination* Dispatcher::DestinationFor(absl::string_view domain, Now now) {
   destination->tls.reset();
   destination->health.Clear();
   destination->ahead_refused = 0;
+  destination->chunks_lost = 0;
+  destination->data_only_until = Instant{};
   destination->timer.owner = destination;
   destination->timer.kind = static_cast<uint8_t>(TimerKind::kDestination);
   by_domain_.emplace(destination->domain, destinations_.HandleOf(*destination));
@@ -160,7 +162,8 @@ void Dispatcher::ForgetIfIdle(Destination& destination, Now now) {
   KeepWindows(destination, now);
   if (destination.route_state == RouteState::kAsked) return;
   Instant remembered =
-      std::max(destination.health.remembered_until(), destination.alerts.remembered_until());
+      std::max({destination.health.remembered_until(), destination.alerts.remembered_until(),
+                destination.data_only_until});
   if (!destination.budget.Idle(destination.controls, now.instant)) {
     remembered = std::max(remembered, now.instant + kIdleLook);
   }

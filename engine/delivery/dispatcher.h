@@ -219,6 +219,7 @@ class Dispatcher {
   void OnAttempted(Connection& connection, Parcel& parcel, Now now);
   void OnUntried(Connection& connection, Parcel& parcel, Now now);
   void JudgeAhead(const Connection& connection);
+  void JudgeChunks(const Connection& connection, Now now);
   void OnReturned(Connection& connection, Parcel& parcel, Now now);
   void OnTried(Connection& connection, Now now);
   void EndTransaction(Connection& connection, Now now);

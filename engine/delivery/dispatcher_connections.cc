@@ -111,6 +111,8 @@ void Dispatcher::OnAttempted(Connection& connection, Parcel& parcel, Now now) {
     lane.destination->health.Works(
         {.address = connection.current_step().address, .source = connection.source});
   }
+  if (connection.session.refuses_chunks())
+    JudgeChunks(connection, now);  // Of the others' next, too.
   OnTried(connection, now);
   GiveBack(parcel, ParcelResult::kAttempted);
 }
@@ -136,6 +138,20 @@ void Dispatcher::JudgeAhead(const Connection& connection) {
   uint32_t& refused = LaneOf(connection).destination->ahead_refused;
   if (connection.offered_ahead == 0 || refused == kAheadRefusedMax) return;
   refused = connection.untried == connection.offered_ahead ? refused + 1 : 0;
+}
+
+// And what comes by BDAT: a connection may be lost by chance, so that it takes some in a row.
+void Dispatcher::JudgeChunks(const Connection& connection, Now now) {
+  Destination& destination = *LaneOf(connection).destination;
+  const smtp::ClientSession& session = connection.session;
+  if (session.lost_chunk()) {
+    ++destination.chunks_lost;
+  } else if (session.chunks_taken() > 0) {
+    destination.chunks_lost = 0;
+  }
+  if (!session.refuses_chunks() && destination.chunks_lost < kChunksLostMax) return;
+  destination.chunks_lost = 0;
+  destination.data_only_until = now.instant + kDataOnlyFor;
 }
 
 // The parcel is decided, but its recipients are in flight until the server has answered all that
@@ -266,6 +282,7 @@ void Dispatcher::OnEnded(Connection& connection, Now now) {
   destination.budget.ConnectionClosed(connection.scope, connection.leaving);
   lane.connections.Remove(connection);
   JudgeAhead(connection);
+  if (connection.was_ready) JudgeChunks(connection, now);  // Else its session is of before.
   if (!draining_) JudgeEnd(lane, connection, now);
   connections_.Release(connection);
   GiveEngineRoom();

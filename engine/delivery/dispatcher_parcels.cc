@@ -160,6 +160,7 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
   if (usable && sendable) {
     connection->awaited = nullptr;
     TagSender(parcel, DestinationOf(*connection, now), now);
+    connection->may_chunk = now.instant >= LaneOf(*connection).destination->data_only_until;
     return connections_.Offer(*connection, parcel, connection->granted, now);
   }
   if (usable) {

@@ -29,8 +29,8 @@ struct StageTimes {
   Duration dns{};
   Duration connect{};
   Duration tls{};
-  Duration envelope{};  // MAIL, RCPT, DATA to the 354.
-  Duration data{};      // The body and the reply to the dot.
+  Duration envelope{};  // MAIL, RCPT, DATA to the 354; by BDAT up to the last RCPT's reply.
+  Duration data{};      // The body and the reply to the dot, or to BDAT.
 };
 
 // All text is lent for the call.
@@ -43,15 +43,15 @@ struct Event {
   absl::string_view destination;  // "queue" in the log.
   uint64_t message_bytes = 0;
   const smtp::Reply* reply = nullptr;  // Null: none.
-  absl::string_view command;           // What the reply answered: "RCPT TO", "the final dot".
-  absl::string_view peer_name;         // Host name; the client's HELO name in a reception.
-  SocketAddress peer_address;          // Family kNone: none.
-  absl::string_view source;            // Local address used; empty: the system chose.
+  absl::string_view command;    // What the reply answered: "RCPT TO", "the final dot", "BDAT".
+  absl::string_view peer_name;  // Host name; the client's HELO name in a reception.
+  SocketAddress peer_address;   // Family kNone: none.
+  absl::string_view source;     // Local address used; empty: the system chose.
   uint32_t attempts = 0;
   absl::string_view binding_limit;  // On a deferral without an attempt.
   uint64_t table_version = 0;
   uint32_t shard = 0;
-  bool in_doubt = false;            // Possibly delivered: lost between the dot and its reply.
+  bool in_doubt = false;            // Possibly delivered: lost before the reply to all of it.
   const TlsOutcome* tls = nullptr;  // Of the attempt; null in a reception.
   StageTimes stages;
 };

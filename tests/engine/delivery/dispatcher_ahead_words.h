@@ -102,7 +102,7 @@ class Ahead : public DispatcherTlsTest {
   }
   // So many messages, and a session under TLS by this stream on the one connection.
   void EstablishesFor(size_t messages, std::unique_ptr<tls::Stream> stream) {
-    Offers();
+    if (!host().answers.contains("STARTTLS")) Offers();
     policy::ControlsEntry controls = At(policy::TlsLevel::kOn);
     controls.connections_max = 1;
     StartTls(controls);

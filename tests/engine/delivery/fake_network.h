@@ -42,6 +42,7 @@ struct FakeHost {
       {"RCPT", "250 2.1.5 recipient ok"},
       {"DATA", "354 go ahead"},
       {".", "250 2.0.0 taken"},
+      {"BDAT", "250 2.0.0 taken"},  // Where it is offered.
       {"RSET", "250 2.0.0 reset"},
       {"QUIT", "221 2.0.0 bye"},
   };
@@ -255,7 +256,10 @@ class FakeNetwork : public io::FakeSockets {
     for (size_t end = session.line.find("\r\n"); end != std::string::npos;
          end = session.line.find("\r\n", taken)) {
       const std::string line = session.line.substr(taken, end - taken);
-      taken = end + 2;
+      const bool chunk = !session.in_body && absl::StartsWith(line, "BDAT ");
+      const size_t octets = chunk ? std::stoul(line.substr(5)) : 0;
+      if (session.line.size() < end + 2 + octets) break;
+      taken = end + 2 + octets;
       if (session.in_body && line != ".") continue;
       const bool ends_body = std::exchange(session.in_body, false);
       Hear(peer, {line, ahead});
