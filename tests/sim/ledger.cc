@@ -116,8 +116,11 @@ void Ledger::TookMessage(const Connection& connection, absl::string_view sender,
   for (const std::string& address : addresses) {
     RecipientFacts* recipient = FindRecipient(address);
     CHECK(recipient != nullptr);
-    CheckSecondDelivery(*this, address, recipient->deliveries, recipient->final);
-    if (recipient->bounced) {
+    // What was sent whole behind its commands may be taken when the engine has waited long enough,
+    // or is gone.
+    const bool given_up = connection.gone(0);
+    if (!given_up) CheckSecondDelivery(*this, address, recipient->deliveries, recipient->final);
+    if (recipient->bounced && !given_up) {
       world_.Violated("conservation", absl::StrCat(address, " is delivered after it bounced"));
     }
     taken.push_back(NewDelivery(connection, garbled));
@@ -138,7 +141,7 @@ absl::string_view Between(absl::string_view text, absl::string_view before,
 // What a bounce may say was answered; empty: no server answered anything.
 bool IsCommand(absl::string_view text) {
   for (const absl::string_view command : {"", "us", "EHLO", "HELO", "MAIL FROM", "RCPT TO", "DATA",
-                                          "the message body", "the final dot"}) {
+                                          "BDAT", "the message body", "the final dot"}) {
     if (text == command) return true;
   }
   return false;
@@ -170,7 +173,10 @@ void Ledger::TookReport(const Connection& connection, const std::string& to,
       world_.Violated("peer", absl::StrCat("a bounce quotes an answer to \"", command, "\""));
     }
   }
-  CheckSecondDelivery(*this, absl::StrCat("bounce ", id), report.deliveries, report.final);
+  const bool given_up = connection.gone(0);
+  if (!given_up) {
+    CheckSecondDelivery(*this, absl::StrCat("bounce ", id), report.deliveries, report.final);
+  }
   taken.push_back(NewDelivery(connection, garbled));
   report.deliveries.push_back(taken.back());
   if (!first) return;

@@ -67,6 +67,8 @@ class Connection {
   bool reset(int side) const { return reset_arrived_[side]; }
 
   // --- For judging.
+  // The side has closed or lost the connection, or its machine is gone.
+  bool gone(int side) const { return streams_[side].finished || broken_ || vanished_[side]; }
   // The side's program has been given so many bytes, and looks at them.
   void Heard(int side, size_t bytes) { streams_[1 - side].heard += bytes; }
   uint64_t bytes_heard(int side) const { return streams_[1 - side].heard; }

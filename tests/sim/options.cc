@@ -120,6 +120,7 @@ Options DrawOptions(uint64_t seed) {
   options.streams = random.Chance(0.25);
   options.few_residents = random.Chance(0.3);
   options.ahead_refused = random.Chance(0.3) ? random.Fraction() : 0;
+  options.chunking = random.Chance(0.6) ? random.Fraction() : 0;
   return options;
 }
 
@@ -160,6 +161,7 @@ void ForEachOption(Options& o, Visit visit) {
   visit("streams", o.streams, false);
   visit("few_residents", o.few_residents, false);
   visit("ahead_refused", o.ahead_refused, 0);
+  visit("chunking", o.chunking, 0);
   visit("open_error", o.faults.open_error, 0);
   visit("name_errors", o.faults.name_errors, 0);
   ForEachRate(o.faults, [&](const char* name, double& rate) { visit(name, rate, 0); });

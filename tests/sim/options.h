@@ -73,6 +73,7 @@ struct Options {
   double recipients_bound = 0;  // Peers that take only a few recipients a transaction.
   double plain_peers = 0;       // That know no EHLO, or none of its extensions.
   double ahead_refused = 0;     // That do not take MAIL before they have answered the dot.
+  double chunking = 0;          // That offer CHUNKING; some do not mean it.
   bool controls = false;
   int table_swaps = 0;
   bool one_host_only = true;

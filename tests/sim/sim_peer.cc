@@ -211,6 +211,8 @@ void PeerSession::Process() {
   while (!answering_ && !deaf_ && state_ != State::kGone && !scene_.world.violated()) {
     if (state_ == State::kSecuring) {
       if (!TakeHandshake()) break;
+    } else if (state_ == State::kChunk) {
+      if (!TakeChunk()) break;
     } else if (!(state_ == State::kBody ? TakeBody() : TakeCommand())) {
       break;
     }
@@ -232,7 +234,7 @@ bool PeerSession::TakeCommand() {
   Judge(line.find_first_of("\r\n") == std::string::npos, "a bare CR or LF in a command");
   // RSET and QUIT are never sent ahead of anything.
   const std::string verb = absl::AsciiStrToUpper(line.substr(0, 4));
-  const bool of_group = verb == "MAIL" || verb == "RCPT" || verb == "DATA";
+  const bool of_group = verb == "MAIL" || verb == "RCPT" || verb == "DATA" || verb == "BDAT";
   const bool may_pipeline = offered_ && manners_.pipelining && of_group;
   const uint64_t must_have_read = may_pipeline ? barrier_ : last_reply_;
   Judge(connection_.ReadWhenWriting(0, StreamOf(at)) >= must_have_read,
@@ -287,6 +289,7 @@ void PeerSession::Obey(absl::string_view line) {
   }
   if (verb == "RCPT") return ObeyRecipient(line);
   if (verb == "DATA") return ObeyData();
+  if (verb == "BDAT") return ObeyBdat(line);
   if (verb == "RSET") {
     Judge(transactions_ > 0, "RSET before the first MAIL (K22)");
     barrier_next_ = true;
@@ -321,6 +324,7 @@ void PeerSession::ObeyHello(absl::string_view line) {
     offered_ = true;
     text = "250-mx.test greets\r\n";
     if (manners_.pipelining) text += "250-PIPELINING\r\n";
+    if (manners_.chunking) text += "250-CHUNKING\r\n";
     if (manners_.size) absl::StrAppend(&text, "250-SIZE ", kPeerSizeMax, "\r\n");
     if (manners_.eight_bit) text += "250-8BITMIME\r\n";
     if (manners_.notifications) text += "250-DSN\r\n";
@@ -647,6 +651,43 @@ void PeerSession::ObeyData() {
   Answer("354 go ahead", State::kBody);
 }
 
+// Its octets come behind it, whatever is said of it.
+void PeerSession::ObeyBdat(absl::string_view line) {
+  Judge(offered_ && manners_.chunking, "BDAT was not offered");
+  Judge(!refused_chunk_, "BDAT again, though it was refused as unknown");
+  Judge(absl::ConsumePrefix(&line, "BDAT ") && absl::ConsumeSuffix(&line, " LAST") &&
+            absl::SimpleAtoi(line, &chunk_bytes_),
+        "BDAT is not BDAT n LAST");
+  scene_.policy.OnMail(call_, "BDAT", shown(), mail_written_);
+  chunk_in_turn_ = state_ == State::kRecipients || state_ == State::kMail;
+  Judge(chunk_in_turn_ || (manners_.pipelining && state_ == State::kReady && reset_owed_),
+        "BDAT out of turn");
+  state_ = State::kChunk;
+}
+
+bool PeerSession::TakeChunk() {
+  if (input_.size() < chunk_bytes_) return false;
+  const std::string message = input_.substr(0, chunk_bytes_);
+  input_.erase(0, chunk_bytes_);
+  input_at_ += chunk_bytes_;
+  barrier_next_ = true;
+  if (!chunk_in_turn_) {
+    Answer("503 5.5.1 MAIL first", State::kReady);
+  } else if (accepted_.empty()) {
+    Answer("554 5.5.1 no valid recipients", State::kReady);
+  } else if (manners_.chunks == Manners::Chunks::kUnknown) {
+    refused_chunk_ = true;
+    Answer("502 5.5.1 what is BDAT", State::kReady);
+  } else if (manners_.chunks == Manners::Chunks::kLeft) {
+    Close(scene_.world.Chance(0.5));
+  } else if (manners_.chunks == Manners::Chunks::kUnread) {
+    deaf_ = true;
+  } else {
+    EndMessage(message);
+  }
+  return true;
+}
+
 // -------------------------------------------------------------------------------------------------
 // The message.
 
@@ -657,10 +698,16 @@ void PeerSession::EndBody(absl::string_view wire) {
     Judge(wire.empty(), "a body for nobody (C41)");
     return Answer("554 5.5.1 for nobody", State::kReady);
   }
+  std::string message;
+  Judge(Unstuff(wire, message), "a body that is not stuffed right");
+  EndMessage(message);
+}
+
+void PeerSession::EndMessage(absl::string_view message) {
   World& world = scene_.world;
   const Faults& faults = scene_.options.faults;
   if (scene_.faults_on && world.Chance(faults.dot_lost * 0.5)) {
-    if (world.Chance(0.5)) TookIt(wire);
+    if (world.Chance(0.5)) TookIt(message);
     deliveries_.clear();  // Nobody will say so.
     if (world.Chance(0.3)) {
       deaf_ = true;
@@ -675,14 +722,12 @@ void PeerSession::EndBody(absl::string_view wire) {
     const bool leaves = scene_.options.ahead_refused > 0 && world.Chance(0.2);
     return Answer(refusal, State::kReady, leaves);
   }
-  TookIt(wire);
+  TookIt(message);
   reset_owed_ = false;
   Answer("250 2.0.0 taken", State::kReady);
 }
 
-void PeerSession::TookIt(absl::string_view wire) {
-  std::string message;
-  if (!Unstuff(wire, message)) return Judge(false, "a body that is not stuffed right");
+void PeerSession::TookIt(absl::string_view message) {
   Judge(declared_bytes_ == UINT64_MAX || declared_bytes_ == message.size(),
         absl::StrCat("SIZE=", declared_bytes_, " for a message of ", message.size()));
   scene_.world.Happens("peer takes", connection_.number(), message.size(), accepted_.front());

@@ -54,6 +54,11 @@ struct Manners {
   // before.
   enum class Ahead : uint8_t { kTaken, kRefused, kUnread, kLeft, kMixedUp };
   Ahead ahead = Ahead::kTaken;
+  bool chunking = false;  // RFC 3030.
+  // A message by BDAT is taken; or the host says that it does not know BDAT, closes, or falls
+  // silent when it has come.
+  enum class Chunks : uint8_t { kTaken, kUnknown, kLeft, kUnread };
+  Chunks chunks = Chunks::kTaken;
 };
 
 class PeerSession : public End {
@@ -72,6 +77,7 @@ class PeerSession : public End {
     kMail,
     kRecipients,
     kBody,
+    kChunk,
     kSecuring,
     kGone
   };
@@ -81,6 +87,7 @@ class PeerSession : public End {
   void Process();
   bool TakeCommand();
   bool TakeBody();
+  bool TakeChunk();
   bool TakeHandshake();
   void TakeFlight();
   bool BreaksHandshake();
@@ -101,7 +108,9 @@ class PeerSession : public End {
   void JudgeAgain(const RecipientFacts& recipient);
   std::string Greylisted(RecipientFacts& recipient);
   void ObeyData();
+  void ObeyBdat(absl::string_view line);
   void EndBody(absl::string_view wire);
+  void EndMessage(absl::string_view message);
   bool MisbehavesAt(Stage stage);
   std::string RefusalAt(Stage stage);
 
@@ -110,7 +119,7 @@ class PeerSession : public End {
   void AnswerAfter(Duration delay, std::string text, State then, bool closes);
   void Close(bool reset);
   void Judge(bool fine, absl::string_view fault);
-  void TookIt(absl::string_view wire);
+  void TookIt(absl::string_view message);
 
   Scene& scene_;
   const Manners& manners_;  // The host's.
@@ -149,6 +158,9 @@ class PeerSession : public End {
   Instant mail_written_{};
   uint64_t body_refused_after_ = UINT64_MAX;
   size_t body_scanned_ = 0;
+  uint64_t chunk_bytes_ = 0;
+  bool chunk_in_turn_ = false;
+  bool refused_chunk_ = false;         // As unknown, on this connection.
   std::vector<uint32_t> deliveries_;   // That the next answer confirms,
   RecipientFacts* refused_ = nullptr;  // and whom it says to be unknown.
 };

@@ -162,6 +162,10 @@ Manners Simulation::DrawManners(const std::string& domain, const std::string& ho
   if (options_.ahead_refused > 0 && world_.Chance(options_.ahead_refused)) {
     manners.ahead = static_cast<Manners::Ahead>(world_.Between(1, 4));
   }
+  if (options_.chunking > 0 && world_.Chance(options_.chunking)) {
+    manners.chunking = true;
+    if (world_.Chance(0.2)) manners.chunks = static_cast<Manners::Chunks>(world_.Between(1, 3));
+  }
   if (!options_.tls) return manners;
   manners.start_tls = world_.Chance(0.8);
   manners.certificate = DrawCertificate(domain, host);
