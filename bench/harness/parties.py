@@ -194,6 +194,8 @@ def start_sink(run, expect=None):
                str(max(1, 2 * scenario.messages * scenario.mail.recipients))]
     if not scenario.pipelining:
         command.append("--no-pipelining")
+    if not scenario.sink.chunking:
+        command.append("--no-chunking")
     if scenario.tls.under_way:
         command += ["--certificate", "bench.pem", "--key", "bench.key",
                     "--tickets", str(scenario.tls.tickets)]

@@ -84,7 +84,9 @@ KEYS = {
     "sink.faults": Key([], "must be a list of texts as sluice-sink's --fault takes them",
                        lambda value: type(value) is list and all(
                            type(each) is str and "=" in each for each in value)),
-    # Of each final dot.
+    # Whether it offers CHUNKING.
+    "sink.chunking": flag(True),
+    # Of each message's end.
     "sink.latency_ms": whole(0, 0, 60_000),
     # One more domain, slow.example, answers RCPT so late; so many messages wait for it.
     "sink.slow_s": whole(0, 0, 250),
