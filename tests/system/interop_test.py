@@ -40,22 +40,30 @@ def deliver(run, server, mails, folder, pattern, files):
     return f"{len(mails)} messages, {recipients} recipients, {deferrals} deferrals"
 
 
-def deliver_to_maildirs(build, kind):
+def deliver_to_maildirs(build, kind, look=lambda peer: ""):
     """Compares after the server's end, when nothing more can come."""
     with Run(build) as run:
         peer, mails = kind(build, run, [Port(free_port())], [DOMAIN]), make_mails(MESSAGES, DOMAIN)
         with peer.start() as server:
             said = deliver(run, server, mails, peer.mail, "*/new/*", recipients_in_all(mails))
         expect_same(mails, peer.arrived())
-    return said
+        return said + look(peer)
 
 
 def to_postfix(build):
     return deliver_to_maildirs(build, Postfix)
 
 
+def by_bdat(exim):
+    """Its log has a K where CHUNKING was used; a session's first message goes by DATA."""
+    taken = [line for line in exim.log().splitlines() if " <= " in line]
+    chunked = sum(" K " in line for line in taken)
+    expect(chunked > len(taken) / 2, f"{chunked} of {len(taken)} came by BDAT")
+    return f", {chunked} of {len(taken)} by BDAT"
+
+
 def to_exim(build):
-    return deliver_to_maildirs(build, Exim)
+    return deliver_to_maildirs(build, Exim, by_bdat)
 
 
 def to_opensmtpd(build):
