@@ -174,7 +174,9 @@ bool Home::AtRest() const {
 }
 
 // Messages that live in the oldest segment go to the end of the log, so that it can be given back.
+// Not while the engine drains: it ends when nothing is read any more, and the next start goes on.
 void Home::MoveSome(Now now) {
+  if (draining_) return;
   const std::optional<spool::SegmentId> oldest = log_.MoveWanted();
   if (!oldest) return;
   FailIncomingOf(*oldest);

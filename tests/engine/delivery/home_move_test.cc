@@ -279,6 +279,9 @@ TEST_F(HomeMoveTest, ADrainGivesItUp) {
   Settle();
   EXPECT_TRUE(home_->AtRest());
   EXPECT_EQ(message.kept->first_segment, first);
+  const uint64_t reads = io_.reads_begun();
+  Pass(seconds(61));
+  EXPECT_EQ(io_.reads_begun(), reads);  // Nor is it begun again.
   PowerCut();
   Start();
   Pass(minutes(15));
