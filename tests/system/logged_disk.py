@@ -12,8 +12,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
-from engine_run import START_TIME_S, Skipped, wait_until
+from engine_run import LOOK_INTERVAL_S, START_TIME_S, Skipped, wait_until
 
 NAMESPACE = "SLUICE_TEST_OWN_MOUNTS_AND_PROCESSES"
 UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -70,12 +71,16 @@ class Mounted:
         return self
 
     def __exit__(self, failed, *exception):
-        if self.fault is None:
-            done = command("umount", self.at)
-            if done.returncode:
-                command("umount", "--lazy", self.at)
-                if not failed:
-                    raise OSError(done.stderr.strip())
+        if self.fault is not None:
+            return
+        # The kernel closes the files of a killed engine's ring a moment after its end.
+        deadline = time.monotonic() + START_TIME_S
+        while (done := command("umount", self.at)).returncode and time.monotonic() < deadline:
+            time.sleep(LOOK_INTERVAL_S)
+        if done.returncode:
+            command("umount", "--lazy", self.at)
+            if not failed:
+                raise OSError(done.stderr.strip())
 
 
 def memory(folder, bytes_max):
