@@ -175,14 +175,11 @@ void ClientSession::OnBdatReply(const Reply& reply) {
     FinishMessage(MessageResult::kAccepted, Reach::kMessage, reply);
     return Enter(kIdle);
   }
+  refuses_chunks_ = reply.code >= 500 && reply.code <= 504;
   action_reply_ = reply;
-  if (reply.code >= 500 && reply.code <= 504) {
-    refuses_chunks_ = true;
-    MakeTransient(action_reply_, 451);
-    FinishMessage(MessageResult::kRefused, Reach::kMessage, action_reply_);
-    return RefuseSession(reply);
-  }
+  if (refuses_chunks_) MakeTransient(action_reply_, 451);
   FinishMessage(MessageResult::kRefused, Reach::kMessage, action_reply_);
+  if (refuses_chunks_) return RefuseSession(reply);
   Enter(kReset);
 }
 
