@@ -50,7 +50,8 @@ bool Connections::TakeEvent(ConnectionEvent& event) {
 // -------------------------------------------------------------------------------------------------
 // Talking.
 
-void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now) {
+void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max,
+                        bool may_chunk, Now now) {
   CHECK(connection.state == ConnectionState::kReady);
   CHECK(parcel.body_state == BodyState::kLent);
   connection.state = ConnectionState::kTalking;
@@ -66,7 +67,7 @@ void Connections::Offer(Connection& connection, Parcel& parcel, uint32_t recipie
   connection.attempt.Begin(parcel, recipients_max, now.instant);
   BeginActive(connection, parcel);
   smtp::Transaction transaction = connection.attempt.transaction();
-  transaction.at_once = connection.may_chunk && parcel.attempts == 0 && LeavesAtOnce(parcel);
+  transaction.at_once = may_chunk && parcel.attempts == 0 && LeavesAtOnce(parcel);
   connection.session.Offer(transaction, now);
   Drive(connection, now);
 }

@@ -149,7 +149,6 @@ struct Connection {
   uint32_t granted_ahead = 0;     // and for what was offered ahead.
   const Parcel* awaited = nullptr;  // Whose body it was granted for and waits for.
   bool tried = false;               // The server may have seen them.
-  bool may_chunk = true;            // Its host is not known to lose what comes by BDAT.
 
   const dns::RouteStep& current_step() const { return steps[step]; }
 };
@@ -195,8 +194,10 @@ class Connections {
   bool HasStreamFor(const Parcel& parcel) const {
     return parcel.body_places.empty() || !streams_.full();
   }
-  // Starts a transaction on a ready connection with such a parcel.
-  void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, Now now);
+  // Starts a transaction on a ready connection with such a parcel. `may_chunk`: its host is not
+  // known to lose what comes by BDAT.
+  void Offer(Connection& connection, Parcel& parcel, uint32_t recipients_max, bool may_chunk,
+             Now now);
   // After kBodyEnds: whether it still holds. If the session is about to say something else first,
   // the event comes again.
   bool AwaitsEnd(Connection& connection);

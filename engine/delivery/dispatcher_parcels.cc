@@ -159,9 +159,10 @@ void Dispatcher::OnBody(Parcel& parcel, Now now) {
       parcel.body_state == BodyState::kLent && connections_.HasStreamFor(parcel) && !draining_;
   if (usable && sendable) {
     connection->awaited = nullptr;
-    TagSender(parcel, DestinationOf(*connection, now), now);
-    connection->may_chunk = now.instant >= LaneOf(*connection).destination->data_only_until;
-    return connections_.Offer(*connection, parcel, connection->granted, now);
+    Destination& destination = DestinationOf(*connection, now);
+    TagSender(parcel, destination, now);
+    return connections_.Offer(*connection, parcel, connection->granted,
+                              now.instant >= destination.data_only_until, now);
   }
   if (usable) {
     EndTransaction(*connection, now);
