@@ -130,19 +130,40 @@ bool IsOneValue(X509_EXTENSION* extension) {
 // RFC 5280 4.2.1.3 names nine bits; libcrypto looks at the first two octets.
 constexpr int kKeyUsageOctetsMax = 2;
 
+absl::string_view OctetsOf(const ASN1_STRING* string) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+          static_cast<size_t>(ASN1_STRING_length(string))};
+}
+
+// Whether `content`, which was read from `extension`, is written the same again. What isn't was not
+// DER (RFC 5280 4.1), and another reader might see something else in it: libcrypto also reads a
+// sequence whose tag says that it is none, and a name in pieces. A FALSE that should have been left
+// out is in wide use in basicConstraints.
+bool IsCanonical(X509_EXTENSION* extension, const void* content, const ASN1_ITEM* item) {
+  constexpr absl::string_view kNoCa("\x30\x03\x01\x01\x00", 5);
+  const absl::string_view read = OctetsOf(X509_EXTENSION_get_data(extension));
+  unsigned char* der = nullptr;
+  const int length = ASN1_item_i2d(static_cast<const ASN1_VALUE*>(content), &der, item);
+  const bool same = length > 0 && read == absl::string_view(reinterpret_cast<const char*>(der),
+                                                            static_cast<size_t>(length));
+  OPENSSL_free(der);
+  return same || (item == ASN1_ITEM_rptr(BASIC_CONSTRAINTS) && read == kNoCa);
+}
+
 bool Parses(X509_EXTENSION* extension, int nid) {
   if (!IsOneValue(extension)) return false;
-  const X509V3_EXT_METHOD* method = X509V3_EXT_get_nid(nid);
+  const ASN1_ITEM* item = ASN1_ITEM_ptr(X509V3_EXT_get_nid(nid)->it);
   void* content = X509V3_EXT_d2i(extension);
   TakeLibcryptoError();
   if (content == nullptr) return false;
+  const bool canonical = IsCanonical(extension, content, item);
   const bool too_long =
       nid == NID_key_usage &&
       ASN1_STRING_length(static_cast<ASN1_BIT_STRING*>(content)) > kKeyUsageOctetsMax;
   const bool empty = nid == NID_info_access &&
                      sk_ACCESS_DESCRIPTION_num(static_cast<AUTHORITY_INFO_ACCESS*>(content)) == 0;
-  ASN1_item_free(static_cast<ASN1_VALUE*>(content), ASN1_ITEM_ptr(method->it));
-  return !empty && !too_long;
+  ASN1_item_free(static_cast<ASN1_VALUE*>(content), item);
+  return canonical && !empty && !too_long;
 }
 
 Finding CheckExtensions(const Certificate& certificate) {

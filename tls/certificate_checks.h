@@ -6,7 +6,7 @@
 //     certificate expired in its last second);
 //   - version 3 everywhere, basicConstraints in every CA, the trusted one included;
 //   - extended key usage of every certificate of the path, without the old server-gated usages;
-//   - extensions that don't parse, stand twice, or are critical and unknown;
+//   - extensions that don't parse, aren't DER, stand twice, or are critical and unknown;
 //   - keys: RSA from 2048 bits in whole octets, or the named curves and Edwards keys; no DSA;
 //   - constraints where they have no meaning: in a leaf, or empty.
 //

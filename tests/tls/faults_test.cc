@@ -363,6 +363,24 @@ TEST_F(Faults, ExtensionsThatStandTwiceOrCantBeReadAreMalformed) {
   EXPECT_EQ(OfCa(bare.With("2.5.29.19", "critical,DER:30030101ff3000")), kMalformed);
 }
 
+// RFC 5280 4.1: certificates are DER. Each is BER that libcrypto reads, beside the same in DER.
+TEST_F(Faults, ExtensionsThatAreNotDerAreMalformed) {
+  const std::string kDomain = "6578616d706c652e6e6574";  // example.net
+  const auto ca = [&](const std::string& der) {
+    return OfCa(CaRecipe("constrained").With("2.5.29.30", "critical,DER:" + der));
+  };
+  EXPECT_EQ(ca("3011a00f300d820b" + kDomain), kNone);
+  EXPECT_EQ(ca("3011800f300d820b" + kDomain), kMalformed);  // A sequence that is said to be none.
+
+  const Recipe unnamed = LeafRecipe(kHost).Without("subjectAltName");
+  EXPECT_EQ(OfLeaf(unnamed.With("2.5.29.17", "DER:3010820e6d782e" + kDomain)), kNone);
+  EXPECT_EQ(OfLeaf(unnamed.With("2.5.29.17", "DER:3014a21216036d782e160b" + kDomain)), kMalformed);
+
+  const Recipe bare = LeafRecipe(kHost).Without("basicConstraints");
+  EXPECT_EQ(OfLeaf(bare.With("2.5.29.19", "critical,DER:3000")), kNone);
+  EXPECT_EQ(OfLeaf(bare.With("2.5.29.19", "critical,DER:3003010100")), kNone);  // In wide use.
+}
+
 TEST_F(Faults, NameConstraintsStandInACaAndConstrainSomething) {
   const std::string kConstraints = "permitted;DNS:example.net";
   EXPECT_EQ(OfLeaf(LeafRecipe(kHost).With("nameConstraints", kConstraints)), kBadChain);
