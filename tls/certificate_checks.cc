@@ -25,10 +25,9 @@ struct FreedConstraints {
   void operator()(NAME_CONSTRAINTS* constraints) const { NAME_CONSTRAINTS_free(constraints); }
 };
 
-std::string OidOf(const X509_EXTENSION* extension) {
+std::string OidOf(const ASN1_OBJECT* object) {
   char text[80] = "";
-  OBJ_obj2txt(text, sizeof(text), X509_EXTENSION_get_object(const_cast<X509_EXTENSION*>(extension)),
-              1);
+  OBJ_obj2txt(text, sizeof(text), object, 1);
   return text;
 }
 
@@ -75,20 +74,27 @@ bool IsRead(int nid) {
   }
 }
 
+struct FreedPolicies {
+  void operator()(CERTIFICATEPOLICIES* policies) const { CERTIFICATEPOLICIES_free(policies); }
+};
+
+// Null where it has none; those that can't be read were refused before.
+std::unique_ptr<CERTIFICATEPOLICIES, FreedPolicies> PoliciesOf(const Certificate& certificate) {
+  return std::unique_ptr<CERTIFICATEPOLICIES, FreedPolicies>(static_cast<CERTIFICATEPOLICIES*>(
+      X509_get_ext_d2i(certificate.x509(), NID_certificate_policies, nullptr, nullptr)));
+}
+
 // RFC 5280 4.2.1.4: where policies are critical, so are their qualifiers.
 bool HasUnknownQualifier(const Certificate& certificate) {
-  CERTIFICATEPOLICIES* policies = static_cast<CERTIFICATEPOLICIES*>(
-      X509_get_ext_d2i(certificate.x509(), NID_certificate_policies, nullptr, nullptr));
-  bool unknown = false;
-  for (int i = 0; i < sk_POLICYINFO_num(policies); ++i) {
-    const auto* qualifiers = sk_POLICYINFO_value(policies, i)->qualifiers;
+  const auto policies = PoliciesOf(certificate);
+  for (int i = 0; i < sk_POLICYINFO_num(policies.get()); ++i) {
+    const auto* qualifiers = sk_POLICYINFO_value(policies.get(), i)->qualifiers;
     for (int j = 0; j < sk_POLICYQUALINFO_num(qualifiers); ++j) {
       const int nid = OBJ_obj2nid(sk_POLICYQUALINFO_value(qualifiers, j)->pqualid);
-      unknown |= nid != NID_id_qt_cps && nid != NID_id_qt_unotice;
+      if (nid != NID_id_qt_cps && nid != NID_id_qt_unotice) return true;
     }
   }
-  CERTIFICATEPOLICIES_free(policies);
-  return unknown;
+  return false;
 }
 
 // What a critical extension may be: its restriction is held to, or can't bear on a mail server.
@@ -172,7 +178,7 @@ Finding CheckExtensions(const Certificate& certificate) {
   for (int i = 0; i < X509_get_ext_count(x509); ++i) {
     X509_EXTENSION* extension = X509_get_ext(x509, i);
     const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
-    const std::string oid = OidOf(extension);
+    const std::string oid = OidOf(X509_EXTENSION_get_object(extension));
     if (!seen.insert(oid).second) {
       return FoundIn(certificate, CertificateFault::kMalformed,
                      absl::StrCat("extension ", oid, " stands twice"));
@@ -342,13 +348,24 @@ Finding CheckNameConstraints(const Certificate& certificate) {
   return {};
 }
 
-// They could only end in no valid policy; and libcrypto 3.0 loses memory over them, at each look.
+// RFC 5280 4.2.1.4: one at least, and each once. Constraints without policies could only end in no
+// valid policy. libcrypto 3.0 loses memory over all of these, at each look, where constraints stand
+// beside them.
 Finding CheckPolicies(const Certificate& certificate) {
-  if (X509_get_ext_by_NID(certificate.x509(), NID_policy_constraints, -1) < 0 ||
-      X509_get_ext_by_NID(certificate.x509(), NID_certificate_policies, -1) >= 0) {
+  const auto policies = PoliciesOf(certificate);
+  if (policies == nullptr) {
+    if (X509_get_ext_by_NID(certificate.x509(), NID_policy_constraints, -1) < 0) return {};
+    return FoundIn(certificate, CertificateFault::kBadChain, "policy constraints without policies");
+  }
+  std::set<std::string> seen;
+  for (int i = 0; i < sk_POLICYINFO_num(policies.get()); ++i) {
+    seen.insert(OidOf(sk_POLICYINFO_value(policies.get(), i)->policyid));
+  }
+  if (!seen.empty() && static_cast<int>(seen.size()) == sk_POLICYINFO_num(policies.get())) {
     return {};
   }
-  return FoundIn(certificate, CertificateFault::kBadChain, "policy constraints without policies");
+  return FoundIn(certificate, CertificateFault::kMalformed,
+                 seen.empty() ? "policies, and none among them" : "a policy stands twice");
 }
 
 Finding CheckForm(const Certificate& certificate) {

@@ -301,6 +301,17 @@ TEST_F(Faults, PolicyConstraintsNeedPolicies) {
   EXPECT_EQ(OfRoot(constrained), kNone);  // A trusted one's policies are not heard.
 }
 
+// 4.2.1.4. libcrypto 3.0 loses memory over them, which the address sanitizer reports.
+TEST_F(Faults, PoliciesAreSomeAndStandOnce) {
+  const std::string kPolicies = "2.5.29.32";
+  const Recipe constrained =
+      CaRecipe("policies").With("policyConstraints", "critical,requireExplicitPolicy:3");
+  EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:3007300506032a0304")), kNone);
+  EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:3000")), kMalformed);
+  EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:300e300506032a0305300506032a0304")), kNone);
+  EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:300e300506032a0304300506032a0304")), kMalformed);
+}
+
 // 4.2.1.4: qualifiers other than the two that RFC 5280 has, here 1.2.3.4.
 TEST_F(Faults, CriticalPoliciesHaveKnownQualifiers) {
   const std::string kQualified = "DER:3013301106022a03300b300906032a03040c026869";
