@@ -257,7 +257,8 @@ class Connections {
   void SendOutput(Connection& connection);
   void SendBodyPiece(Connection& connection, Now now);
   bool MayEndBody(Connection& connection, Now now);
-  void SendParts(Connection& connection, std::span<const io::Bytes> body);
+  // A body's, with a place among them for what the session has to say. False: nothing was sent.
+  bool SendParts(Connection& connection, std::span<io::Bytes> parts, size_t commands);
   void ReadAhead(Connection& connection);
   void GiveUpBody(Connection& connection, Now now);
   void Send(Connection& connection, std::span<const io::Bytes> parts);
@@ -266,7 +267,6 @@ class Connections {
   // By BDAT (connection_chunk.cc).
   static bool LeavesAtOnce(const Parcel& parcel);
   void SendChunk(Connection& connection, Now now);
-  void SendWithCommands(Connection& connection, std::span<io::Bytes> parts, Now now);
   void BreakSend(Connection& connection);
   void ArmDeadline(Connection& connection, Now now);
   void BeginClose(Connection& connection, Now now);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/string_view.h"
@@ -45,11 +44,6 @@ size_t Unstuff(std::span<const io::Bytes> wire, std::span<io::Bytes> parts) {
   return count;
 }
 
-uint64_t BytesIn(std::span<const io::Bytes> parts) {
-  return std::accumulate(parts.begin(), parts.end(), uint64_t{0},
-                         [](uint64_t sum, const io::Bytes& part) { return sum + part.size(); });
-}
-
 }  // namespace
 
 bool Connections::LeavesAtOnce(const Parcel& parcel) {
@@ -72,33 +66,13 @@ void Connections::SendChunk(Connection& connection, Now now) {
   }
   // BDAT has said how many octets come. Others would be read as commands, or be missing; a session
   // of its own takes the message by DATA.
-  if (BytesIn(body.first(count)) != message.message_bytes) {
+  if (io::BytesIn(body.first(count)) != message.message_bytes) {
     connection.session.Abort();
     return Drive(connection, now);
   }
-  SendWithCommands(connection, std::span(parts).first(1 + count), now);
-}
-
-// The first part is for the commands.
-void Connections::SendWithCommands(Connection& connection, std::span<io::Bytes> parts, Now now) {
-  const absl::string_view commands = connection.session.output();
-  CHECK(!commands.empty());
-  if (connection.channel.state() == Channel::State::kClear) {
-    connection.send_buffer.assign(commands.data(), commands.size());
-    parts[0] = io::BytesOf(connection.send_buffer);
-  } else {
-    parts[0] = io::BytesOf(commands);
-    for (const io::Bytes& part : parts) {
-      if (!connection.channel.Seal(part)) return BreakSend(connection);
-    }
-    CHECK(connection.channel.TakeOutput(connection.send_buffer));
-    parts = parts.first(1);
-    parts[0] = io::BytesOf(connection.send_buffer);
-  }
-  connection.session.ClearOutput();
+  if (!SendParts(connection, std::span(parts).first(1 + count), 0)) return;
   connection.session.OnBodyEnding(now);
-  connection.body_piece = connection.attempt.parcel()->message->wire_bytes;
-  Send(connection, parts);
+  connection.body_piece = message.wire_bytes;
 }
 
 }  // namespace sluice::delivery

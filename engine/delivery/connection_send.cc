@@ -65,17 +65,17 @@ void Connections::SendBodyPiece(Connection& connection, Now now) {
     connection.sending_body = false;
     return;
   }
-  std::array<io::Bytes, kBodyPieceParts> parts;
+  std::array<io::Bytes, kBodyPieceParts + 1> parts;
+  const std::span<io::Bytes> body = std::span(parts).first(kBodyPieceParts);
   const uint64_t most = std::min(left, kBodyPieceBytesMax);
   const size_t count = connection.stream == nullptr
-                           ? message.body.Gather(connection.body_sent, most, parts)
-                           : connection.stream->Gather(most, parts);
+                           ? message.body.Gather(connection.body_sent, most, body)
+                           : connection.stream->Gather(most, body);
   if (count == 0) return;  // The log's turn: the read brings us back.
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < count; ++i) bytes += parts[i].size();
+  const uint64_t bytes = io::BytesIn(body.first(count));
   if (bytes == left && !MayEndBody(connection, now)) return;
   connection.body_piece = bytes;
-  SendParts(connection, std::span(parts).first(count));
+  SendParts(connection, std::span(parts).first(count + 1), count);
 }
 
 // The dispatcher is asked first where the server takes commands with the end of the body.
@@ -92,24 +92,27 @@ bool Connections::MayEndBody(Connection& connection, Now now) {
   return true;
 }
 
-// A piece of the body, and behind it what the session says for the next message.
-void Connections::SendParts(Connection& connection, std::span<const io::Bytes> body) {
+bool Connections::SendParts(Connection& connection, std::span<io::Bytes> parts, size_t commands) {
   const absl::string_view output = connection.session.output();
-  if (connection.channel.state() == Channel::State::kClear) {
-    std::array<io::Bytes, kBodyPieceParts + 1> parts;
-    std::copy(body.begin(), body.end(), parts.begin());
-    connection.send_buffer.assign(output.data(), output.size());
-    parts[body.size()] = io::BytesOf(connection.send_buffer);
-    Send(connection, std::span(parts).first(body.size() + (output.empty() ? 0 : 1)));
-  } else {
-    for (const io::Bytes& part : body) {
-      if (!connection.channel.Seal(part)) return BreakSend(connection);
+  if (output.empty()) parts = parts.first(commands);
+  const bool clear = connection.channel.state() == Channel::State::kClear;
+  if (clear) connection.send_buffer.assign(output.data(), output.size());
+  if (!output.empty()) parts[commands] = io::BytesOf(clear ? connection.send_buffer : output);
+  io::Bytes sealed;
+  if (!clear) {
+    for (const io::Bytes& part : parts) {
+      if (!connection.channel.Seal(part)) {
+        BreakSend(connection);
+        return false;
+      }
     }
-    if (!output.empty() && !connection.channel.Seal(output)) return BreakSend(connection);
     CHECK(connection.channel.TakeOutput(connection.send_buffer));
-    SendBuffer(connection);
+    sealed = io::BytesOf(connection.send_buffer);
+    parts = std::span(&sealed, 1);
   }
   connection.session.ClearOutput();
+  Send(connection, parts);
+  return true;
 }
 
 // Of a body that is not in memory.

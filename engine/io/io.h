@@ -42,6 +42,12 @@ inline absl::string_view TextOf(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+inline uint64_t BytesIn(std::span<const Bytes> parts) {
+  uint64_t bytes = 0;
+  for (const Bytes part : parts) bytes += part.size();
+  return bytes;
+}
+
 struct OpId {
   uint32_t slot = 0;
   uint32_t generation : 24 = 0;

@@ -82,8 +82,7 @@ enum class MessageResult : uint8_t {
   kAccepted,
   // A reply refused the message as a whole (MAIL, DATA, the dot, BDAT, or a 4xx or 5xx amid the
   // body): reach kMessage, and kHost if it was a 421. Or every recipient was refused or moved, so
-  // that
-  // none is left: reach kRecipient, `reply` is the last one.
+  // that none is left: reach kRecipient, `reply` is the last one.
   kRefused,
   // Not sent, since the server does not take it (8BITMIME, SIZE): `reply` is made by us, nothing
   // left for the server, and the session is ready for the next message.
