@@ -168,22 +168,11 @@ class Dispatcher {
   void HasTakenTurn(Lane& lane);
   void AskForRoom(const Lane& lane, policy::Limit binds, Now now);
   bool Useful(const Lane& lane, uint64_t coming, uint64_t opening) const;
-  struct Opening;
-  policy::Permit FindOpening(const Lane& lane, Opening& opening, Now now);
-  policy::Permit FindSteps(Destination& destination, uint32_t source, Opening& opening, Now now);
-  uint16_t LastPreference(Destination& destination, uint32_t source, policy::Permit& permit,
-                          Now now);
-  bool AllAvoided(const Destination& destination, uint32_t source, Now now) const;
-  Instant AllAvoidedUntil(const Destination& destination, uint32_t source) const;
-  bool OtherSource(const Lane& lane, uint32_t source, Now now) const;
-  std::vector<uint32_t> SourcesInOrder(const Lane& lane, Instant& tried_again, Now now);
-  std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
   bool TakeEngineRoom(Lane& lane, bool with_tls, Now now);
   void AwaitPlace(Lane& lane, Now now);
   void EndLongestIdle(Now now);
   void GiveEngineRoom();
   Want WantOf(const Lane& lane) const;
-  bool Reaches(const Destination& destination, uint32_t source, bool suspended_too) const;
   smtp::Reply WantReply(const Lane& lane, Want want) const;
   void HoldFor(Lane& lane, Want want, Now now);
   void EndHold(Lane& lane, Now now);
@@ -196,6 +185,23 @@ class Dispatcher {
   bool Suspended(Lane& lane, Now now);
   void DeliverNow(Destination& destination, bool resets_limits, Now now);
   void DeliverSome(Now now);
+
+  // From which source, and to which addresses (dispatcher_openings.cc).
+  struct Opening {
+    uint32_t source = 0;
+    std::vector<dns::RouteStep> steps;
+    bool whole_route = true;  // No address of the route was left out.
+  };
+  policy::Permit FindOpening(const Lane& lane, Opening& opening, Now now);
+  policy::Permit FindSteps(Destination& destination, uint32_t source, Opening& opening, Now now);
+  uint16_t LastPreference(Destination& destination, uint32_t source, policy::Permit& permit,
+                          Now now);
+  bool AllAvoided(const Destination& destination, uint32_t source, Now now) const;
+  Instant AllAvoidedUntil(const Destination& destination, uint32_t source) const;
+  bool OtherSource(const Lane& lane, uint32_t source, Now now) const;
+  std::vector<uint32_t> SourcesInOrder(const Lane& lane, Instant& tried_again, Now now);
+  std::optional<dns::FamilyOrder> FamiliesOf(const Destination& destination, uint32_t source) const;
+  bool Reaches(const Destination& destination, uint32_t source, bool suspended_too) const;
 
   // Parcels.
   void Enqueue(Lane& lane, Parcel& parcel, bool front);
