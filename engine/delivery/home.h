@@ -234,9 +234,6 @@ class Home {
   void Wait(KeptParcel& kept, Now now);
   void LeaveQueue(KeptParcel& kept);
   void Doom(KeptParcel& kept);
-  bool TooLargeForMemory(const Message& message) const;
-  BodyState LendPlaces(Parcel& parcel);
-  void TakeBodyBack(Parcel& parcel);
   void DeliverSome(Now now);
 
   // Parcels out.
@@ -271,6 +268,15 @@ class Home {
   void Leave(Message& message);
   bool MakeResidentRoom();
 
+  // Bodies.
+  bool TooLargeForMemory(const Message& message) const;
+  BodyState LendPlaces(Parcel& parcel);
+  void TakeBodyBack(Parcel& parcel);
+  void OnBodiesRead(Now now);
+  bool Squeeze();
+  void ReleaseBody(Message& message);
+  void DropBody(Message& message);
+
   // Outcomes.
   void RecordAttempt(Parcel& parcel, Now now);
   void EndRound(Parcel& parcel, Now now);
@@ -286,9 +292,6 @@ class Home {
   void ReleaseKept(KeptParcel& kept);
   void Bury(KeptMessage& kept, Now now);
   void Forget(KeptMessage& kept);
-  void ReleaseBody(Message& message);
-  void DropBody(Message& message);
-  bool Squeeze();
 
   // The log.
   void OnDurable(Now now);
@@ -300,7 +303,6 @@ class Home {
   bool BeginMove(KeptMessage& kept, Now now);
   void FailIncomingOf(spool::SegmentId segment);
   void MoveMessage(Message& message, Now now);
-  void OnBodiesRead(Now now);
   void MoveLarge(Message& message);
   void TurnMover(Now now);
   bool MayGoToCopy(const Message& message, Now now);

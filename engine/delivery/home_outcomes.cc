@@ -352,32 +352,4 @@ void Home::Forget(KeptMessage& kept) {
   kept_messages_.Release(kept);
 }
 
-// Memory has run out: bodies that are kept for later make room for those that are wanted now.
-// Without this, messages that wait for a connection could keep the memory from those that have one,
-// for ever. True: try again.
-bool Home::Squeeze() {
-  if (turned_at_ < next_squeeze_) return false;
-  next_squeeze_ = turned_at_ + kSqueezeInterval;
-  const uint32_t before = pool_.taken();
-  int left = kSqueezedMax;
-  for (int i = 0; i < kSqueezeLooksMax && left > 0 && !in_memory_.empty(); ++i) {
-    Message& message = *in_memory_.PopFront();
-    in_memory_.PushBack(message);
-    if (message.lends == 0) --left;
-    ReleaseBody(message);
-  }
-  return pool_.taken() < before;
-}
-
-// Gives the body's memory back if nobody needs it there.
-void Home::ReleaseBody(Message& message) {
-  if (message.lends > 0 || message.reading || message.moving || !message.promised) return;
-  DropBody(message);
-}
-
-void Home::DropBody(Message& message) {
-  if (message.memory_hook.linked()) in_memory_.Remove(message);
-  message.body.Release(pool_);
-}
-
 }  // namespace sluice::delivery
