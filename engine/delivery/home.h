@@ -273,6 +273,7 @@ class Home {
   BodyState LendPlaces(Parcel& parcel);
   void TakeBodyBack(Parcel& parcel);
   void OnBodiesRead(Now now);
+  bool RoomToKeep(const Message& message);
   bool Squeeze();
   void ReleaseBody(Message& message);
   void DropBody(Message& message);
@@ -324,6 +325,8 @@ class Home {
   static constexpr Duration kSqueezeInterval = std::chrono::seconds(1);
   static constexpr int kSqueezedMax = 1024;
   static constexpr int kSqueezeLooksMax = 8192;  // Those that are lent are passed over.
+  // Bodies that are looked at for one that nobody is at work on, for each new one.
+  static constexpr int kSpareLooksMax = 16;
   // Slots of parcels that DeliverNow looks at in one turn.
   static constexpr uint32_t kDeliveredPerTurnMax = 4096;
   // Destinations that it remembers while it looks; beyond, it takes all.

@@ -127,6 +127,23 @@ void Home::OnBodiesRead(Now now) {
 // -------------------------------------------------------------------------------------------------
 // Room.
 
+// Past three quarters of the memory, a new body stays if its mail is on its way and one that nobody
+// is at work on can be given up for it. So a destination that does not move, and fills the memory
+// with what waits for it, does not send the others' mail through the disk.
+bool Home::RoomToKeep(const Message& message) {
+  const uint32_t enough = pool_.capacity() / 4 * 3;
+  if (pool_.taken() <= enough) return true;
+  if (message.users == 0) return false;
+  for (int i = 0; i < kSpareLooksMax && !in_memory_.empty(); ++i) {
+    Message& oldest = *in_memory_.PopFront();
+    in_memory_.PushBack(oldest);
+    if (!MayLeave(oldest)) continue;
+    DropBody(oldest);
+    if (pool_.taken() <= enough) return true;
+  }
+  return false;
+}
+
 // Memory has run out: bodies that are kept for later make room for those that are wanted now.
 // Without this, messages that wait for a connection could keep the memory from those that have one,
 // for ever. True: try again.

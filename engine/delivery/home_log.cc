@@ -91,9 +91,7 @@ void Home::OnDurable(Now now) {
       decided_.push_back({.session = promise.session, .id = message.id, .kept = true});
     }
     PlaceNew(message, now);
-    // Past three quarters of the memory, new bodies are read back when their turn comes.
-    const bool memory_short = pool_.taken() > pool_.capacity() / 4 * 3;
-    if (memory_short || TooLargeForMemory(message)) ReleaseBody(message);
+    if (TooLargeForMemory(message) || !RoomToKeep(message)) ReleaseBody(message);
   }
   FreeBlocks(durable);
   while (!awaited_moves_.empty() && awaited_moves_.front().batch <= durable) {

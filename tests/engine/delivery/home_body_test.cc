@@ -261,6 +261,34 @@ TEST_F(HomeBodyTest, PastThreeQuartersOfTheMemoryNewOnesAreNotKept) {
   EXPECT_EQ(home_->blocks_taken(), 0u);
 }
 
+// What waits at home for its destination gives its room to what is on its way to another, not to
+// more of the same.
+TEST_F(HomeBodyTest, MailThatDoesNotMoveDoesNotSendOthersThroughTheDisk) {
+  options_.body_blocks = 8;
+  options_.out_max = 16;  // A destination's share is an eighth: one is out, the others wait.
+  Start();
+  for (int i = 0; i < 6; ++i) Accept(WireOf(i, 1000), {"a@slow.example"});
+  ASSERT_EQ(home_->blocks_taken(), 6u);  // Three quarters.
+  Parcel& slow = Out("slow.example");
+  for (int i = 0; i < 4; ++i) {
+    Accept(WireOf(10 + i, 1000), {"a@quick.example"});
+    Parcel& parcel = Out("quick.example");
+    EXPECT_FALSE(parcel.message->body.empty()) << i;
+    EXPECT_EQ(home_->blocks_taken(), 6u);
+    Delivered(parcel);
+    Accept(WireOf(6 + i, 1000), {"a@slow.example"});
+    EXPECT_EQ(home_->blocks_taken(), 6u);
+  }
+  EXPECT_FALSE(slow.message->body.empty());  // It is out.
+  EXPECT_TRUE(BodyOf(slow) == WireOf(0, 1000));
+  Delivered(slow);
+  for (int i = 1; i < 10; ++i) {
+    Parcel& parcel = Out("slow.example");
+    EXPECT_TRUE(BodyOf(parcel) == WireOf(i, 1000)) << i;
+    Delivered(parcel);
+  }
+}
+
 // --- Damage.
 
 TEST_F(HomeBodyTest, ThatDoesNotCheckIsNeverLentAndIsLostTheThirdTime) {
