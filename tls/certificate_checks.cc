@@ -31,6 +31,11 @@ std::string OidOf(const ASN1_OBJECT* object) {
   return text;
 }
 
+// What tells it from any other; its text may be cut.
+std::string OctetsOf(const ASN1_OBJECT* object) {
+  return std::string(reinterpret_cast<const char*>(OBJ_get0_data(object)), OBJ_length(object));
+}
+
 // --- Dates.
 
 Finding CheckDates(const Certificate& certificate, EpochSeconds now) {
@@ -179,7 +184,7 @@ Finding CheckExtensions(const Certificate& certificate) {
     X509_EXTENSION* extension = X509_get_ext(x509, i);
     const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
     const std::string oid = OidOf(X509_EXTENSION_get_object(extension));
-    if (!seen.insert(oid).second) {
+    if (!seen.insert(OctetsOf(X509_EXTENSION_get_object(extension))).second) {
       return FoundIn(certificate, CertificateFault::kMalformed,
                      absl::StrCat("extension ", oid, " stands twice"));
     }
@@ -359,7 +364,7 @@ Finding CheckPolicies(const Certificate& certificate) {
   }
   std::set<std::string> seen;
   for (int i = 0; i < sk_POLICYINFO_num(policies.get()); ++i) {
-    seen.insert(OidOf(sk_POLICYINFO_value(policies.get(), i)->policyid));
+    seen.insert(OctetsOf(sk_POLICYINFO_value(policies.get(), i)->policyid));
   }
   if (!seen.empty() && static_cast<int>(seen.size()) == sk_POLICYINFO_num(policies.get())) {
     return {};

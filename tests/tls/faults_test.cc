@@ -310,6 +310,10 @@ TEST_F(Faults, PoliciesAreSomeAndStandOnce) {
   EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:3000")), kMalformed);
   EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:300e300506032a0305300506032a0304")), kNone);
   EXPECT_EQ(OfCa(constrained.With(kPolicies, "DER:300e300506032a0304300506032a0304")), kMalformed);
+  std::string arcs;  // 16383.16383 and so on: 84 characters, and the last arc tells.
+  for (int i = 0; i < 14; ++i) arcs += "ff7f";
+  const std::string long_ones = "DER:30463021061f2a03" + arcs + "013021061f2a03" + arcs + "02";
+  EXPECT_EQ(OfCa(constrained.With(kPolicies, long_ones)), kNone);
 }
 
 // 4.2.1.4: qualifiers other than the two that RFC 5280 has, here 1.2.3.4.
