@@ -64,8 +64,8 @@ inline constexpr uint32_t kRecipientsPerMessageMax = 1000;
 // sending and of the log's gathered writes.
 inline constexpr size_t kBodyBlockBytes = 16 << 10;
 
-// Body memory of a shard: 256 MiB holds 16,000 typical messages in flight. Beyond three quarters
-// new bodies are not kept once the log has them and are read back to be sent; when it is full, 452.
+// Body memory of a shard: 256 MiB holds 16,000 typical messages in flight. Beyond three quarters a
+// new body stays only in the place of one that waits, or is read back (home_bodies.cc); full: 452.
 inline constexpr uint32_t kBodyBlocksPerShard = 16 << 10;
 
 // A body up to this is read back whole, once for all destinations that want it, and kept in memory

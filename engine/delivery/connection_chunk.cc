@@ -53,6 +53,7 @@ bool Connections::LeavesAtOnce(const Parcel& parcel) {
 }
 
 void Connections::SendChunk(Connection& connection, Now now) {
+  CHECK(!connection.session.output().empty());  // MAIL to BDAT, which go in front.
   const Message& message = *connection.attempt.parcel()->message;
   std::array<io::Bytes, kChunkBlocks> wire;
   const size_t blocks = message.body.Gather(0, message.wire_bytes - kEndOfDataBytes, wire);

@@ -82,6 +82,7 @@ void Home::OnCompletion(const io::Completion& completion, Now now) {
 void Home::OnDurable(Now now) {
   const uint64_t durable = log_.durable();
   seen_durable_ = durable;
+  FreeBlocks(durable);
   while (!awaited_promises_.empty() && awaited_promises_.front().batch <= durable) {
     const AwaitedPromise promise = awaited_promises_.front();
     awaited_promises_.pop_front();
@@ -93,7 +94,6 @@ void Home::OnDurable(Now now) {
     PlaceNew(message, now);
     if (TooLargeForMemory(message) || !RoomToKeep(message)) ReleaseBody(message);
   }
-  FreeBlocks(durable);
   while (!awaited_moves_.empty() && awaited_moves_.front().batch <= durable) {
     Message* message = messages_.Find(awaited_moves_.front().message);
     awaited_moves_.pop_front();
