@@ -29,8 +29,8 @@ ARRIVAL_TIME_S = 120
 
 # --- Receivers.
 
-def deliver(run, server, mails):
-    """Sends all through the engine to the server, and waits until they are delivered."""
+def deliver(run, server, mails, folder, pattern, files):
+    """Sends all through the engine to the server, and waits until so many files are there."""
     engine = run.engine(routes=route(DOMAIN, server.port))
 
     def send_next(share):
@@ -43,6 +43,8 @@ def deliver(run, server, mails):
     send_next({number: mails[number] for number in numbers[:-ALONE]})
     for number in numbers[-ALONE:]:
         send_next({number: mails[number]})
+    wait_until(lambda: len(list(folder.glob(pattern))) >= files,
+               f"{files} files of mail at the receiver", ARRIVAL_TIME_S)
     engine.drain()
     recipients, deferrals = recipients_in_all(mails), len(engine.events("TransientFailure"))
     expect_equal(len(engine.events("Delivery")), recipients, "deliveries in the log")
@@ -54,7 +56,7 @@ def deliver_to_maildirs(build, kind, look=lambda peer: ""):
     with Run(build) as run:
         peer, mails = kind(build, run, [Port(free_port())], [DOMAIN]), make_mails(MESSAGES, DOMAIN)
         with peer.start() as server:
-            said = deliver(run, server, mails)
+            said = deliver(run, server, mails, peer.mail, "*/new/*", recipients_in_all(mails))
         expect_same(mails, peer.arrived())
         return said + look(peer)
 
@@ -101,7 +103,7 @@ def to_smtp_sink(build):
         command = (packages.program("usr/sbin/smtp-sink"), "-u", "nobody", "-d", folder / "m.",
                    f"127.0.0.1:{port}", "128")
         with Server(run, packages, port, *command) as server:
-            said = deliver(run, server, mails)
+            said = deliver(run, server, mails, folder, "m.*", len(mails))
         expect_same(mails, [copy for path in folder.iterdir() for copy in dumped(path)])
     return said
 
