@@ -12,17 +12,13 @@
 namespace sluice::tls {
 namespace {
 
-struct FreedNames {
-  void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
-};
-using UniqueNames = std::unique_ptr<GENERAL_NAMES, FreedNames>;
+using UniqueNames = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
 
 // RFC 5280 4.1.2.5: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ, and nothing else. libcrypto's own reading
 // also takes BER's leftovers, such as offsets and missing seconds.
 std::optional<EpochSeconds> SecondsOf(const ASN1_TIME* time) {
   const size_t length = ASN1_STRING_type(time) == V_ASN1_UTCTIME ? 13 : 15;
-  const absl::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(time)),
-                               static_cast<size_t>(ASN1_STRING_length(time)));
+  const absl::string_view text = OctetsOf(time);
   if (text.size() != length || text.back() != 'Z') return std::nullopt;
   for (const char c : text.substr(0, length - 1)) {
     if (!absl::ascii_isdigit(static_cast<unsigned char>(c))) return std::nullopt;
@@ -30,11 +26,6 @@ std::optional<EpochSeconds> SecondsOf(const ASN1_TIME* time) {
   std::tm parts = {};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
   return timegm(&parts);
-}
-
-std::string Octets(const ASN1_STRING* string) {
-  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
-                     static_cast<size_t>(ASN1_STRING_length(string)));
 }
 
 std::string DerOf(X509* x509) {
@@ -139,8 +130,8 @@ PresentedNames Certificate::Names() const {
       X509_get_ext_d2i(x509(), NID_subject_alt_name, nullptr, nullptr)));
   for (int i = 0; i < sk_GENERAL_NAME_num(alternative.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(alternative.get(), i);
-    if (name->type == GEN_DNS) names.dns.push_back(Octets(name->d.dNSName));
-    if (name->type == GEN_IPADD) names.addresses.push_back(Octets(name->d.iPAddress));
+    if (name->type == GEN_DNS) names.dns.emplace_back(OctetsOf(name->d.dNSName));
+    if (name->type == GEN_IPADD) names.addresses.emplace_back(OctetsOf(name->d.iPAddress));
   }
   return names;
 }

@@ -21,19 +21,11 @@ constexpr int kSecurityBitsMin = 112;
 // RFC 5280 4.1.2.2.
 constexpr int kSerialOctetsMax = 20;
 
-struct FreedConstraints {
-  void operator()(NAME_CONSTRAINTS* constraints) const { NAME_CONSTRAINTS_free(constraints); }
-};
-
+// For people; a long one is cut.
 std::string OidOf(const ASN1_OBJECT* object) {
   char text[80] = "";
   OBJ_obj2txt(text, sizeof(text), object, 1);
   return text;
-}
-
-// What tells it from any other; its text may be cut.
-std::string OctetsOf(const ASN1_OBJECT* object) {
-  return std::string(reinterpret_cast<const char*>(OBJ_get0_data(object)), OBJ_length(object));
 }
 
 // --- Dates.
@@ -79,13 +71,11 @@ bool IsRead(int nid) {
   }
 }
 
-struct FreedPolicies {
-  void operator()(CERTIFICATEPOLICIES* policies) const { CERTIFICATEPOLICIES_free(policies); }
-};
+using UniquePolicies = std::unique_ptr<CERTIFICATEPOLICIES, Freed<CERTIFICATEPOLICIES_free>>;
 
 // Null where it has none; those that can't be read were refused before.
-std::unique_ptr<CERTIFICATEPOLICIES, FreedPolicies> PoliciesOf(const Certificate& certificate) {
-  return std::unique_ptr<CERTIFICATEPOLICIES, FreedPolicies>(static_cast<CERTIFICATEPOLICIES*>(
+UniquePolicies PoliciesOf(const Certificate& certificate) {
+  return UniquePolicies(static_cast<CERTIFICATEPOLICIES*>(
       X509_get_ext_d2i(certificate.x509(), NID_certificate_policies, nullptr, nullptr)));
 }
 
@@ -141,11 +131,6 @@ bool IsOneValue(X509_EXTENSION* extension) {
 // RFC 5280 4.2.1.3 names nine bits; libcrypto looks at the first two octets.
 constexpr int kKeyUsageOctetsMax = 2;
 
-absl::string_view OctetsOf(const ASN1_STRING* string) {
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
-          static_cast<size_t>(ASN1_STRING_length(string))};
-}
-
 // Whether `content`, which was read from `extension`, is written the same again. What isn't was not
 // DER (RFC 5280 4.1), and another reader might see something else in it: libcrypto also reads a
 // sequence whose tag says that it is none, and a name in pieces. A FALSE that should have been left
@@ -179,7 +164,7 @@ bool Parses(X509_EXTENSION* extension, int nid) {
 
 Finding CheckExtensions(const Certificate& certificate) {
   X509* const x509 = certificate.x509();
-  std::set<std::string> seen;
+  std::set<absl::string_view> seen;
   for (int i = 0; i < X509_get_ext_count(x509); ++i) {
     X509_EXTENSION* extension = X509_get_ext(x509, i);
     const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
@@ -319,8 +304,7 @@ bool IsBase(const GENERAL_NAME* base) {
     return IsMask(ASN1_STRING_get0_data(base->d.iPAddress) + octets, octets);
   }
   if (base->type != GEN_DNS) return true;
-  absl::string_view name(reinterpret_cast<const char*>(ASN1_STRING_get0_data(base->d.dNSName)),
-                         static_cast<size_t>(ASN1_STRING_length(base->d.dNSName)));
+  absl::string_view name = OctetsOf(base->d.dNSName);
   if (name.empty()) return true;
   absl::ConsumePrefix(&name, ".");
   return IsPlainDnsId(name) && name.front() != '*';
@@ -335,9 +319,8 @@ bool HaveBases(const STACK_OF(GENERAL_SUBTREE) * subtrees) {
 
 // RFC 5280 4.2.1.10: only in a CA, never empty, and of names and networks.
 Finding CheckNameConstraints(const Certificate& certificate) {
-  const std::unique_ptr<NAME_CONSTRAINTS, FreedConstraints> constraints(
-      static_cast<NAME_CONSTRAINTS*>(
-          X509_get_ext_d2i(certificate.x509(), NID_name_constraints, nullptr, nullptr)));
+  const UniqueConstraints constraints(static_cast<NAME_CONSTRAINTS*>(
+      X509_get_ext_d2i(certificate.x509(), NID_name_constraints, nullptr, nullptr)));
   if (constraints == nullptr) return {};
   if ((X509_get_extension_flags(certificate.x509()) & EXFLAG_CA) == 0) {
     return FoundIn(certificate, CertificateFault::kBadChain, "name constraints, but not a CA");
@@ -362,7 +345,7 @@ Finding CheckPolicies(const Certificate& certificate) {
     if (X509_get_ext_by_NID(certificate.x509(), NID_policy_constraints, -1) < 0) return {};
     return FoundIn(certificate, CertificateFault::kBadChain, "policy constraints without policies");
   }
-  std::set<std::string> seen;
+  std::set<absl::string_view> seen;
   for (int i = 0; i < sk_POLICYINFO_num(policies.get()); ++i) {
     seen.insert(OctetsOf(sk_POLICYINFO_value(policies.get(), i)->policyid));
   }

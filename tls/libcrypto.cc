@@ -6,6 +6,15 @@
 
 namespace sluice::tls {
 
+absl::string_view OctetsOf(const ASN1_STRING* string) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+          static_cast<size_t>(ASN1_STRING_length(string))};
+}
+
+absl::string_view OctetsOf(const ASN1_OBJECT* object) {
+  return {reinterpret_cast<const char*>(OBJ_get0_data(object)), OBJ_length(object)};
+}
+
 UniqueBio ReadingFrom(absl::string_view text) {
   UniqueBio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   CHECK(bio != nullptr);

@@ -26,7 +26,12 @@ struct Freed {
 
 using UniqueBio = std::unique_ptr<BIO, Freed<BIO_free>>;
 using UniqueKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using UniqueConstraints = std::unique_ptr<NAME_CONSTRAINTS, Freed<NAME_CONSTRAINTS_free>>;
 using UniqueX509 = std::unique_ptr<X509, Freed<X509_free>>;
+
+// Lent by the argument.
+absl::string_view OctetsOf(const ASN1_STRING* string);
+absl::string_view OctetsOf(const ASN1_OBJECT* object);
 
 // Reads from `text`, which must outlive it.
 UniqueBio ReadingFrom(absl::string_view text);

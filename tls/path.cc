@@ -86,11 +86,6 @@ Finding Validate(const Path& path) {
   return FoundIn(*path[at], FaultOf(error), X509_verify_cert_error_string(error));
 }
 
-struct FreedConstraints {
-  void operator()(NAME_CONSTRAINTS* constraints) const { NAME_CONSTRAINTS_free(constraints); }
-};
-using UniqueConstraints = std::unique_ptr<NAME_CONSTRAINTS, FreedConstraints>;
-
 struct DnsConstraints {
   bool any = false;
   std::vector<std::string> excluded;
@@ -101,8 +96,7 @@ std::vector<std::string> DnsBases(const STACK_OF(GENERAL_SUBTREE) * subtrees) {
   for (int i = 0; i < sk_GENERAL_SUBTREE_num(subtrees); ++i) {
     const GENERAL_NAME* base = sk_GENERAL_SUBTREE_value(subtrees, i)->base;
     if (base->type != GEN_DNS) continue;
-    bases.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(base->d.dNSName)),
-                       static_cast<size_t>(ASN1_STRING_length(base->d.dNSName)));
+    bases.emplace_back(OctetsOf(base->d.dNSName));
   }
   return bases;
 }
