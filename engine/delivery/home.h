@@ -273,6 +273,7 @@ class Home {
   BodyState LendPlaces(Parcel& parcel);
   void TakeBodyBack(Parcel& parcel);
   void OnBodiesRead(Now now);
+  Message& NextInMemory();
   bool RoomToKeep(const Message& message);
   bool Squeeze();
   void ReleaseBody(Message& message);

@@ -127,6 +127,13 @@ void Home::OnBodiesRead(Now now) {
 // -------------------------------------------------------------------------------------------------
 // Room.
 
+// Looked at in turn, the oldest first; there is one.
+Message& Home::NextInMemory() {
+  Message& message = *in_memory_.PopFront();
+  in_memory_.PushBack(message);
+  return message;
+}
+
 // Past three quarters of the memory, a new body stays if its mail is on its way and one that nobody
 // is at work on can be given up for it. So a destination that does not move, and fills the memory
 // with what waits for it, does not send the others' mail through the disk.
@@ -135,8 +142,7 @@ bool Home::RoomToKeep(const Message& message) {
   if (pool_.taken() <= enough) return true;
   if (message.users == 0) return false;
   for (int i = 0; i < kSpareLooksMax && !in_memory_.empty(); ++i) {
-    Message& oldest = *in_memory_.PopFront();
-    in_memory_.PushBack(oldest);
+    Message& oldest = NextInMemory();
     if (!MayLeave(oldest)) continue;
     DropBody(oldest);
     if (pool_.taken() <= enough) return true;
@@ -153,8 +159,7 @@ bool Home::Squeeze() {
   const uint32_t before = pool_.taken();
   int left = kSqueezedMax;
   for (int i = 0; i < kSqueezeLooksMax && left > 0 && !in_memory_.empty(); ++i) {
-    Message& message = *in_memory_.PopFront();
-    in_memory_.PushBack(message);
+    Message& message = NextInMemory();
     if (message.lends == 0) --left;
     ReleaseBody(message);
   }
