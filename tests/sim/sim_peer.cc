@@ -84,6 +84,7 @@ void PeerSession::AnswerAfter(Duration delay, std::string text, State then, bool
     state_ = then;
     scene_.world.Happens("peer says", connection_.number(), call_, text);
     Write(text + "\r\n");
+    heard_ = connection_.bytes_written(1) > last_reply_;
     last_reply_ = connection_.bytes_written(1);
     if (barrier_next_) barrier_ = last_reply_;
     barrier_next_ = false;
@@ -241,7 +242,7 @@ bool PeerSession::TakeCommand() {
         absl::StrCat("did not wait for the answer before \"", line, "\""));
   if (absl::StartsWithIgnoreCase(line, "MAIL ")) {
     mail_written_ = connection_.WrittenAt(0, StreamOf(at));
-    mail_ahead_ = connection_.ReadWhenWriting(0, StreamOf(at)) < last_reply_;
+    mail_ahead_ = !heard_ || connection_.ReadWhenWriting(0, StreamOf(at)) < last_reply_;
   }
   Obey(line);
   return true;

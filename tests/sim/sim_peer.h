@@ -145,6 +145,7 @@ class PeerSession : public End {
   uint64_t barrier_ = 0;     // and the last one that must be awaited with PIPELINING too.
   bool barrier_next_ = false;
   bool reset_owed_ = false;
+  bool heard_ = true;        // Our last answer left: the connection had not broken.
   bool mail_ahead_ = false;  // MAIL was written before our answer to the dot was read.
   bool mixed_up_ = false;
   bool refused_ahead_ = false;  // On this connection: with 503, and not for want of RSET.
