@@ -13,6 +13,7 @@ import itertools
 import os
 import pathlib
 import pwd
+import random
 import re
 import signal
 import socket
@@ -137,8 +138,12 @@ class Accounts:
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that nobody has, and that the kernel gives to no client before a server starts there:
+    it takes theirs from 32768 on, unless told otherwise."""
+    while True:
+        with contextlib.suppress(OSError):
+            with socket.create_server(("127.0.0.1", random.randrange(10000, 32768))) as listener:
+                return listener.getsockname()[1]
 
 
 def answers(port):

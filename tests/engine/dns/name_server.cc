@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 #include "absl/strings/ascii.h"
@@ -23,6 +24,11 @@ namespace sluice::dns {
 namespace {
 
 constexpr const char* kProgram = "/usr/sbin/nsd";
+
+// Below those that the kernel gives to clients (32768 to 60999, unless told otherwise): a
+// connection that is made between our look and the server's start does not take it.
+constexpr uint16_t kPortMin = 10000;
+constexpr uint16_t kPortMax = 32767;
 
 sockaddr_in Loopback(uint16_t port) {
   sockaddr_in address{};
@@ -43,15 +49,27 @@ int BoundSocket(uint16_t& port) {
   return fd;
 }
 
+bool IsFree(uint16_t port, int type) {
+  const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0);
+  const sockaddr_in address = Loopback(port);
+  const bool free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  close(fd);
+  return free;
+}
+
 // A query for the SOA of the root: header, root name, type 6, class IN.
 constexpr char kSoaQuery[] = "\x12\x34\0\0\0\1\0\0\0\0\0\0\0\0\6\0\1";
 
 }  // namespace
 
 uint16_t FreePort() {
-  uint16_t port = 0;
-  close(BoundSocket(port));
-  return port;
+  std::random_device chance;
+  std::uniform_int_distribution<uint16_t> ports(kPortMin, kPortMax);
+  while (true) {
+    const uint16_t port = ports(chance);
+    if (IsFree(port, SOCK_DGRAM) && IsFree(port, SOCK_STREAM)) return port;
+  }
 }
 
 NameServer::NameServer(absl::string_view zone) {

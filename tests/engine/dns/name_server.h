@@ -74,7 +74,7 @@ class OddServer {
   std::thread thread_;
 };
 
-// A UDP port of 127.0.0.1 where nobody listens.
+// A port of 127.0.0.1 that nobody has, by UDP or TCP.
 uint16_t FreePort();
 
 }  // namespace sluice::dns
