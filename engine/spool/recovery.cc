@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -12,12 +11,11 @@
 #include "engine/base/check.h"
 #include "engine/spool/beginning.h"
 #include "engine/spool/index.h"
+#include "engine/spool/keepers.h"
 #include "engine/spool/segment_reader.h"
 
 namespace sluice::spool {
 namespace {
-
-constexpr size_t kLogs = size_t{1} << 16;
 
 // One copy of a message's body, as its pieces are met.
 struct Body {
@@ -42,8 +40,6 @@ struct Entry {
 // Puts the logs' records together, whichever order they come in.
 class Replay {
  public:
-  Replay() : keepers_(kLogs) { std::iota(keepers_.begin(), keepers_.end(), uint16_t{0}); }
-
   // False: its payload is not what its type says.
   bool Apply(const OpenSegment& segment, const PlacedRecord& record);
 
@@ -57,11 +53,10 @@ class Replay {
   bool ApplyDeferred(SegmentId segment, Bytes payload);
   bool ApplyDone(SegmentId segment, Bytes payload);
   bool ApplyWindow(SegmentId segment, Bytes payload);
-  uint16_t KeeperOf(uint16_t log);
 
   absl::flat_hash_map<uint64_t, Entry> entries_;
   absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
-  std::vector<uint16_t> keepers_;  // Each log's, or one that is nearer to it: the smallest of them.
+  Keepers keepers_;
   MessageId greatest_;
 };
 
@@ -142,9 +137,7 @@ History* Replay::HistoryOf(MessageId id, SegmentId segment) {
     entry.log = segment.log();
     entry.history = std::make_unique<History>();
   }
-  const uint16_t a = KeeperOf(entry.log);
-  const uint16_t b = KeeperOf(segment.log());
-  keepers_[std::max(a, b)] = std::min(a, b);
+  keepers_.Join(entry.log, segment.log());
   return entry.history.get();
 }
 
@@ -227,11 +220,6 @@ bool Replay::ApplyWindow(SegmentId segment, Bytes payload) {
   return true;
 }
 
-uint16_t Replay::KeeperOf(uint16_t log) {
-  while (keepers_[log] != log) log = keepers_[log];
-  return log;
-}
-
 void Replay::Finish(Recovered& recovered) {
   for (auto& [id, entry] : entries_) {
     if (entry.history == nullptr) continue;
@@ -246,14 +234,14 @@ void Replay::Finish(Recovered& recovered) {
                                   .body = std::move(history.whole->pieces),
                                   .first_segment = first_segment,
                                   .log_bytes = history.whole->log_bytes,
-                                  .keeper = KeeperOf(entry.log)});
+                                  .keeper = keepers_.Of(entry.log)});
   }
   std::sort(recovered.messages.begin(), recovered.messages.end(),
             [](const RecoveredMessage& a, const RecoveredMessage& b) {
               return a.accepted.id < b.accepted.id;
             });
   for (auto& [key, window] : windows_) {
-    window.keeper = KeeperOf(window.segment.log());
+    window.keeper = keepers_.Of(window.segment.log());
     recovered.greatest_window = std::max(recovered.greatest_window, window.record.number);
     recovered.windows.push_back(std::move(window));
   }
@@ -262,7 +250,8 @@ void Replay::Finish(Recovered& recovered) {
               return std::tuple(a.record.number, a.segment, a.record.key.destination) <
                      std::tuple(b.record.number, b.segment, b.record.key.destination);
             });
-  for (Log::LiveSegment& live : recovered.segments) live.keeper = KeeperOf(live.segment.id.log());
+  for (Log::LiveSegment& live : recovered.segments)
+    live.keeper = keepers_.Of(live.segment.id.log());
   recovered.greatest_id = greatest_;
 }
 

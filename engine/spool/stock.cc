@@ -3,38 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <numeric>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/spool/keepers.h"
 #include "engine/spool/segment_reader.h"
 
 namespace sluice::spool {
 namespace {
 
-constexpr size_t kLogs = size_t{1} << 16;
 constexpr uint32_t kShards = 256;  // A message id has 8 bits for them.
-
-// Which logs must stay with one shard (recovery.h), told from the shards that made the messages:
-// that is coarser, and asks for nothing but which ids occur in a log.
-class Keepers {
- public:
-  Keepers() : nearer_(kLogs) { std::iota(nearer_.begin(), nearer_.end(), uint16_t{0}); }
-
-  uint16_t Of(uint16_t log) const {
-    while (nearer_[log] != log) log = nearer_[log];
-    return log;
-  }
-  void Join(uint16_t a, uint16_t b) {
-    a = Of(a);
-    b = Of(b);
-    nearer_[std::max(a, b)] = std::min(a, b);
-  }
-
- private:
-  std::vector<uint16_t> nearer_;  // The smallest of them leads to itself.
-};
 
 // The entries of one part of an index, without the headers between them. False: it does not check.
 absl::StatusOr<bool> ReadPart(Disk& disk, const OpenSegment& segment, uint8_t part, uint64_t from,
@@ -75,7 +54,7 @@ class StockTaker {
   Disk& disk_;
   Stock stock_;
   Changes changes_;
-  Keepers keepers_;
+  Keepers keepers_;  // Told from the shards that made the messages: coarser, and at hand here.
   absl::flat_hash_map<WindowKey, RecoveredWindow> windows_;
   std::vector<std::byte> buffer_;
   std::vector<std::byte> ends_;  // Of one segment after another.
