@@ -50,8 +50,8 @@ class HomeMoveTest : public HomeTest {
   static std::string At(spool::MemoryDisk& disk, const std::vector<spool::Extent>& extents) {
     std::string text;
     for (const spool::Extent& extent : extents) {
-      const auto begin = disk.BytesOf(extent.segment).begin() + extent.offset;
-      for (auto at = begin; at != begin + extent.bytes; ++at) text += static_cast<char>(*at);
+      const io::Bytes segment = disk.BytesOf(extent.segment);
+      absl::StrAppend(&text, io::TextOf(segment.subspan(extent.offset, extent.bytes)));
     }
     return text;
   }

@@ -189,7 +189,7 @@ class StressTest : public RingTest, public ::testing::WithParamInterface<uint64_
     ASSERT_EQ(completion.received.size(), static_cast<size_t>(completion.result));
     const Bytes expected =
         BytesOf(pattern_).subspan(direction.received % kPeriod, completion.received.size());
-    EXPECT_TRUE(std::ranges::equal(completion.received, expected));
+    EXPECT_TRUE(TextOf(completion.received) == TextOf(expected));
     direction.received += completion.received.size();
   }
 

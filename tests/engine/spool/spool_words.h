@@ -52,9 +52,12 @@ inline AcceptedRecord Accepted(uint64_t id, uint64_t wire_bytes, int recipients 
 
 // The body of message `id`: different for each, and telling where in it one is.
 inline std::string BodyOf(uint64_t id, size_t bytes) {
+  const std::string name = std::to_string(id) + ":";
   std::string body;
+  body.reserve(bytes + 64);
   while (body.size() < bytes) {
-    body += std::to_string(id) + ":" + std::to_string(body.size()) + "\r\n";
+    const std::string at = std::to_string(body.size());
+    body.append(name).append(at).append("\r\n");
   }
   body.resize(bytes);
   return body;
