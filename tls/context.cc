@@ -10,6 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "tls/crypto_device.h"
+#include "tls/signature.h"
 #include "tls/stream.h"
 
 namespace sluice::tls {
@@ -93,14 +95,14 @@ absl::Status Prepare(WOLFSSL_CTX* context, const Context::Options& options) {
 
 // Once in a process.
 bool Initialized() {
-  static const bool initialized = wolfSSL_Init() == WOLFSSL_SUCCESS;
+  static const bool initialized = wolfSSL_Init() == WOLFSSL_SUCCESS && RegisterCryptoDevice();
   return initialized;
 }
 
 absl::StatusOr<WOLFSSL_CTX*> NewContext(WOLFSSL_METHOD* (*method)()) {
   WOLFSSL_CTX* context = Initialized() ? wolfSSL_CTX_new(method()) : nullptr;
   if (context != nullptr) return context;
-  return absl::ResourceExhaustedError("the TLS library does not start: descriptors or memory");
+  return absl::ResourceExhaustedError("the TLS library does not start: no memory");
 }
 
 }  // namespace
@@ -108,7 +110,8 @@ absl::StatusOr<WOLFSSL_CTX*> NewContext(WOLFSSL_METHOD* (*method)()) {
 absl::StatusOr<std::shared_ptr<const Context>> Context::ForClients(const Options& options) {
   const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_client_method);
   if (!context.ok()) return context.status();
-  std::shared_ptr<const Context> made(new Context(*context, options.least));
+  std::shared_ptr<const Context> made(new Context(*context, options));
+  UseCryptoDevice(*context, made->signing_key());
   if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, &CollectChain);
   CHECK(wolfSSL_CTX_UseSessionTicket(*context) == WOLFSSL_SUCCESS);
@@ -120,7 +123,8 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options
     return absl::InvalidArgumentError("a server needs a certificate");
   const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_server_method);
   if (!context.ok()) return context.status();
-  std::shared_ptr<const Context> made(new Context(*context, options.least));
+  std::shared_ptr<const Context> made(new Context(*context, options));
+  UseCryptoDevice(*context, made->signing_key());
   if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, nullptr);
   if (options.tickets) {
@@ -132,6 +136,9 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options
   }
   return made;
 }
+
+Context::Context(WOLFSSL_CTX* context, const Options& options)
+    : context_(context), signing_key_(SigningKey::Read(options.key)), least_(options.least) {}
 
 Context::~Context() {
   wolfSSL_CTX_free(context_);
@@ -145,8 +152,8 @@ absl::string_view OfferedSuite(absl::string_view suite) {
 }
 
 bool HasFastAes() {
-#ifdef WOLFSSL_AESNI
-  return __builtin_cpu_supports("aes") != 0;
+#ifdef __x86_64__
+  return __builtin_cpu_supports("aes") != 0 && __builtin_cpu_supports("pclmul") != 0;
 #else
   return false;
 #endif

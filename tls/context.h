@@ -17,6 +17,8 @@ struct WOLFSSL_CTX;
 
 namespace sluice::tls {
 
+class SigningKey;
+
 enum class Version : uint8_t { kTls12, kTls13 };
 
 class Context {
@@ -42,19 +44,21 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   WOLFSSL_CTX* get() const { return context_; }
+  const SigningKey* signing_key() const { return signing_key_.get(); }  // Null: wolfSSL signs.
   Version least() const { return least_; }
 
  private:
-  explicit Context(WOLFSSL_CTX* context, Version least) : context_(context), least_(least) {}
+  Context(WOLFSSL_CTX* context, const Options& options);
 
   WOLFSSL_CTX* context_;
+  std::unique_ptr<const SigningKey> signing_key_;
   Version least_;
 };
 
 // IANA's name of a suite that we offer, by one of wolfSSL's names; empty: we do not offer it.
 absl::string_view OfferedSuite(absl::string_view suite);
 
-// The library does AES by instructions of this processor. Without them ChaCha20-Poly1305 is more
+// AES is done by instructions of this processor (aes_gcm.h). Without them ChaCha20-Poly1305 is more
 // than twice as fast, and is offered first.
 bool HasFastAes();
 

@@ -49,7 +49,7 @@ struct HandshakeJob {
   Step step = Step::kNeedsInput;
   bool offered_session = false;  // To be resumed: a host that cannot has no worse TLS for it.
   bool timed_out = false;
-  bool no_room = false;  // Descriptors, memory or time have run out here.
+  bool no_room = false;  // Memory or time have run out here.
   Verdict verdict;       // Of an established client.
 };
 

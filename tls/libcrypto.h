@@ -1,5 +1,5 @@
-// libcrypto's objects with their owners. Only the .cc files here that read or make certificates
-// include it, and never together with wolfSSL, whose headers take the same names.
+// libcrypto's objects with their owners. Only .cc files include it, and never together with
+// wolfSSL, whose headers take the same names.
 
 #pragma once
 

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "tls/crypto_device.h"
 
 namespace sluice::tls {
 namespace {
@@ -73,7 +74,7 @@ class WolfStream final : public Stream {
   explicit WolfStream(std::shared_ptr<const Context> context);
   ~WolfStream() override { wolfSSL_free(ssl_); }
 
-  // False: descriptors or memory have run out.
+  // False: memory has run out.
   bool made() const { return ssl_ != nullptr; }
   void BeClient(absl::string_view server_name, std::unique_ptr<Session> session);
   void GiveNoTicket();
@@ -142,6 +143,7 @@ WolfStream::WolfStream(std::shared_ptr<const Context> context) : context_(std::m
   wolfSSL_SetIOReadCtx(ssl_, this);
   wolfSSL_SetIOWriteCtx(ssl_, this);
   wolfSSL_SetCertCbCtx(ssl_, this);
+  if (context_->signing_key() != nullptr) SignBy(*context_->signing_key(), ssl_);
 }
 
 void WolfStream::BeClient(absl::string_view server_name, std::unique_ptr<Session> session) {

@@ -47,8 +47,7 @@ struct StreamFacts {
 class Stream {
  public:
   // wolfSSL's. The context is shared. `server_name`: SNI, empty: none. `session`: to be resumed if
-  // the server will; used up by this. Null where descriptors or memory have run out: wolfSSL opens
-  // a source of chance for each.
+  // the server will; used up by this. Null where memory has run out.
   static std::unique_ptr<Stream> Client(std::shared_ptr<const Context> context,
                                         absl::string_view server_name,
                                         std::unique_ptr<Session> session);

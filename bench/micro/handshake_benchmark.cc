@@ -88,10 +88,10 @@ void Shake(Costs& costs, MakeClient make_client, MakeServer make_server, Establi
 struct Floor {
   KeyAgreement client;
   KeyAgreement server;
-  std::vector<std::unique_ptr<SigningKey>> keys;  // One a host, as there.
+  std::vector<std::unique_ptr<BareSigningKey>> keys;  // One a host, as there.
 
   Floor(KeyKind kind, size_t hosts) {
-    for (size_t i = 0; i < hosts; ++i) keys.push_back(std::make_unique<SigningKey>(kind));
+    for (size_t i = 0; i < hosts; ++i) keys.push_back(std::make_unique<BareSigningKey>(kind));
   }
 
   void Agree(Costs& costs) {
@@ -195,7 +195,7 @@ void AgreementAlone(benchmark::State& state, void (KeyAgreement::*work)()) {
 }
 
 void SignatureAlone(benchmark::State& state, KeyKind kind, size_t keys_count,
-                    void (SigningKey::*work)()) {
+                    void (BareSigningKey::*work)()) {
   const Floor floor(kind, keys_count);
   size_t round = 0;
   const auto one = [&] { (floor.keys[round++ % keys_count].get()->*work)(); };
@@ -242,9 +242,9 @@ void RegisterPrimitives() {
   };
   const auto add_signature = [&](const char* name, KeyKind kind, size_t keys) {
     add(absl::StrCat(name, "_sign"),
-        [=](auto& state) { SignatureAlone(state, kind, keys, &SigningKey::Sign); });
+        [=](auto& state) { SignatureAlone(state, kind, keys, &BareSigningKey::Sign); });
     add(absl::StrCat(name, "_verify"),
-        [=](auto& state) { SignatureAlone(state, kind, keys, &SigningKey::Verify); });
+        [=](auto& state) { SignatureAlone(state, kind, keys, &BareSigningKey::Verify); });
   };
   add("x25519_make_key", [](auto& state) { AgreementAlone(state, &KeyAgreement::MakeKey); });
   add("x25519_agree", [](auto& state) { AgreementAlone(state, &KeyAgreement::Agree); });

@@ -74,7 +74,7 @@ void KeyAgreement::Agree() {
 
 // --- Signatures.
 
-struct SigningKey::State {
+struct BareSigningKey::State {
   KeyKind kind;
   Chance chance;
   ecc_key ecc;
@@ -84,7 +84,7 @@ struct SigningKey::State {
   word32 signature_bytes = 0;
 };
 
-SigningKey::SigningKey(KeyKind kind) : state_(std::make_unique<State>()) {
+BareSigningKey::BareSigningKey(KeyKind kind) : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.kind = kind;
   WC_RNG* const rng = &state.chance.rng;
@@ -101,12 +101,12 @@ SigningKey::SigningKey(KeyKind kind) : state_(std::make_unique<State>()) {
   Sign();
 }
 
-SigningKey::~SigningKey() {
+BareSigningKey::~BareSigningKey() {
   wc_ecc_free(&state_->ecc);
   wc_FreeRsaKey(&state_->rsa);
 }
 
-void SigningKey::Sign() {
+void BareSigningKey::Sign() {
   State& state = *state_;
   if (state.kind == KeyKind::kEcdsaP256) {
     state.signature_bytes = Size(state.signature.size());
@@ -122,7 +122,7 @@ void SigningKey::Sign() {
   state.signature_bytes = static_cast<word32>(signed_bytes);
 }
 
-void SigningKey::Verify() {
+void BareSigningKey::Verify() {
   State& state = *state_;
   if (state.kind == KeyKind::kEcdsaP256) {
     int good = 0;

@@ -1,5 +1,5 @@
-// wolfCrypt's primitives by themselves: what TLS can't do without, and so the floor that it is
-// measured by. One thread each.
+// wolfCrypt's primitives by themselves: what TLS would cost at least, if wolfSSL did it all. What
+// it leaves to libcrypto (tls/crypto_device.h) takes less. One thread each.
 //
 // The library's headers stay in the .cc file: they take the same names as libcrypto's.
 
@@ -31,10 +31,10 @@ class KeyAgreement {
 enum class KeyKind : uint8_t { kEcdsaP256, kRsa2048 };
 
 // A key of its own, and a SHA-256 digest that it signs: by ECDSA, or by RSA-PSS as TLS 1.3 has it.
-class SigningKey {
+class BareSigningKey {
  public:
-  explicit SigningKey(KeyKind kind);
-  ~SigningKey();
+  explicit BareSigningKey(KeyKind kind);
+  ~BareSigningKey();
 
   void Sign();
   void Verify();  // The last signature.

@@ -21,6 +21,8 @@ using UniqueExtension = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_fre
 EVP_PKEY* NewKey(absl::string_view kind) {
   if (kind == "p256") return EVP_EC_gen("P-256");
   if (kind == "p192") return EVP_EC_gen("prime192v1");
+  if (kind == "p384") return EVP_EC_gen("P-384");
+  if (kind == "p521") return EVP_EC_gen("P-521");
   if (kind == "rsa1024") return EVP_RSA_gen(1024);
   if (kind == "rsa2047") return EVP_RSA_gen(2047);
   if (kind == "rsa2048") return EVP_RSA_gen(2048);

@@ -1,0 +1,20 @@
+// What tests do to a context by wolfSSL's own calls, whose headers take the same names as
+// libcrypto's.
+
+#pragma once
+
+#include <string>
+
+#include "tls/context.h"
+#include "tls/signature.h"
+
+namespace sluice::tls {
+
+// Sessions of the context agree on this suite, by wolfSSL's name, or on none.
+void UseOnly(const Context& context, const std::string& suite);
+
+// Sessions of the context sign by this key of ECDSA, whatever their certificate says. One context
+// at a time; the key must outlive its sessions.
+void SignInsteadBy(const SigningKey& key, const Context& context);
+
+}  // namespace sluice::tls
