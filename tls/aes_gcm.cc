@@ -1,5 +1,8 @@
 #include "tls/aes_gcm.h"
 
+#include <openssl/err.h>
+
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -14,8 +17,8 @@ using UniqueCipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX
 constexpr int kSeal = 1;
 constexpr int kOpen = 0;
 
-// One for each size of key and each thread: what a cipher costs to look up and to set up is a
-// thousand times that of a key.
+// One for each size of key and each thread, so that a record costs neither memory nor a look-up of
+// the cipher, whose lock all threads share.
 EVP_CIPHER_CTX* ContextFor(size_t key_bytes) {
   CHECK(key_bytes == 16 || key_bytes == 32);
   thread_local std::array<UniqueCipherContext, 2> contexts;
@@ -49,7 +52,7 @@ bool SealAesGcm(const GcmInput& input, uint8_t* output, std::span<uint8_t, kGcmT
       Run(context, kSeal, input, output) &&
       EVP_CipherFinal_ex(context, output + input.text.size(), &bytes) == 1 &&
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kGcmTagBytes, tag.data()) == 1;
-  if (!sealed) TakeLibcryptoError();
+  if (!sealed) ERR_clear_error();
   return sealed;
 }
 
@@ -63,7 +66,7 @@ bool OpenAesGcm(const GcmInput& input, uint8_t* output,
       Run(context, kOpen, input, output) &&
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kGcmTagBytes, expected.data()) == 1 &&
       EVP_CipherFinal_ex(context, output + input.text.size(), &bytes) == 1;
-  if (!opened) TakeLibcryptoError();
+  if (!opened) ERR_clear_error();
   return opened;
 }
 

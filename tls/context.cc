@@ -4,6 +4,7 @@
 // After the options.
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/ecc.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
 #include <array>
 
@@ -61,7 +62,13 @@ const unsigned char* Bytes(const std::string& text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-absl::Status UseCertificate(WOLFSSL_CTX* context, const Context::Options& options) {
+// wolfSSL would take a longer one, and fail each handshake with it.
+bool IsTooLong(const SigningKey& key) {
+  return key.kind() == SigningKey::Kind::kRsa && key.bits() > RSA_MAX_SIZE;
+}
+
+absl::Status UseCertificate(const Context& made, const Context::Options& options) {
+  WOLFSSL_CTX* context = made.get();
   if (wolfSSL_CTX_use_certificate_chain_buffer(context, Bytes(options.certificate),
                                                static_cast<long>(options.certificate.size())) !=
       WOLFSSL_SUCCESS) {
@@ -75,11 +82,16 @@ absl::Status UseCertificate(WOLFSSL_CTX* context, const Context::Options& option
   if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS) {
     return absl::InvalidArgumentError("the key is not the certificate's");
   }
+  if (made.signing_key() != nullptr && IsTooLong(*made.signing_key())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a key of RSA may have at most ", RSA_MAX_SIZE, " bits"));
+  }
   return absl::OkStatus();
 }
 
 // What both sides hold to. The order of suites is by what the library has fast here.
-absl::Status Prepare(WOLFSSL_CTX* context, const Context::Options& options) {
+absl::Status Prepare(const Context& made, const Context::Options& options) {
+  WOLFSSL_CTX* context = made.get();
   const int least = options.least == Version::kTls13 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2;
   int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1,
                   WOLFSSL_FFDHE_2048};
@@ -89,8 +101,9 @@ absl::Status Prepare(WOLFSSL_CTX* context, const Context::Options& options) {
                     wolfSSL_CTX_SetMinDhKey_Sz(context, kDhBitsMin) == WOLFSSL_SUCCESS;
   if (!good) return absl::InternalError("this wolfSSL lacks a version, suite or group that we use");
   wolfSSL_CTX_set_session_cache_mode(context, WOLFSSL_SESS_CACHE_OFF);
+  UseCryptoDevice(context, made.signing_key());
   if (options.certificate.empty()) return absl::OkStatus();
-  return UseCertificate(context, options);
+  return UseCertificate(made, options);
 }
 
 // Once in a process.
@@ -111,8 +124,7 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForClients(const Options
   const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_client_method);
   if (!context.ok()) return context.status();
   std::shared_ptr<const Context> made(new Context(*context, options));
-  UseCryptoDevice(*context, made->signing_key());
-  if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
+  if (absl::Status prepared = Prepare(*made, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, &CollectChain);
   CHECK(wolfSSL_CTX_UseSessionTicket(*context) == WOLFSSL_SUCCESS);
   return made;
@@ -124,8 +136,7 @@ absl::StatusOr<std::shared_ptr<const Context>> Context::ForServers(const Options
   const absl::StatusOr<WOLFSSL_CTX*> context = NewContext(&wolfTLS_server_method);
   if (!context.ok()) return context.status();
   std::shared_ptr<const Context> made(new Context(*context, options));
-  UseCryptoDevice(*context, made->signing_key());
-  if (absl::Status prepared = Prepare(*context, options); !prepared.ok()) return prepared;
+  if (absl::Status prepared = Prepare(*made, options); !prepared.ok()) return prepared;
   wolfSSL_CTX_set_verify(*context, WOLFSSL_VERIFY_NONE, nullptr);
   if (options.tickets) {
     // Sealed by wolfSSL itself, with a key of this context that it makes and changes.

@@ -44,7 +44,8 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   WOLFSSL_CTX* get() const { return context_; }
-  const SigningKey* signing_key() const { return signing_key_.get(); }  // Null: wolfSSL signs.
+  // Null: there is none, or one that wolfSSL signs by.
+  const SigningKey* signing_key() const { return signing_key_.get(); }
   Version least() const { return least_; }
 
  private:

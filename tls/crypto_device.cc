@@ -5,7 +5,9 @@
 // After the options.
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/cryptocb.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
@@ -21,9 +23,13 @@
 namespace sluice::tls {
 namespace {
 
-constexpr int kDevice = 1;  // Any number but wolfSSL's own, which are negative.
+constexpr int kDevice = 1;  // wolfSSL's own begin at 7.
 
 constexpr size_t kPointBytesMax = 1 + 2 * 66;  // Of P-521, uncompressed.
+
+// Of a signature: wolfSSL's bound on RSA. For a client's under TLS 1.2 it has little more room, and
+// says that it has 2,050 octets.
+constexpr size_t kSignatureBytesMax = RSA_MAX_SIZE / 8;
 
 // --- What wolfSSL asks of a device. CRYPTOCB_UNAVAILABLE: it does it by itself.
 
@@ -119,10 +125,12 @@ int OnAsked(int, wc_CryptoInfo* info, void*) {
 
 template <size_t (SigningKey::*Sign)(Octets, std::span<uint8_t>) const>
 int SignInto(const byte* input, word32 input_bytes, byte* output, word32* output_bytes, void* key) {
+  CHECK(key != nullptr);
+  const size_t room = std::min<size_t>(*output_bytes, kSignatureBytesMax);
   const size_t bytes =
-      (static_cast<const SigningKey*>(key)->*Sign)({input, input_bytes}, {output, *output_bytes});
+      (static_cast<const SigningKey*>(key)->*Sign)({input, input_bytes}, {output, room});
   *output_bytes = static_cast<word32>(bytes);
-  return bytes > 0 ? 0 : SIG_TYPE_E;
+  return bytes > 0 ? 0 : BAD_STATE_E;
 }
 
 int OnSignEcdsa(WOLFSSL*, const byte* input, word32 input_bytes, byte* output, word32* output_bytes,

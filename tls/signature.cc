@@ -1,21 +1,20 @@
 #include "tls/signature.h"
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
-#include <algorithm>
 #include <array>
 
 #include "engine/base/check.h"
 #include "tls/libcrypto.h"
+#include "tls/pem_file.h"
 
 namespace sluice::tls {
 namespace {
 
 using UniqueKeyContext = std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>>;
-
-constexpr size_t kSignatureBytesMax = 2048;  // Of RSA with 16,384 bits.
 
 // Null: could not.
 UniqueKeyContext SigningBy(EVP_PKEY* key) {
@@ -24,17 +23,12 @@ UniqueKeyContext SigningBy(EVP_PKEY* key) {
   return context;
 }
 
-// By way of a buffer of our own: libcrypto wants room for the longest that there could be.
 size_t Sign(EVP_PKEY_CTX* context, Octets input, std::span<uint8_t> signature) {
-  std::array<uint8_t, kSignatureBytesMax> longest;
-  size_t bytes = longest.size();
-  const bool fits =
-      EVP_PKEY_sign(context, longest.data(), &bytes, input.data(), input.size()) == 1 &&
-      bytes <= signature.size();
-  TakeLibcryptoError();
-  if (!fits) return 0;
-  std::copy_n(longest.begin(), bytes, signature.begin());
-  return bytes;
+  size_t bytes = signature.size();  // libcrypto wants room for the longest that there could be.
+  const bool good =
+      EVP_PKEY_sign(context, signature.data(), &bytes, input.data(), input.size()) == 1;
+  if (!good) ERR_clear_error();
+  return good ? bytes : 0;
 }
 
 const EVP_MD* HashOf(Octets digest) {
@@ -55,20 +49,24 @@ EVP_PKEY* AnyKeyOf(Curve curve) {
   static const std::array<UniqueKey, 3> keys = {UniqueKey(EVP_EC_gen("P-256")),
                                                 UniqueKey(EVP_EC_gen("P-384")),
                                                 UniqueKey(EVP_EC_gen("P-521"))};
-  return keys[static_cast<size_t>(curve)].get();
+  EVP_PKEY* key = keys[static_cast<size_t>(curve)].get();
+  CHECK(key != nullptr);
+  return key;
 }
 
 }  // namespace
 
 std::unique_ptr<const SigningKey> SigningKey::Read(absl::string_view pem) {
-  const UniqueBio bio = ReadingFrom(pem);
-  UniqueKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-  TakeLibcryptoError();
-  if (key == nullptr) return nullptr;
-  const int kind = EVP_PKEY_get_base_id(key.get());
+  absl::StatusOr<UniqueKey> key = ReadPemKey(pem, "");
+  if (!key.ok()) return nullptr;
+  const int kind = EVP_PKEY_get_base_id(key->get());
   if (kind != EVP_PKEY_EC && kind != EVP_PKEY_RSA) return nullptr;
   return std::unique_ptr<const SigningKey>(
-      new SigningKey(key.release(), kind == EVP_PKEY_EC ? Kind::kEcdsa : Kind::kRsa));
+      new SigningKey(key->release(), kind == EVP_PKEY_EC ? Kind::kEcdsa : Kind::kRsa));
+}
+
+int SigningKey::bits() const {
+  return EVP_PKEY_get_bits(key_);
 }
 
 SigningKey::~SigningKey() {
@@ -105,7 +103,7 @@ bool VerifiesEcdsa(Curve curve, Octets point, Octets digest, Octets signature) {
   const bool good = context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
                     EVP_PKEY_verify(context.get(), signature.data(), signature.size(),
                                     digest.data(), digest.size()) == 1;
-  if (!good) TakeLibcryptoError();
+  if (!good) ERR_clear_error();
   return good;
 }
 

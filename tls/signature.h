@@ -28,6 +28,7 @@ class SigningKey {
   SigningKey& operator=(const SigningKey&) = delete;
 
   Kind kind() const { return kind_; }
+  int bits() const;
 
   // Each writes to `signature` and returns its octets; 0: libcrypto could not, or it has no room.
   size_t SignEcdsa(Octets digest, std::span<uint8_t> signature) const;  // DER, RFC 3279 2.2.3.

@@ -27,6 +27,8 @@ EVP_PKEY* NewKey(absl::string_view kind) {
   if (kind == "rsa2047") return EVP_RSA_gen(2047);
   if (kind == "rsa2048") return EVP_RSA_gen(2048);
   if (kind == "rsa2052") return EVP_RSA_gen(2052);
+  if (kind == "rsa4096") return EVP_RSA_gen(4096);
+  if (kind == "rsa4104") return EVP_RSA_gen(4104);
   if (kind == "ed25519") return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
   CHECK(kind == "p256 with explicit parameters");
   EVP_PKEY* key = EVP_EC_gen("P-256");

@@ -5,6 +5,7 @@
 
 #include <ostream>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -13,6 +14,8 @@
 
 namespace sluice::tls {
 namespace {
+
+constexpr size_t kRecordHeaderBytes = 5;
 
 struct Case {
   const char* name;
@@ -32,6 +35,7 @@ constexpr Case kTls13[] = {
 constexpr Case kTls12[] = {
     {"Tls12Aes128P256", "p256:device", "ECDHE-ECDSA-AES128-GCM-SHA256"},
     {"Tls12Aes256P384", "p384:device", "ECDHE-ECDSA-AES256-GCM-SHA384"},
+    {"Tls12Aes128P521", "p521:device", "ECDHE-ECDSA-AES128-GCM-SHA256"},
     {"Tls12Aes128Rsa", "rsa2048:device", "ECDHE-RSA-AES128-GCM-SHA256"},
     {"Tls12Aes256Rsa", "rsa2048:device", "ECDHE-RSA-AES256-GCM-SHA384"},
     {"Tls12ChaChaRsa", "rsa2048:device", "ECDHE-RSA-CHACHA20-POLY1305"},
@@ -83,15 +87,15 @@ TEST_P(CryptoDeviceTest, CarriesBytesBothWays) {
 
 // RFC 8446 5.2, RFC 5246 6.2.3.3: one bit anywhere in it, and the record is not one.
 TEST_P(CryptoDeviceTest, AChangedRecordIsNotRead) {
-  for (const size_t at : {5u, 20u, 40u, 60u}) {
+  for (const size_t from_end : {1u, 16u, 17u, 40u, 76u}) {  // The tag has the last 16 octets.
     Pair pair;
     pair.client = Stream::Client(ClientContext(), "mx.example.net", nullptr);
     pair.server = Stream::Server(server_context_);
     pair.Shake();
     ASSERT_TRUE(pair.server->Seal(std::string(60, 'x')));
     std::string record = Taken(*pair.server);
-    ASSERT_GT(record.size(), at);
-    record[at] ^= 0x10;
+    ASSERT_GE(record.size(), 76 + kRecordHeaderBytes);
+    record[record.size() - from_end] ^= 0x10;
     pair.client->Feed(record);
     std::string opened;
     EXPECT_EQ(pair.client->Open(opened), Stream::Opened::kFailed);
@@ -127,36 +131,71 @@ TEST_P(KeyExchangeTest, AChangedSignatureIsRefused) {
   EXPECT_EQ(pair_.client->fault(), StreamFault::kHandshake);
 }
 
-// Whoever shows another's certificate has not its key. RFC 8446 4.4.3, RFC 5246 7.4.3.
-TEST(Impostor, IsRefused) {
-  const std::unique_ptr<const SigningKey> other = SigningKey::Read(KeyPem("p256:other"));
-  ASSERT_NE(other, nullptr);
-  for (const char* suite : {"TLS13-AES128-GCM-SHA256", "TLS13-CHACHA20-POLY1305-SHA256",
-                            "ECDHE-ECDSA-AES128-GCM-SHA256"}) {
-    const std::shared_ptr<const Context> context =
-        ServerContextOf(Make(LeafRecipe("mx.example.net").Key("p256:device")));
-    UseOnly(*context, suite);
-    SignInsteadBy(*other, *context);
-    Pair pair;
-    pair.client = Stream::Client(ClientContext(), "mx.example.net", nullptr);
-    pair.server = Stream::Server(context);
-    pair.Shake();
-    EXPECT_EQ(pair.client_step, Step::kFailed) << suite;
-    EXPECT_EQ(pair.client->fault(), StreamFault::kHandshake) << suite;
-  }
-}
-
-// The control: the same way, with the right key.
-TEST(Impostor, WithTheKeyIsNone) {
-  const std::unique_ptr<const SigningKey> own = SigningKey::Read(KeyPem("p256:device"));
+// A server whose certificate has the key `device`, and which signs by `key`; as its client sees it.
+Pair AfterSigningBy(const std::string& key, const char* suite) {
+  const std::unique_ptr<const SigningKey> signing = SigningKey::Read(KeyPem(key));
   const std::shared_ptr<const Context> context =
       ServerContextOf(Make(LeafRecipe("mx.example.net").Key("p256:device")));
-  SignInsteadBy(*own, *context);
+  UseOnly(*context, suite);
+  SignInsteadBy(*signing, *context);
   Pair pair;
   pair.client = Stream::Client(ClientContext(), "mx.example.net", nullptr);
   pair.server = Stream::Server(context);
   pair.Shake();
-  EXPECT_EQ(pair.client_step, Step::kEstablished);
+  return pair;
+}
+
+class ImpostorTest : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Suites, ImpostorTest,
+                         testing::Values("TLS13-AES128-GCM-SHA256",
+                                         "TLS13-CHACHA20-POLY1305-SHA256",
+                                         "ECDHE-ECDSA-AES128-GCM-SHA256"));
+
+// Whoever shows another's certificate has not its key. RFC 8446 4.4.3, RFC 5246 7.4.3.
+TEST_P(ImpostorTest, IsRefused) {
+  const Pair pair = AfterSigningBy("p256:other", GetParam());
+  EXPECT_EQ(pair.client_step, Step::kFailed);
+  EXPECT_EQ(pair.client->fault(), StreamFault::kHandshake);
+}
+
+TEST_P(ImpostorTest, IsNoneWhoHasTheKey) {
+  EXPECT_EQ(AfterSigningBy("p256:device", GetParam()).client_step, Step::kEstablished);
+}
+
+// A client that is asked for its certificate proves that it has the key: RFC 8446 4.3.2, RFC 5246
+// 7.4.8. Under TLS 1.2 wolfSSL says that there is room for far more than there is.
+class ClientKeyTest : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+INSTANTIATE_TEST_SUITE_P(
+    Keys, ClientKeyTest,
+    testing::Combine(testing::Values("p256:client", "p521:client", "rsa2048:client",
+                                     "rsa4096:client", "ed25519:client"),
+                     testing::Values("TLS13-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256")));
+
+TEST_P(ClientKeyTest, IsProved) {
+  const auto [key, suite] = GetParam();
+  const Made own = Make(LeafRecipe("sluice.example.org").Key(key));
+  absl::StatusOr<std::shared_ptr<const Context>> client =
+      Context::ForClients({.certificate = own.Pem(), .key = KeyPem(own.key)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const std::shared_ptr<const Context> server =
+      ServerContextOf(Make(LeafRecipe("mx.example.net").Key("p256:device")));
+  UseOnly(*server, suite);
+  AskForCertificate(*server);
+  Pair pair;
+  pair.client = Stream::Client(*client, "mx.example.net", nullptr);
+  pair.server = Stream::Server(server);
+  pair.Shake();
+  EXPECT_EQ(pair.client_step, Step::kEstablished) << pair.client->fault_detail();
+  EXPECT_EQ(pair.server_step, Step::kEstablished) << pair.server->fault_detail();
+}
+
+// wolfSSL takes it, and could not sign by it (error -234); libcrypto would, beyond the room.
+TEST(Context, RefusesRsaThatIsTooLong) {
+  const Made own = Make(LeafRecipe("mx.example.net").Key("rsa4104:own"));
+  const Context::Options options{.certificate = own.Pem(), .key = KeyPem(own.key)};
+  EXPECT_EQ(Context::ForServers(options).status().message(),
+            "a key of RSA may have at most 4096 bits");
+  EXPECT_FALSE(Context::ForClients(options).ok());
 }
 
 }  // namespace

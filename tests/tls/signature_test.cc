@@ -1,12 +1,16 @@
 #include "tls/signature.h"
 
+#include <openssl/rsa.h>
+
 #include <array>
 #include <string>
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "engine/base/check.h"
 #include "gtest/gtest.h"
 #include "tests/tls/certificate_maker.h"
+#include "tls/pem_file.h"
 
 namespace sluice::tls {
 namespace {
@@ -76,6 +80,39 @@ TEST(SigningKey, WritesNothingBeyondTheRoomItHas) {
   EXPECT_EQ(rsa->SignRsaPss(kDigest, room.first(256)), 256u);  // As long as its modulus, RFC 8017.
   EXPECT_EQ(signature[256], 7);
   EXPECT_EQ(rsa->SignRsaPss(Octets(kDigest).first(20), room), 0u);  // SHA-1's: TLS 1.3 has it not.
+}
+
+// What libcrypto itself says of a signature of kDigest by "rsa2048:sign".
+bool VerifiesRsa(Octets signature, int padding) {
+  const UniqueKey key = *ReadPemKey(KeyPem("rsa2048:sign"), "key");
+  const std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>> context(
+      EVP_PKEY_CTX_new(key.get(), nullptr));
+  CHECK(EVP_PKEY_verify_init(context.get()) == 1);
+  CHECK(EVP_PKEY_CTX_set_rsa_padding(context.get(), padding) == 1);
+  CHECK(EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1);
+  const bool salted = padding == RSA_PKCS1_PSS_PADDING;
+  if (salted) CHECK(EVP_PKEY_CTX_set_rsa_pss_saltlen(context.get(), 32) == 1);
+  return EVP_PKEY_verify(context.get(), signature.data(), signature.size(), kDigest.data(),
+                         kDigest.size()) == 1;
+}
+
+// RFC 8446 4.2.3: the salt is as long as the digest.
+TEST(SigningKey, SignsByRsaPss) {
+  std::array<uint8_t, 256> signature;
+  const std::unique_ptr<const SigningKey> key = SigningKey::Read(KeyPem("rsa2048:sign"));
+  ASSERT_EQ(key->SignRsaPss(kDigest, signature), 256u);
+  EXPECT_TRUE(VerifiesRsa(signature, RSA_PKCS1_PSS_PADDING));
+  EXPECT_FALSE(VerifiesRsa(signature, RSA_PKCS1_PADDING));
+}
+
+// RFC 8017 9.2, note 1: what stands before a digest by SHA-256.
+TEST(SigningKey, SignsByRsaPkcs1) {
+  std::array<uint8_t, 256> signature;
+  std::vector<uint8_t> encoded = FromHex("3031300d060960864801650304020105000420");
+  encoded.insert(encoded.end(), kDigest.begin(), kDigest.end());
+  const std::unique_ptr<const SigningKey> key = SigningKey::Read(KeyPem("rsa2048:sign"));
+  ASSERT_EQ(key->SignRsaPkcs1(encoded, signature), 256u);
+  EXPECT_TRUE(VerifiesRsa(signature, RSA_PKCS1_PADDING));
 }
 
 TEST(SigningKey, SignsAsItsPointVerifies) {

@@ -28,6 +28,11 @@ void UseOnly(const Context& context, const std::string& suite) {
   CHECK(wolfSSL_CTX_set_max_proto_version(context.get(), newest) == WOLFSSL_SUCCESS);
 }
 
+void AskForCertificate(const Context& context) {
+  wolfSSL_CTX_set_verify(context.get(), WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                         [](int, WOLFSSL_X509_STORE_CTX*) { return 1; });
+}
+
 void SignInsteadBy(const SigningKey& key, const Context& context) {
   other_key = &key;
   wolfSSL_CTX_SetEccSignCb(context.get(), &Sign);
