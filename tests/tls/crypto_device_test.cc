@@ -3,6 +3,8 @@
 
 #include "tls/crypto_device.h"
 
+#include <sys/resource.h>
+
 #include <ostream>
 #include <string>
 #include <tuple>
@@ -50,7 +52,7 @@ class CryptoDeviceTest : public testing::TestWithParam<Case> {
   CryptoDeviceTest()
       : server_context_(ServerContextOf(Make(LeafRecipe("mx.example.net").Key(GetParam().key)))) {
     UseOnly(*server_context_, GetParam().suite);
-    pair_.client = Stream::Client(ClientContext(), "mx.example.net", nullptr);
+    pair_.client = Stream::Client(client_context_, "mx.example.net", nullptr);
     pair_.server = Stream::Server(server_context_);
   }
 
@@ -58,7 +60,8 @@ class CryptoDeviceTest : public testing::TestWithParam<Case> {
     return pair_.client_step == Step::kEstablished && pair_.server_step == Step::kEstablished;
   }
 
-  std::shared_ptr<const Context> server_context_;
+  const std::shared_ptr<const Context> client_context_ = ClientContext();
+  const std::shared_ptr<const Context> server_context_;
   Pair pair_;
 };
 
@@ -83,6 +86,22 @@ TEST_P(CryptoDeviceTest, CarriesBytesBothWays) {
       EXPECT_EQ(opened, sent);
     }
   }
+}
+
+// By itself wolfSSL would open /dev/urandom for each session, and a host be blamed for ours that
+// have run out.
+TEST_P(CryptoDeviceTest, TakesNoDescriptor) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  Pair pair;
+  pair.client = Stream::Client(client_context_, "mx.example.net", nullptr);
+  pair.server = Stream::Server(server_context_);
+  if (pair.client != nullptr && pair.server != nullptr) pair.Shake();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(pair.client_step, Step::kEstablished);
+  EXPECT_EQ(pair.server_step, Step::kEstablished);
 }
 
 // RFC 8446 5.2, RFC 5246 6.2.3.3: one bit anywhere in it, and the record is not one.

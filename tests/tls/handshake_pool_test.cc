@@ -2,8 +2,6 @@
 
 #include "tls/handshake_pool.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -170,21 +168,6 @@ TEST_F(HandshakePoolTest, PeerMayCostSoMuchProcessorTime) {
   job = Await();
   EXPECT_EQ(job->step, Step::kFailed);
   EXPECT_TRUE(job->timed_out);
-}
-
-// By itself wolfSSL would open /dev/urandom for each session. It does so still for some of what it
-// reads of a peer's certificate.
-TEST_F(HandshakePoolTest, ASessionBeginsWithoutADescriptor) {
-  Start();
-  rlimit limit = {};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  const rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
-  ASSERT_TRUE(pool_->Submit(Job("example.net")));
-  const std::unique_ptr<HandshakeJob> job = Await();
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(job->step, Step::kNeedsInput);
-  EXPECT_FALSE(job->stream->output().empty());
 }
 
 TEST_F(HandshakePoolTest, QueueIsBounded) {
