@@ -83,6 +83,7 @@ class Load {
     bool send_in_flight = false;
   };
 
+  // Turns, the ledger, the end of the run: load.cc.
   void Turn();
   Instant TurnEnd() const;
   bool Finished() const;
@@ -90,16 +91,20 @@ class Load {
   void OnInterval();
   void Stop();
 
+  // Sockets: load_connections.cc.
   void OpenAway();
   void Open(Connection& connection);
   void OnCompletion(const io::Completion& completion);
   void OnConnect(Connection& connection, const io::Completion& completion);
-  void OnReceive(Connection& connection, const io::Completion& completion);
-  void OnSend(Connection& connection, const io::Completion& completion);
+  void BeginClose(Connection& connection);
+  void FinishClose(Connection& connection);
+  io::OpId OpOf(const Connection& connection, Tag tag) const;
 
+  // Open ones: load_sessions.cc.
+  void OnReceive(Connection& connection, const io::Completion& completion);
   void TakeSecure(Connection& connection, absl::string_view ciphertext);
   void OnDeadline(Connection& connection);
-
+  void OnSend(Connection& connection, const io::Completion& completion);
   void Drive(Connection& connection);
   void DriveActions(Connection& connection);
   void OnTlsAnswer(Connection& connection);
@@ -108,22 +113,18 @@ class Load {
   void SendClear(Connection& connection);
   void SendSecure(Connection& connection);
   void EndBody(Connection& connection);
+  void OfferAhead(Connection& connection);
   void BecomeReady(Connection& connection);
   bool UsedUp(const Connection& connection) const;
   void ServeReady();
-  smtp::Transaction Prepare(Carried& carried, const Piece& piece);
   void Offer(Connection& connection, const Piece& piece);
-  void OfferAhead(Connection& connection);
+  smtp::Transaction Prepare(Carried& carried, const Piece& piece);
   void Quit(Connection& connection);
 
+  // What became of the mail: load_outcomes.cc.
   void OnRecipientRefused(Connection& connection);
   void OnMessageDone(Connection& connection);
   void CountRefusal(Carried& carried, const smtp::Reply& reply, bool may_retry);
-
-  void BeginClose(Connection& connection);
-  void FinishClose(Connection& connection);
-
-  io::OpId OpOf(const Connection& connection, Tag tag) const;
 
   const LoadOptions& options_;
   io::Io& io_;
