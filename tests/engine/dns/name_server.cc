@@ -38,24 +38,27 @@ sockaddr_in Loopback(uint16_t port) {
   return address;
 }
 
-int BoundSocket(uint16_t& port) {
-  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  CHECK(fd >= 0);
-  sockaddr_in address = Loopback(0);
-  socklen_t length = sizeof(address);
-  CHECK(bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0);
-  CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  port = ntohs(address.sin_port);
-  return fd;
-}
-
-bool IsFree(uint16_t port, int type) {
+// -1: somebody has the port. 0: any.
+int BoundSocket(int type, uint16_t port) {
   const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
   CHECK(fd >= 0);
   const sockaddr_in address = Loopback(port);
-  const bool free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return fd;
   close(fd);
-  return free;
+  return -1;
+}
+
+uint16_t PortOf(int fd) {
+  sockaddr_in address{};
+  socklen_t length = sizeof(address);
+  CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  return ntohs(address.sin_port);
+}
+
+bool IsFree(int type, uint16_t port) {
+  const int fd = BoundSocket(type, port);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
 }
 
 // A query for the SOA of the root: header, root name, type 6, class IN.
@@ -68,7 +71,7 @@ uint16_t FreePort() {
   std::uniform_int_distribution<uint16_t> ports(kPortMin, kPortMax);
   while (true) {
     const uint16_t port = ports(chance);
-    if (IsFree(port, SOCK_DGRAM) && IsFree(port, SOCK_STREAM)) return port;
+    if (IsFree(SOCK_DGRAM, port) && IsFree(SOCK_STREAM, port)) return port;
   }
 }
 
@@ -142,7 +145,8 @@ bool NameServer::AnswersBefore(int tries) const {
   return false;
 }
 
-OddServer::OddServer() : socket_(BoundSocket(port_)), thread_([this] { Serve(); }) {}
+OddServer::OddServer()
+    : socket_(BoundSocket(SOCK_DGRAM, 0)), port_(PortOf(socket_)), thread_([this] { Serve(); }) {}
 
 OddServer::~OddServer() {
   stopping_ = true;

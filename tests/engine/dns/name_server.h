@@ -65,8 +65,8 @@ class OddServer {
   void Serve();
   void Send(absl::string_view answer, const std::vector<char>& peer) const;
 
-  uint16_t port_ = 0;  // Before the socket, whose making sets it.
-  int socket_ = -1;
+  const int socket_;  // Before its port, and both before the thread.
+  const uint16_t port_;
   std::atomic<bool> stopping_ = false;
   std::mutex mutex_;
   bool released_ = false;
