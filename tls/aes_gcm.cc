@@ -12,8 +12,6 @@
 namespace sluice::tls {
 namespace {
 
-using UniqueCipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX_free>>;
-
 constexpr int kSeal = 1;
 constexpr int kOpen = 0;
 

@@ -25,7 +25,9 @@ struct Freed {
 };
 
 using UniqueBio = std::unique_ptr<BIO, Freed<BIO_free>>;
+using UniqueCipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX_free>>;
 using UniqueKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using UniqueKeyContext = std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>>;
 using UniqueConstraints = std::unique_ptr<NAME_CONSTRAINTS, Freed<NAME_CONSTRAINTS_free>>;
 using UniqueX509 = std::unique_ptr<X509, Freed<X509_free>>;
 

@@ -14,8 +14,6 @@
 namespace sluice::tls {
 namespace {
 
-using UniqueKeyContext = std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>>;
-
 // Null: could not.
 UniqueKeyContext SigningBy(EVP_PKEY* key) {
   UniqueKeyContext context(EVP_PKEY_CTX_new(key, nullptr));

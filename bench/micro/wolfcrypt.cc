@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "engine/base/check.h"
-#include "tls/context.h"
 
 namespace sluice::tls {
 namespace {
@@ -195,13 +194,6 @@ void RecordCipher::Open() {
                          state.nonce.data(), Size(state.nonce.size()), state.tag.data(),
                          Size(state.tag.size()), state.header.data(),
                          Size(state.header.size())) == 0);
-}
-
-void UseOnly(CipherKind kind, const Context& server) {
-  const char* suite = "TLS13-CHACHA20-POLY1305-SHA256";
-  if (kind == CipherKind::kAes128Gcm) suite = "TLS13-AES128-GCM-SHA256";
-  if (kind == CipherKind::kAes256Gcm) suite = "TLS13-AES256-GCM-SHA384";
-  CHECK(wolfSSL_CTX_set_cipher_list(server.get(), suite) == WOLFSSL_SUCCESS);
 }
 
 }  // namespace sluice::tls

@@ -12,8 +12,6 @@
 
 namespace sluice::tls {
 
-class Context;
-
 // X25519.
 class KeyAgreement {
  public:
@@ -60,8 +58,5 @@ class RecordCipher {
   struct State;
   const std::unique_ptr<State> state_;
 };
-
-// From now on `server` agrees to the one TLS 1.3 suite of this cipher. Before its first stream.
-void UseOnly(CipherKind kind, const Context& server);
 
 }  // namespace sluice::tls

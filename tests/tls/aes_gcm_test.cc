@@ -4,21 +4,15 @@
 #include "tls/aes_gcm.h"
 
 #include <array>
-#include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "gtest/gtest.h"
+#include "tests/tls/hex_words.h"
 
 namespace sluice::tls {
 namespace {
 
 using Octets = std::vector<uint8_t>;
-
-Octets FromHex(absl::string_view hex) {
-  const std::string bytes = absl::HexStringToBytes(hex);
-  return Octets(bytes.begin(), bytes.end());
-}
 
 struct Case {
   const char* key;

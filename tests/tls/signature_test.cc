@@ -10,15 +10,11 @@
 #include "engine/base/check.h"
 #include "gtest/gtest.h"
 #include "tests/tls/certificate_maker.h"
+#include "tests/tls/hex_words.h"
 #include "tls/pem_file.h"
 
 namespace sluice::tls {
 namespace {
-
-std::vector<uint8_t> FromHex(absl::string_view hex) {
-  const std::string bytes = absl::HexStringToBytes(hex);
-  return std::vector<uint8_t>(bytes.begin(), bytes.end());
-}
 
 // RFC 6979 A.2.5, with SHA-256 over "sample"; r and s as DER has them, with an octet of 0 before
 // those whose first bit is set.
@@ -85,8 +81,7 @@ TEST(SigningKey, WritesNothingBeyondTheRoomItHas) {
 // What libcrypto itself says of a signature of kDigest by "rsa2048:sign".
 bool VerifiesRsa(Octets signature, int padding) {
   const UniqueKey key = *ReadPemKey(KeyPem("rsa2048:sign"), "key");
-  const std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>> context(
-      EVP_PKEY_CTX_new(key.get(), nullptr));
+  const UniqueKeyContext context(EVP_PKEY_CTX_new(key.get(), nullptr));
   CHECK(EVP_PKEY_verify_init(context.get()) == 1);
   CHECK(EVP_PKEY_CTX_set_rsa_padding(context.get(), padding) == 1);
   CHECK(EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1);

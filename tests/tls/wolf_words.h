@@ -10,7 +10,7 @@
 
 namespace sluice::tls {
 
-// Sessions of the context agree on this suite, by wolfSSL's name, or on none.
+// Sessions of the context that begin after it agree on this suite, by wolfSSL's name, or on none.
 void UseOnly(const Context& context, const std::string& suite);
 
 // Sessions of the context, a server's, end where the client shows none.
